@@ -1,0 +1,27 @@
+"""Convolutional networks in JAX as values: pure layers, explicit state, training that replays from a seed.
+
+from jaxcnn import data, models, training
+
+train, test = data.load("digits")
+net = models.create("lenet5", num_classes=10)
+result = training.fit(net, train, validation=0.1, epochs=20, key=jax.random.key(0))
+"""
+
+from jaxcnn import augment, data, functional, initializers, layers, losses, models, report, surgery, training
+from jaxcnn.fingerprint import fingerprint
+from jaxcnn.summary import summarize
+
+__all__ = [
+    "augment",
+    "data",
+    "fingerprint",
+    "functional",
+    "initializers",
+    "layers",
+    "losses",
+    "models",
+    "report",
+    "summarize",
+    "surgery",
+    "training",
+]

@@ -1,0 +1,214 @@
+"""A data set in memory: named arrays of one length, read-only, with what is known of them."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.checking import expect
+from jaxcnn.fingerprint import fingerprint
+
+__all__ = ["Dataset", "DatasetInfo", "from_arrays", "to_float"]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set.
+
+    Args:
+        name: what `load` calls it, or the user.
+        class_names: one name per label; empty without labels.
+        mean, std: of each channel over the *training* images, in [0, 1], for a `Normalize` layer.
+        source: where the images come from, and their licence.
+        fingerprint: SHA-256 of the arrays; equal exactly when every bit is.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset(Mapping[str, np.ndarray]):
+    """A read-only mapping of names to arrays with one example per row: `["image"]`, `["label"]` and perhaps others.
+
+    `image` is uint8 (N, H, W, C) in 0..255 or floating in [0, 1]; `label` is int32 (N,). `size` is N (as in every
+    mapping, `len` is the number of names); `take(indices)` gives some of the examples; `info` a `DatasetInfo`.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    info: DatasetInfo
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return the array called `name`."""
+        expect(
+            name in self.arrays,
+            "Dataset",
+            f"one of {list(self.arrays)}",
+            repr(name),
+            "Choose one of them.",
+            KeyError,
+        )
+        return self.arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        """Return the number of names; `size` is the number of examples."""
+        return len(self.arrays)
+
+    @property
+    def size(self) -> int:
+        """The number of examples."""
+        return len(next(iter(self.arrays.values())))
+
+    @property
+    def spec(self) -> jax.ShapeDtypeStruct:
+        """Shape and dtype of one image as the net sees it: (1, H, W, C), float32."""
+        return jax.ShapeDtypeStruct((1, *self["image"].shape[1:]), jnp.float32)
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> "Dataset":
+        """Return the examples at `indices`, in that order; mean, std and source stay those of the whole.
+
+        Args:
+            indices: integers in 0..size-1, or a bool for each example.
+
+        Raises:
+            ValueError: no example is left.
+        """
+        picked = {name: array[np.asarray(indices)] for name, array in self.arrays.items()}
+        return _dataset(picked, self.info)
+
+    def with_moments_of(self, train: "Dataset") -> "Dataset":
+        """Return this set with the mean and standard deviation of `train` in its info."""
+        return dataclasses.replace(self, info=dataclasses.replace(self.info, mean=train.info.mean, std=train.info.std))
+
+    def __repr__(self) -> str:
+        """Return name, size and shapes."""
+        shapes = ", ".join(f"{name} {a.dtype}{list(a.shape[1:])}" for name, a in self.arrays.items())
+        return f"Dataset({self.info.name!r}, {self.size} examples: {shapes})"
+
+
+def from_arrays(
+    image: np.ndarray,
+    label: np.ndarray | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    name: str = "arrays",
+    source: str = "the user's arrays",
+    **others: np.ndarray,
+) -> Dataset:
+    """Return a data set of one's own arrays, with mean, standard deviation and fingerprint computed.
+
+    Args:
+        image: uint8 (N, H, W, C) in 0..255, or floating in [0, 1].
+        label: integers (N,) in 0..classes-1, or None.
+        class_names: one per class; "0", "1", ... unless given.
+        name, source: for the records.
+        others: further arrays of N rows, such as masks.
+
+    Raises:
+        ValueError: no examples, another rank, lengths that differ, labels out of range.
+        TypeError: images neither uint8 nor floating, labels that are not integers.
+    """
+    arrays = {"image": np.asarray(image)}
+    if label is not None:
+        label = np.asarray(label)
+        expect(
+            np.issubdtype(label.dtype, np.integer),
+            "from_arrays",
+            "labels of an integer dtype",
+            label.dtype,
+            "Pass class indices.",
+            TypeError,
+        )
+        class_names = [str(c) for c in range(int(label.max(initial=-1)) + 1)] if class_names is None else class_names
+        arrays["label"] = label
+    arrays |= {key: np.asarray(value) for key, value in others.items()}
+    mean, std = _moments(arrays["image"])
+    return _dataset(arrays, DatasetInfo(name, tuple(class_names or ()), mean, std, source, ""))
+
+
+def to_float(image: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+    """Return images in [0, 1]: uint8 divided by 255, floating ones cast.
+
+    Args:
+        image: uint8 in 0..255, or floating in [0, 1], any shape.
+        dtype: of the result, floating; the compute dtype of the net that sees it.
+
+    Raises:
+        TypeError: another dtype.
+    """
+    image = jnp.asarray(image)
+    if image.dtype == jnp.uint8:
+        return (image.astype(jnp.float32) / 255).astype(dtype)
+    expect(
+        jnp.issubdtype(image.dtype, jnp.floating),
+        "to_float",
+        "uint8 or floating images",
+        image.dtype,
+        "Scale them to uint8 0..255 or to floats in [0, 1].",
+        TypeError,
+    )
+    return image.astype(dtype)
+
+
+def _dataset(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:
+    image = arrays["image"]
+    expect(
+        image.ndim == 4,
+        "Dataset",
+        "images of shape (N, H, W, C)",
+        image.shape,
+        "Grey images need a last axis: image[..., None].",
+    )
+    expect(len(image) > 0, "Dataset", "at least one example", "none", "Check how the examples were chosen.")
+    expect(
+        image.dtype == np.uint8 or np.issubdtype(image.dtype, np.floating),
+        "Dataset",
+        "uint8 or floating images",
+        image.dtype,
+        "Scale them to uint8 0..255 or to floats in [0, 1].",
+        TypeError,
+    )
+    lengths = {name: len(array) for name, array in arrays.items()}
+    expect(
+        len(set(lengths.values())) == 1,
+        "Dataset",
+        "arrays of one length",
+        lengths,
+        "Give each example one row.",
+    )
+    if "label" in arrays:
+        label, classes = arrays["label"], len(info.class_names)
+        expect(
+            label.ndim == 1 and label.min() >= 0 and label.max() < classes,
+            "Dataset",
+            f"labels of shape (N,) in 0..{classes - 1}",
+            f"shape {label.shape}, {label.min()}..{label.max()}",
+            "Renumber the classes from 0, or pass all class_names.",
+        )
+        arrays["label"] = label.astype(np.int32)
+    for array in arrays.values():
+        array.setflags(write=False)
+    return Dataset(arrays, dataclasses.replace(info, fingerprint=fingerprint(arrays)))
+
+
+def _moments(image: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, in [0, 1]."""
+    channels = image.reshape(-1, image.shape[-1] if image.ndim else 1)
+    scale = 255.0 if image.dtype == np.uint8 else 1.0
+    mean, std = (
+        channels.mean(axis=0, dtype=np.float64) / scale,
+        channels.std(axis=0, dtype=np.float64) / scale,
+    )
+    return tuple(mean.round(6).tolist()), tuple(std.round(6).tolist())

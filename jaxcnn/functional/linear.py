@@ -1,0 +1,65 @@
+"""Full connection: every output sees every input."""
+
+import jax
+
+from jaxcnn.checking import expect, floating, shaped
+from jaxcnn.functional.window import images
+
+__all__ = ["dense", "flatten"]
+
+
+def dense(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+    """Return x @ kernel + bias, an affine map of the last axis.
+
+    y[o] = bias[o] + sum_i x[i] kernel[i, o]
+
+    Args:
+        x: (..., C_in). Its dtype is the compute dtype.
+        kernel: (C_in, C_out), cast to the dtype of x.
+        bias: (C_out,), or None.
+
+    Returns:
+        (..., C_out) of x's dtype.
+
+    Raises:
+        ValueError: shapes that do not fit together.
+        TypeError: x or kernel of a dtype that is not floating.
+
+    Source: agrees with `flax.linen.Dense`; PyTorch's `Linear` holds the kernel transposed.
+    """
+    x, kernel = floating("dense", "x", x), floating("dense", "kernel", kernel)
+    expect(
+        kernel.ndim == 2,
+        "dense",
+        "a kernel of shape (C_in, C_out)",
+        kernel.shape,
+        "Give the kernel two axes, inputs first.",
+    )
+    expect(
+        x.ndim >= 1 and x.shape[-1] == kernel.shape[0],
+        "dense",
+        f"x of shape (..., {kernel.shape[0]}) for a kernel of shape {kernel.shape}",
+        x.shape,
+        "Flatten the images first with flatten, or match the kernel's first axis.",
+    )
+    y = x @ kernel.astype(x.dtype)
+    return y if bias is None else y + shaped("dense", "bias", bias, (kernel.shape[1],)).astype(x.dtype)
+
+
+def flatten(x: jax.Array) -> jax.Array:
+    """Return each image as one vector: (..., H, W, C) -> (..., H * W * C), channels fastest.
+
+    Args:
+        x: images (..., H, W, C) of a floating dtype.
+
+    Returns:
+        (..., H * W * C) of x's dtype.
+
+    Raises:
+        ValueError: fewer than three axes.
+
+    Source: row-major order as in `flax`; PyTorch flattens (C, H, W), so its next kernel is permuted.
+    """
+    x = images("flatten", x)
+    height, width, channels = x.shape[-3:]
+    return x.reshape(*x.shape[:-3], height * width * channels)

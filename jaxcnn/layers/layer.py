@@ -1,0 +1,134 @@
+"""What a layer is, and how a net gives each of its layers a name, a key and its part of the parameters."""
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from jaxcnn.checking import expect
+
+__all__ = ["Layer", "Module", "Spec", "apply", "init", "key_for", "name_of"]
+
+Spec = jax.ShapeDtypeStruct | jax.Array
+Params = Any
+State = Any
+
+
+class Layer:
+    """A frozen dataclass of hyperparameters with `init` and `apply`; it holds no arrays.
+
+    A subclass without parameters or state overrides `apply` alone. A layer made of layers also overrides `children`,
+    and its constructor takes them by name: that is all that saving and surgery need.
+    """
+
+    def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
+        """Return initial parameters and state for inputs like `spec`.
+
+        Args:
+            key: a PRNG key.
+            spec: `jax.ShapeDtypeStruct` or array with the shape (batch axis included) and dtype of the input.
+
+        Returns:
+            params: what the optimizer may change; state: what `apply` returns anew (running statistics). Nested
+            dicts; `{}` where there is none.
+        """
+        return {}, {}
+
+    def apply(
+        self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
+    ) -> tuple[jax.Array, State]:
+        """Return the output for `x`, and the state that belongs to the next call.
+
+        Args:
+            params: parameters, as from `init`.
+            state: state, as from `init` or the last `apply`.
+            x: input, batch axes first.
+            train: whether this is a training step (batch statistics, dropout) or not.
+            key: a PRNG key for layers that need one while training.
+        """
+        raise NotImplementedError
+
+    def children(self) -> "Mapping[str, Module]":
+        """Return the layers this one is made of, by name."""
+        return {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give the subclass this repr: `dataclass` keeps one that it finds in the class."""
+        super().__init_subclass__(**options)
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = Layer.__repr__
+
+    def __repr__(self) -> str:
+        """Return the constructor's call, without the options that are at their defaults."""
+        shown = []
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, default = getattr(self, field.name), field.default
+            if value != default and value != (default, default):
+                shown.append(f"{field.name}={show(value)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+Module = Layer | Callable[[jax.Array], jax.Array]
+"""A layer, or a plain function of an array, which is a layer without parameters."""
+
+
+def init(module: Module, key: jax.Array, spec: Spec) -> tuple[Params, State]:
+    """Return `module.init(key, spec)`; a plain function has neither parameters nor state."""
+    return module.init(key, spec) if isinstance(module, Layer) else ({}, {})
+
+
+def apply(
+    module: Module, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
+) -> tuple[jax.Array, State]:
+    """Return `module.apply(...)`, or a plain function's value and the state as it was."""
+    if isinstance(module, Layer):
+        return module.apply(params, state, x, train=train, key=key)
+    return module(x), state
+
+
+def key_for(key: Any, name: str) -> Any:
+    """Return the key of the part called `name`: the CRC-32 of the name folded into `key`; None of None.
+
+    Names, not positions, so that inserting a named layer leaves the initial values of the others as they were.
+    """
+    return None if key is None else jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def parameter(where: str, params: Params, name: str) -> jax.Array:
+    """Return `params[name]`, or raise the design's error where the parameters are of another layer."""
+    found = sorted(params) if isinstance(params, Mapping) else type(params).__name__
+    expect(
+        isinstance(params, Mapping) and name in params,
+        where,
+        f"params with {name!r}",
+        found,
+        "Pass the params that init returned for this net.",
+    )
+    return params[name]
+
+
+def hyperparameters(layer: Any) -> dict[str, Any]:
+    """Return what the constructor of a dataclass takes besides the layer's children."""
+    children = layer.children() if isinstance(layer, Layer) else {}
+    return {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer) if f.init and f.name not in children}
+
+
+def rebuild(layer: Any, children: Mapping[str, "Module"]) -> Any:
+    """Return the composite layer with other children under the same names."""
+    return type(layer)(**hyperparameters(layer), **children)
+
+
+def show(value: Any) -> str:
+    """Return `repr(value)`, functions by their name, pairs of equal numbers as one."""
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], int) and value[0] == value[1]:
+        return repr(value[0])
+    return getattr(value, "__name__", repr(value))
+
+
+def name_of(module: Module) -> str:
+    """Return a short lower-case name: the class of a layer, the name of a function."""
+    if isinstance(module, Layer):
+        return type(module).__name__.lower()
+    return getattr(module, "__name__", type(module).__name__).strip("<>").lower()

@@ -1,0 +1,126 @@
+"""Nets as JSON: written by name, rebuilt from an allow-list alone (never `eval`, never pickle)."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from jaxcnn import functional, initializers
+from jaxcnn.checking import expect
+from jaxcnn.layers.layer import Layer, hyperparameters
+
+__all__ = ["from_json", "register", "to_json"]
+
+FORMAT = 1
+T = TypeVar("T", bound=Callable[..., Any])
+
+_known: dict[str, Any] = {
+    name: getattr(module, name) for module in (functional, initializers) for name in module.__all__
+}
+
+
+def register(thing: T) -> T:
+    """Enter a layer class or a function under its name, so that nets containing it are saved and rebuilt.
+
+    Args:
+        thing: a frozen dataclass (a layer, an initializer) or a module-level function. Use as a decorator.
+
+    Returns:
+        The thing itself.
+
+    Raises:
+        ValueError: another thing has that name.
+    """
+    name = thing.__name__
+    expect(
+        _known.get(name, thing) is thing,
+        "register",
+        "a name that is not taken",
+        repr(name),
+        "Rename the class or function.",
+    )
+    _known[name] = thing
+    return thing
+
+
+def to_json(net: Layer, *, indent: int | None = 1) -> str:
+    """Return the net as JSON text; `from_json` gives an equal net back.
+
+    Args:
+        net: a layer; its functions must be jaxcnn's own or entered with `register`.
+        indent: spaces per level, None for one line.
+
+    Raises:
+        ValueError: the net contains a function or class that is not registered.
+    """
+    return json.dumps({"jaxcnn": FORMAT, "net": _encode(net)}, indent=indent)
+
+
+def from_json(text: str) -> Layer:
+    """Return the net that `to_json` wrote.
+
+    Args:
+        text: JSON; it may come from anywhere: only registered classes are built, with the checks of their
+            constructors, and no code in it runs.
+
+    Raises:
+        ValueError: text that is no net, of a newer format, or naming something unknown.
+    """
+    try:
+        record = json.loads(text)
+        known = isinstance(record, dict) and record.get("jaxcnn") == FORMAT and "net" in record
+        expect(known, "from_json", f"a jaxcnn net of format {FORMAT}", text[:60], "Write it with to_json.")
+        net = _decode(record["net"])
+    except (json.JSONDecodeError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"from_json: expected the JSON of a net, got {text[:60]!r} ({error}). Write it with to_json."
+        ) from error
+    expect(isinstance(net, Layer), "from_json", "a layer", type(net).__name__, "Write it with to_json.")
+    return net
+
+
+def _encode(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple):
+        return [_encode(v) for v in value]
+    name = type(value).__name__
+    if dataclasses.is_dataclass(value) and _known.get(name) is type(value):
+        children = value.children() if isinstance(value, Layer) else {}
+        record: dict[str, Any] = {"type": name} | {f: _encode(v) for f, v in hyperparameters(value).items()}
+        return record | ({"children": [[n, _encode(child)] for n, child in children.items()]} if children else {})
+    name = getattr(value, "__name__", name)
+    expect(
+        _known.get(name) is value,
+        "to_json",
+        "layers and functions that jaxcnn knows",
+        repr(value),
+        "Enter it with layers.register under a name of its own.",
+    )
+    return {"function": name}
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(v) for v in value)
+    if not isinstance(value, dict):
+        return value
+    name = value.get("type", value.get("function"))
+    expect(
+        isinstance(name, str) and name in _known,
+        "from_json",
+        "the name of a registered layer or function",
+        repr(name),
+        "Import the module that registers it first.",
+    )
+    if "function" in value:
+        return _known[name]
+    expect(
+        isinstance(_known[name], type),
+        "from_json",
+        "the name of a class",
+        repr(name),
+        "Write it with to_json.",
+    )
+    fields = {k: _decode(v) for k, v in value.items() if k not in ("type", "children")}
+    return _known[name](**fields, **{n: _decode(child) for n, child in value.get("children", [])})

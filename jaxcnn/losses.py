@@ -1,0 +1,204 @@
+"""Losses and metrics: one number per example, so that whoever averages them knows which examples count.
+
+Array functions take (logits, labels). The trainer's losses and metrics are functions of `(outputs, batch)`, a batch
+being a dict of arrays; `classification()` makes the usual one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxcnn.checking import expect, floating
+
+__all__ = [
+    "Classification",
+    "accuracy",
+    "classification",
+    "confusion_matrix",
+    "cross_entropy",
+    "squared_error",
+    "top_k",
+]
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, *, label_smoothing: float = 0.0) -> jax.Array:
+    """Return the softmax cross-entropy of each example, in nats.
+
+    loss = -sum_c q[c] log softmax(logits)[c], q = (1 - s) * target + s / classes.
+
+    Args:
+        logits: (..., classes), floating; computed in float32.
+        labels: class indices (...,) of an integer dtype, or soft targets (..., classes) that sum to 1.
+        label_smoothing: s, in [0, 1).
+
+    Returns:
+        (...,) float32.
+
+    Raises:
+        ValueError: shapes that do not match, smoothing out of range.
+        TypeError: logits that are not floating.
+
+    Source: Szegedy et al. 2016, section 7 (smoothing); agrees with optax and `torch.nn.functional.cross_entropy`.
+    """
+    logits, labels = _logits_and_labels("cross_entropy", logits, labels)
+    expect(
+        0 <= label_smoothing < 1,
+        "cross_entropy",
+        "label_smoothing in [0, 1)",
+        label_smoothing,
+        "0.1 is a usual value.",
+    )
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    if label_smoothing == 0 and jnp.issubdtype(labels.dtype, jnp.integer):
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return optax.softmax_cross_entropy(logits, optax.smooth_labels(_targets(logits, labels), label_smoothing))
+
+
+def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """Return half the sum of squares of each example, the loss of the classic networks.
+
+    loss = 1/2 sum_c (y[c] - t[c])^2, whose gradient is y - t.
+
+    Args:
+        outputs: (..., classes), floating; computed in float32.
+        targets: class indices (...,), made one-hot, or values (..., classes).
+
+    Returns:
+        (...,) float32.
+
+    Raises:
+        ValueError: shapes that do not match.
+        TypeError: outputs that are not floating.
+
+    Source: Rumelhart et al. 1986, equation 3.
+    """
+    outputs, targets = _logits_and_labels("squared_error", outputs, targets)
+    outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
+    return 0.5 * jnp.sum(jnp.square(outputs - _targets(outputs, targets)), axis=-1)
+
+
+def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return 1.0 where the largest logit is the label's (for soft labels: the largest target's), else 0.0.
+
+    Args:
+        logits: (..., classes), floating.
+        labels: class indices (...,), or soft targets (..., classes).
+
+    Returns:
+        (...,) float32: 0.0 or 1.0; their mean is the accuracy.
+
+    Raises:
+        ValueError: shapes that do not match.
+    """
+    return top_k(logits, labels, k=1)
+
+
+def top_k(logits: jax.Array, labels: jax.Array, *, k: int) -> jax.Array:
+    """Return 1.0 where the label is among the k largest logits, else 0.0.
+
+    A logit that equals the label's counts as larger when its class comes first, as in `argmax`.
+
+    Args:
+        logits: (..., classes), floating.
+        labels: class indices (...,), or soft targets (..., classes), whose largest is the label.
+        k: how many guesses count, 1..classes.
+
+    Returns:
+        (...,) float32: 0.0 or 1.0.
+
+    Raises:
+        ValueError: shapes that do not match, k out of range.
+    """
+    logits, labels = _logits_and_labels("top_k", logits, labels)
+    classes = logits.shape[-1]
+    expect(1 <= k <= classes, "top_k", f"k in 1..{classes}", k, "k guesses of the classes there are.")
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        labels = jnp.argmax(labels, axis=-1)
+    of_label = jnp.take_along_axis(logits, labels[..., None], axis=-1)
+    first = jnp.arange(classes) < labels[..., None]
+    rank = jnp.sum((logits > of_label) | ((logits == of_label) & first), axis=-1)
+    # NaN compares false with everything: a broken net must not count as right.
+    return ((rank < k) & ~jnp.isnan(of_label[..., 0])).astype(jnp.float32)
+
+
+def confusion_matrix(labels: jax.Array, predictions: jax.Array, classes: int) -> jax.Array:
+    """Return how often each true class (row) was predicted as each class (column).
+
+    Args:
+        labels: true class indices, any shape.
+        predictions: predicted class indices, the same shape.
+        classes: the number of classes; pairs outside 0..classes-1 are not counted.
+
+    Returns:
+        (classes, classes) int32.
+
+    Raises:
+        ValueError: shapes that differ.
+
+    Source: agrees with `sklearn.metrics.confusion_matrix`.
+    """
+    labels, predictions = jnp.asarray(labels), jnp.asarray(predictions)
+    expect(
+        labels.shape == predictions.shape,
+        "confusion_matrix",
+        f"predictions of shape {labels.shape}, as the labels",
+        predictions.shape,
+        "Pass class indices: take the argmax of logits first.",
+    )
+    valid = (labels >= 0) & (labels < classes) & (predictions >= 0) & (predictions < classes)
+    cell = jnp.where(valid, labels * classes + predictions, classes * classes)
+    return jnp.bincount(cell.ravel(), length=classes * classes + 1)[:-1].reshape(classes, classes).astype(jnp.int32)
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The trainer's loss for one label per image: `cross_entropy(outputs, batch["label"])`."""
+
+    label_smoothing: float = 0.0
+
+    def __call__(self, outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
+        """Return the loss of each example, (N,) float32."""
+        return cross_entropy(outputs, batch["label"], label_smoothing=self.label_smoothing)
+
+
+def classification(label_smoothing: float = 0.0) -> Classification:
+    """Return the trainer's loss for one label per image; metric functions default to accuracy with it.
+
+    Args:
+        label_smoothing: in [0, 1).
+    """
+    expect(
+        0 <= label_smoothing < 1,
+        "classification",
+        "label_smoothing in [0, 1)",
+        label_smoothing,
+        "0.1 is a usual value.",
+    )
+    return Classification(label_smoothing)
+
+
+def batch_accuracy(outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
+    """Return `accuracy(outputs, batch["label"])`: the trainer's default metric."""
+    return accuracy(outputs, batch["label"])
+
+
+def _logits_and_labels(where: str, logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+    logits, labels = floating(where, "logits", logits), jnp.asarray(labels)
+    expect(logits.ndim >= 1, where, "logits of shape (..., classes)", logits.shape, "Add the class axis, last.")
+    wanted = logits.shape[:-1] if jnp.issubdtype(labels.dtype, jnp.integer) else logits.shape
+    expect(
+        labels.shape == wanted,
+        where,
+        f"labels of shape {logits.shape[:-1]} (class indices) or {logits.shape} (floating targets)",
+        f"{labels.dtype} labels of shape {labels.shape}",
+        "Squeeze or convert the labels.",
+    )
+    return logits, labels
+
+
+def _targets(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    hard = jnp.issubdtype(labels.dtype, jnp.integer)
+    return jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype) if hard else labels.astype(logits.dtype)

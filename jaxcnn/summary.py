@@ -1,0 +1,169 @@
+"""What a net costs and sees, layer by layer."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax.extend.core import jaxprs_in_params
+
+from jaxcnn.checking import expect
+from jaxcnn.functional.window import pair
+from jaxcnn.layers.composition import Sequential
+from jaxcnn.layers.layer import Layer, Module, Spec, apply, init, name_of
+from jaxcnn.surgery import unwrapped
+
+__all__ = ["Row", "Summary", "summarize"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer: its path, kind, output shape, parameters, multiply-adds of one image, and receptive field.
+
+    `receptive_field` is (height, width) in pixels of the input, unclipped, or None once every output sees the whole
+    image (after flattening or global pooling). Composites stand before their parts, with the parts' totals.
+    """
+
+    path: str
+    kind: str
+    output: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+    receptive_field: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The rows of a net and its totals; `print` shows a table."""
+
+    rows: tuple[Row, ...]
+    parameters: int
+    multiply_adds: int
+
+    def __str__(self) -> str:
+        """Return the table as aligned text."""
+        head = ("layer", "kind", "output", "parameters", "multiply-adds", "sees")
+        body = [
+            (
+                "  " * row.path.count("/") + row.path.rsplit("/", 1)[-1],
+                row.kind,
+                "x".join(map(str, row.output[1:])),
+                f"{row.parameters:,}",
+                f"{row.multiply_adds:,}",
+                "all" if row.receptive_field is None else "x".join(map(str, row.receptive_field)),
+            )
+            for row in self.rows
+        ]
+        total = ("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}", "")
+        widths = [max(map(len, column)) for column in zip(head, *body, total, strict=True)]
+        right = (False, False, True, True, True, True)
+
+        def line(cells: tuple[str, ...]) -> str:
+            columns = zip(cells, widths, right, strict=True)
+            return "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in columns).rstrip()
+
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        return "\n".join([line(head), rule, *map(line, body), rule, line(total)])
+
+
+def summarize(net: Layer, spec: Spec) -> Summary:
+    """Return a table of the net: output shape, parameters, multiply-adds and receptive field of every layer.
+
+    Multiply-adds are those of convolutions and matrix products for one image in inference, counted in the traced
+    program, so that layers of one's own are counted too; nothing is computed.
+
+    Args:
+        net: a layer.
+        spec: shape (batch axis included) and dtype of its input.
+
+    Returns:
+        A `Summary`: `.rows`, `.parameters`, `.multiply_adds`; `print(summary)` shows the table.
+
+    Raises:
+        ValueError, TypeError: the net does not take such an input; as `net.init` raises.
+    """
+    expect(len(spec.shape) >= 2, "summarize", "a spec with a batch axis", spec.shape, "Add it: (1, H, W, C).")
+    spec = jax.ShapeDtypeStruct((1, *spec.shape[1:]), spec.dtype)
+    rows, parameters, multiply_adds, _, _ = _walk(net, "", spec, _Field((1, 1), (1, 1)))
+    return Summary(tuple(rows), parameters, multiply_adds)
+
+
+@dataclass(frozen=True)
+class _Field:
+    """What one output sees: pixels, and the pixels between neighbouring outputs."""
+
+    size: tuple[int, int]
+    jump: tuple[int, int]
+
+    def after(self, stride: tuple[int, int], dilation: tuple[int, int], window: tuple[int, int]) -> "_Field":
+        grown = zip(self.size, self.jump, window, dilation, strict=True)
+        size = tuple(s + (w - 1) * d * j for s, j, w, d in grown)
+        jump = tuple(j * s for j, s in zip(self.jump, stride, strict=True))
+        return _Field((size[0], size[1]), (jump[0], jump[1]))
+
+
+def _walk(module: Module, path: str, spec: jax.ShapeDtypeStruct, field: _Field | None):
+    """Return rows, parameters, multiply-adds, output spec and field of one layer and its parts."""
+
+    def forward(params: Any, state: Any, x: jax.Array) -> jax.Array:
+        return apply(module, params, state, x, train=False)[0]
+
+    params, state = jax.eval_shape(lambda key: init(module, key, spec), jax.random.key(0))
+    traced = jax.make_jaxpr(forward, return_shape=True)(params, state, spec)
+    output = traced[1]
+    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    cost = _multiply_adds(traced[0].jaxpr)
+
+    inner = unwrapped(module)
+    chained = isinstance(inner, Sequential)
+    rows: list[Row] = []
+    fields: list[_Field | None] = []
+    inside, incoming = spec, field
+    for name, child in (module.children() if isinstance(module, Layer) else {}).items():
+        child_rows, _, _, child_output, child_field = _walk(child, f"{path}{name}/", inside, incoming)
+        rows += child_rows
+        fields.append(child_field)
+        if chained:
+            inside, incoming = child_output, child_field
+
+    if len(output.shape) < 4 or field is None or None in fields:
+        field = None
+    elif fields:
+        field = fields[-1] if chained else max((f for f in fields if f is not None), key=lambda f: f.size)
+    else:
+        stride, dilation = (pair("", "", getattr(inner, name, 1)) for name in ("stride", "dilation"))
+        field = field.after(stride, dilation, _window(inner))
+    if path:
+        seen = None if field is None else field.size
+        rows.insert(
+            0,
+            Row(
+                path[:-1],
+                type(inner).__name__ if isinstance(inner, Layer) else name_of(inner),
+                output.shape,
+                parameters,
+                cost,
+                seen,
+            ),
+        )
+    return rows, parameters, cost, output, field
+
+
+def _window(layer: Module) -> tuple[int, int]:
+    return pair("", "", getattr(layer, "kernel_size", getattr(layer, "window", 1)))
+
+
+def _multiply_adds(jaxpr: Any) -> int:
+    """Count multiply-adds of convolutions and matrix products in a traced program and the programs it calls."""
+    total = 0
+    for eqn in jaxpr.eqns:
+        out = math.prod(eqn.outvars[0].aval.shape) if eqn.outvars else 0
+        if eqn.primitive.name == "conv_general_dilated":
+            kernel, dims = eqn.invars[1].aval.shape, eqn.params["dimension_numbers"]
+            total += out * math.prod(kernel) // kernel[dims.rhs_spec[0]]
+        elif eqn.primitive.name == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            total += out * math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
+        times = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
+        total += times * sum(_multiply_adds(inner) for inner in jaxprs_in_params(eqn.params))
+    return total

@@ -1,0 +1,86 @@
+"""A range test: the loss while the learning rate rises, and the rate to start from."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.checking import expect
+from jaxcnn.data.dataset import Dataset
+from jaxcnn.layers.layer import Layer
+from jaxcnn.training.optimizer import sgd
+from jaxcnn.training.state import TrainState
+from jaxcnn.training.step import Augment, PerExample, make_train_step
+
+__all__ = ["LearningRates", "find_learning_rate"]
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """`rates` that were tried, the smoothed `losses` at them, and a `suggestion`: all floats."""
+
+    rates: np.ndarray
+    losses: np.ndarray
+    suggestion: float
+
+
+def find_learning_rate(
+    net: Layer,
+    train: Dataset,
+    *,
+    key: jax.Array,
+    loss: PerExample | None = None,
+    augment: Augment | None = None,
+    batch_size: int = 64,
+    low: float = 1e-4,
+    high: float = 10.0,
+    steps: int = 100,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+) -> LearningRates:
+    """Return the loss along one short training whose learning rate rises from `low` to `high` geometrically.
+
+    The suggestion is a third of the rate at which the smoothed loss is lowest: near the largest that still trains.
+
+    Args:
+        net, train, loss, augment, batch_size: as for `fit`.
+        key: a PRNG key.
+        low, high: the first and the last rate.
+        steps: how many rates.
+        momentum, weight_decay: of the `sgd` that will be used.
+
+    Returns:
+        `LearningRates`; the test ends early where the loss is four times its least or not finite.
+
+    Raises:
+        ValueError: options out of range, a batch larger than the set.
+
+    Source: Smith 2017, section 3.3, read off as in the fast.ai library's first form.
+    """
+    where = "find_learning_rate"
+    expect(0 < low < high, where, "0 < low < high", (low, high), "1e-4 and 10 cover most nets.")
+    expect(steps >= 10, where, "at least 10 steps", steps, "100 make a readable curve.")
+    expect(1 <= batch_size <= train.size, where, f"a batch_size in 1..{train.size}", batch_size, "Lower it.")
+    rates = np.geomspace(low, high, steps)
+    schedule = jnp.asarray(rates, jnp.float32)
+    optimizer = sgd(lambda count: schedule[count], momentum=momentum, weight_decay=weight_decay)
+    init_key, order_key = jax.random.split(key)
+    state = jax.jit(lambda k: TrainState.create(net, optimizer, k, train.spec))(init_key)
+    step = jax.jit(make_train_step(net, optimizer, loss, metrics={}, augment=augment))
+    order = np.asarray(jax.random.permutation(order_key, train.size))
+    losses: list[float] = []
+    smooth = 0.0
+    for count in range(steps):
+        index = np.take(order, range(count * batch_size, (count + 1) * batch_size), mode="wrap")
+        state, measured = step(state, {name: array[index] for name, array in train.items()})
+        smooth = 0.9 * smooth + 0.1 * float(measured["loss"])
+        value = smooth / (1 - 0.9 ** (count + 1))
+        if not np.isfinite(value):
+            break
+        losses.append(value)
+        if count > 10 and value > 4 * min(losses):
+            break
+    expect(bool(losses), where, "a finite loss at the first rate", "none", "Lower low, or look at the data.")
+    suggestion = float(rates[int(np.argmin(losses))]) / 3
+    return LearningRates(rates[: len(losses)], np.asarray(losses), suggestion)

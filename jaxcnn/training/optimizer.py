@@ -1,0 +1,61 @@
+"""Stochastic gradient descent with momentum, and the schedule of its learning rate."""
+
+from typing import Any
+
+import jax
+import optax
+
+from jaxcnn.checking import expect
+
+__all__ = ["sgd", "warmup_cosine"]
+
+
+def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.1) -> optax.Schedule:
+    """Return a schedule that rises linearly from 0 to `peak` and falls to 0 along half a cosine.
+
+    Args:
+        peak: the largest learning rate.
+        steps: steps of the whole training.
+        warmup: the fraction of them that rises.
+
+    Raises:
+        ValueError: no steps, a rate that is not positive, a fraction outside [0, 1).
+
+    Source: Goyal et al. 2017 (warm-up), Loshchilov and Hutter 2017 (cosine).
+    """
+    expect(steps >= 1, "warmup_cosine", "at least one step", steps, "epochs * (examples // batch_size), say.")
+    expect(peak > 0, "warmup_cosine", "a peak > 0", peak, "training.find_learning_rate suggests one.")
+    expect(0 <= warmup < 1, "warmup_cosine", "warmup in [0, 1)", warmup, "0.1 is a tenth of the steps.")
+    return optax.warmup_cosine_decay_schedule(0.0, peak, int(warmup * steps), steps)
+
+
+def sgd(
+    learning_rate: optax.ScalarOrSchedule,
+    *,
+    momentum: float = 0.9,
+    nesterov: bool = True,
+    weight_decay: float = 5e-4,
+) -> optax.GradientTransformation:
+    """Return stochastic gradient descent with momentum, weight decay on kernels alone.
+
+    v <- momentum v + g + weight_decay w;  w <- w - learning_rate v  (g + momentum v in the place of v with Nesterov).
+
+    Args:
+        learning_rate: a float, or a schedule such as `warmup_cosine`'s.
+        momentum: in [0, 1).
+        nesterov: look ahead.
+        weight_decay: pulls leaves called `kernel` towards 0; biases and batch norm's scale and bias are left alone.
+
+    Raises:
+        ValueError: a value out of range.
+
+    Source: Sutskever et al. 2013; the update agrees with `torch.optim.SGD`.
+    """
+    expect(0 <= momentum < 1, "sgd", "momentum in [0, 1)", momentum, "0.9 is usual.")
+    expect(weight_decay >= 0, "sgd", "weight_decay >= 0", weight_decay, "5e-4 is usual.")
+    decay = optax.add_decayed_weights(weight_decay, mask=_kernels)
+    return optax.chain(decay, optax.sgd(learning_rate, momentum=momentum, nesterov=nesterov))
+
+
+def _kernels(params: Any) -> Any:
+    return jax.tree_util.tree_map_with_path(lambda path, _: getattr(path[-1], "key", None) == "kernel", params)

@@ -1,0 +1,40 @@
+"""All that changes while a net is trained, as one value."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from jaxcnn.layers.layer import Layer, Spec
+
+__all__ = ["TrainState"]
+
+
+@struct.dataclass
+class TrainState:
+    """Parameters, running statistics, optimizer state, the number of steps done, and the key of all randomness.
+
+    The key never changes: step t uses `fold_in(key, t)`, so that randomness depends on (seed, t) alone and a resumed
+    run replays exactly.
+    """
+
+    step: jax.Array
+    params: Any
+    model_state: Any
+    opt_state: Any
+    key: jax.Array
+
+    @classmethod
+    def create(cls, net: Layer, optimizer: optax.GradientTransformation, key: jax.Array, spec: Spec) -> "TrainState":
+        """Return the state before the first step.
+
+        Args:
+            net: the net; optimizer: an optax transformation.
+            key: a PRNG key, consumed: one part initialises, the other is kept for the steps.
+            spec: shape (batch axis included) and dtype of the images as the net sees them.
+        """
+        init_key, step_key = jax.random.split(key)
+        params, model_state = net.init(init_key, spec)
+        return cls(jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), step_key)
