@@ -1,0 +1,54 @@
+# make run     train the default experiment and write its page      make test       the tests
+# make check   lint, types, tests                                   make check-all  and the slow tests
+# make setup   the environment alone                                make lock       pin the newest versions
+# On a GPU machine: make run CUDA=13 (or CUDA=12). Another Python: make test PYTHON=python3.11
+
+CUDA ?=
+# The newest Python that works, from the PATH or under pyenv: JAX for 3.12 and later uses all cores.
+PYTHON ?= $(shell for version in 3.13 3.12 3.11; do \
+	for python in python$$version "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version.*/bin/python python3; do \
+	"$$python" -c "import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != ($$(echo $$version | tr . ,)))" \
+	2>/dev/null && echo "$$python" && exit; done; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready$(CUDA)
+comma := ,
+EXTRAS := dev$(if $(CUDA),$(comma)cuda$(CUDA))
+$(if $(filter-out 12 13,$(CUDA)),$(error CUDA=$(CUDA): expected the CUDA version of the driver, 12 or 13))
+
+.PHONY: run test setup check check-all lint types lock clean
+
+run: $(READY)
+	$(BIN)/python -m experiments.train
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+setup: $(READY)
+
+check: lint types test
+
+check-all: lint types $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/pyrefly check
+
+$(READY): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "jaxcnn needs Python 3.11 or newer with venv, and found none on the PATH or under pyenv."; exit 1; }
+	@echo "Python: $(PYTHON), $$("$(PYTHON)" --version)"
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable ".[$(EXTRAS)]"
+	@touch $@
+
+lock: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --no-header --no-annotate --no-emit-index-url \
+		--python-version 3.11 --all-extras pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .venv-*

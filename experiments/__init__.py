@@ -1,0 +1,1 @@
+"""Experiments: modules that each answer a question; `python -m experiments` lists them."""
