@@ -7,6 +7,7 @@ per field, and `main(config) -> Result`; it ends with `if __name__ == "__main__"
 import dataclasses
 import datetime
 import json
+import shlex
 import shutil
 import sys
 import time
@@ -146,10 +147,12 @@ def make_folder(name: str) -> Path:
 def record(experiment: str, main: Callable[[C], Result], config: C, folder: Path) -> Result:
     """Run `main` and leave `config.json`, `environment.json`, `figures.json` and `report.html` in `folder`."""
     here = training.environment()
+    versions = here["packages"]
     settings = dataclasses.asdict(config)
-    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    started = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+    command = shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
     write_json(folder / "config.json", {"experiment": experiment, "config": settings})
-    write_json(folder / "environment.json", {**here, "started": started, "command": sys.argv})
+    write_json(folder / "environment.json", {**here, "started": started, "command": command})
     began = time.perf_counter()
     result = main(config)
     seconds = round(time.perf_counter() - began, 2)
@@ -161,18 +164,21 @@ def record(experiment: str, main: Callable[[C], Result], config: C, folder: Path
         "figures": result.figures,
         "seconds": seconds,
         "device": here["device"],
-        "packages": here["packages"],
+        "packages": versions,
     }
     write_json(folder / "figures.json", figures)
     page = report.Page(
-        folder.name,
-        f"{result.verdict} {here['device']}, {seconds:.0f} s, {started}.",
+        folder.relative_to(RUNS).as_posix() if folder.is_relative_to(RUNS) else folder.name,
+        result.verdict,
         headline=result.headline,
         sections=[
             *result.pictures,
             report.Section("Settings", [report.Facts(settings)]),
-            report.Section("Environment", [report.Facts({**here, **here["packages"], "packages": None})]),
+            report.Section(
+                "Environment", [report.Facts({n: v for n, v in here.items() if n != "packages"} | versions)]
+            ),
         ],
+        footer=f"{command}, {started}, {seconds:.0f} s on {here['device']} ({here['cores']} cores).",
     )
     path = page.write(folder / "report.html")
     console.print(f"page: {path}\n{result.verdict}", markup=False)

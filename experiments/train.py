@@ -98,7 +98,8 @@ def train(config: Config) -> Result:
         "The first batch as the net saw it, after augmentation.",
         "Augmented training images.",
     )
-    sections[0] = report.Section(sections[0].title, [*sections[0].blocks, shown])
+    curves, *others = sections[0].blocks
+    sections[0] = report.Section(sections[0].title, [curves, shown, *others])
     counts = {n: np.bincount(p["label"]) for n, p in (("train", train_set), ("test", test_set))}
     report.label_counts(counts, train_set.info.class_names).savefig(folder / "labels.png", dpi=150)
     accuracy = f"{100 * test['accuracy']:.2f} %"
@@ -128,10 +129,10 @@ def train_seeds(config: Config) -> Result:
         one = dataclasses.replace(config, seed=seed, seeds=1, run=str(folder))
         result = record("train", train, one, folder)
         accuracies.append(result.figures["test_accuracy"])
-        row = {"seed": seed, "test accuracy": f"{accuracies[-1]:.4f}", "best epoch": result.figures["best_epoch"]}
+        row = {"seed": seed, "test accuracy": round(accuracies[-1], 4), "best epoch": result.figures["best_epoch"]}
         if config.dataset == "digits":
             machines.append(support_vector_accuracy(*load(one)))
-            row["support vector machine"] = f"{machines[-1]:.4f}"
+            row["support vector machine"] = round(machines[-1], 4)
         rows.append(row)
     figures: dict[str, Any] = {"test_accuracy": summary(accuracies)}
     if machines:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.typing import ArrayLike
 
 from jaxcnn.checking import expect, floating
 
@@ -99,7 +101,8 @@ def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def top_k(logits: jax.Array, labels: jax.Array, *, k: int) -> jax.Array:
     """Return 1.0 where the label is among the k largest logits, else 0.0.
 
-    A logit that equals the label's counts as larger when its class comes first, as in `argmax`.
+    A logit that equals the label's counts as larger when its class comes first, as in `argmax`. Logits with a NaN among
+    them, and labels outside 0..classes-1, count as wrong.
 
     Args:
         logits: (..., classes), floating.
@@ -120,11 +123,12 @@ def top_k(logits: jax.Array, labels: jax.Array, *, k: int) -> jax.Array:
     of_label = jnp.take_along_axis(logits, labels[..., None], axis=-1)
     first = jnp.arange(classes) < labels[..., None]
     rank = jnp.sum((logits > of_label) | ((logits == of_label) & first), axis=-1)
-    # NaN compares false with everything: a broken net must not count as right.
-    return ((rank < k) & ~jnp.isnan(of_label[..., 0])).astype(jnp.float32)
+    # NaN compares false with everything, and a negative index counts from the end: neither may pass for right.
+    valid = ~jnp.isnan(logits).any(axis=-1) & (labels >= 0) & (labels < classes)
+    return ((rank < k) & valid).astype(jnp.float32)
 
 
-def confusion_matrix(labels: jax.Array, predictions: jax.Array, classes: int) -> jax.Array:
+def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, classes: int) -> jax.Array:
     """Return how often each true class (row) was predicted as each class (column).
 
     Args:
@@ -137,6 +141,7 @@ def confusion_matrix(labels: jax.Array, predictions: jax.Array, classes: int) ->
 
     Raises:
         ValueError: shapes that differ.
+        TypeError: labels or predictions that are not integers.
 
     Source: agrees with `sklearn.metrics.confusion_matrix`.
     """
@@ -148,8 +153,18 @@ def confusion_matrix(labels: jax.Array, predictions: jax.Array, classes: int) ->
         predictions.shape,
         "Pass class indices: take the argmax of logits first.",
     )
+    for name, indices in (("labels", labels), ("predictions", predictions)):
+        expect(
+            jnp.issubdtype(indices.dtype, jnp.integer),
+            "confusion_matrix",
+            f"{name} of an integer dtype",
+            indices.dtype,
+            "Pass class indices: take the argmax of logits first.",
+            TypeError,
+        )
     valid = (labels >= 0) & (labels < classes) & (predictions >= 0) & (predictions < classes)
-    cell = jnp.where(valid, labels * classes + predictions, classes * classes)
+    # int32 first: uint8 labels times the number of classes would wrap around.
+    cell = jnp.where(valid, labels.astype(jnp.int32) * classes + predictions, classes * classes)
     return jnp.bincount(cell.ravel(), length=classes * classes + 1)[:-1].reshape(classes, classes).astype(jnp.int32)
 
 
@@ -162,6 +177,22 @@ class Classification:
     def __call__(self, outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
         """Return the loss of each example, (N,) float32."""
         return cross_entropy(outputs, batch["label"], label_smoothing=self.label_smoothing)
+
+    def validate(self, outputs: jax.ShapeDtypeStruct, arrays: Mapping[str, np.ndarray]) -> None:
+        """Raise `ValueError` unless the labels are classes of such outputs; `fit` calls it before any work.
+
+        Compiled code cannot look at values: a label out of range would train on, silently wrong.
+        """
+        expect("label" in arrays, "classification", 'data with "label"', list(arrays), "Pass another loss to fit.")
+        label, classes = np.asarray(arrays["label"]), outputs.shape[-1]
+        if np.issubdtype(label.dtype, np.integer):
+            expect(
+                0 <= int(label.min()) and int(label.max()) < classes,
+                "classification",
+                f"labels in 0..{classes - 1} for a net with {classes} outputs",
+                f"labels in {label.min()}..{label.max()}",
+                "Make the net with num_classes as large as the data's.",
+            )
 
 
 def classification(label_smoothing: float = 0.0) -> Classification:

@@ -129,7 +129,7 @@ def _walk(module: Module, path: str, spec: jax.ShapeDtypeStruct, field: _Field |
     if len(output.shape) < 4 or field is None or None in fields:
         field = None
     elif fields:
-        field = fields[-1] if chained else max((f for f in fields if f is not None), key=lambda f: f.size)
+        field = fields[-1] if chained else _widest([f for f in fields if f is not None])
     else:
         stride, dilation = (pair("", "", getattr(inner, name, 1)) for name in ("stride", "dilation"))
         field = field.after(stride, dilation, _window(inner))
@@ -147,6 +147,12 @@ def _walk(module: Module, path: str, spec: jax.ShapeDtypeStruct, field: _Field |
             ),
         )
     return rows, parameters, cost, output, field
+
+
+def _widest(fields: list[_Field]) -> _Field:
+    """Return what parallel branches see together, taking them to be centred on the same pixel."""
+    heights, widths = zip(*(field.size for field in fields), strict=True)
+    return _Field((max(heights), max(widths)), fields[0].jump)
 
 
 def _window(layer: Module) -> tuple[int, int]:

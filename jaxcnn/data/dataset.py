@@ -85,8 +85,9 @@ class Dataset(Mapping[str, np.ndarray]):
         Raises:
             ValueError: no example is left.
         """
-        picked = {name: array[np.asarray(indices)] for name, array in self.arrays.items()}
-        return _dataset(picked, self.info)
+        index = np.asarray(indices)
+        index = index if index.size else index.astype(np.int64)  # an empty list has no dtype of its own
+        return _dataset({name: array[index] for name, array in self.arrays.items()}, self.info)
 
     def with_moments_of(self, train: "Dataset") -> "Dataset":
         """Return this set with the mean and standard deviation of `train` in its info."""
@@ -134,11 +135,12 @@ def from_arrays(
         class_names = [str(c) for c in range(int(label.max(initial=-1)) + 1)] if class_names is None else class_names
         arrays["label"] = label
     arrays |= {key: np.asarray(value) for key, value in others.items()}
-    mean, std = _moments(arrays["image"])
-    return _dataset(arrays, DatasetInfo(name, tuple(class_names or ()), mean, std, source, ""))
+    dataset = _dataset(arrays, DatasetInfo(name, tuple(class_names or ()), (), (), source, ""))
+    mean, std = _moments(dataset["image"])
+    return dataclasses.replace(dataset, info=dataclasses.replace(dataset.info, mean=mean, std=std))
 
 
-def to_float(image: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+def to_float(image: jax.typing.ArrayLike, dtype: Any = jnp.float32) -> jax.Array:
     """Return images in [0, 1]: uint8 divided by 255, floating ones cast.
 
     Args:
@@ -180,7 +182,7 @@ def _dataset(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:
         "Scale them to uint8 0..255 or to floats in [0, 1].",
         TypeError,
     )
-    lengths = {name: len(array) for name, array in arrays.items()}
+    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     expect(
         len(set(lengths.values())) == 1,
         "Dataset",
@@ -198,6 +200,7 @@ def _dataset(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:
             "Renumber the classes from 0, or pass all class_names.",
         )
         arrays["label"] = label.astype(np.int32)
+    arrays = {name: array.view() for name, array in arrays.items()}  # the caller's own arrays stay writable
     for array in arrays.values():
         array.setflags(write=False)
     return Dataset(arrays, dataclasses.replace(info, fingerprint=fingerprint(arrays)))
@@ -205,7 +208,7 @@ def _dataset(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:
 
 def _moments(image: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, in [0, 1]."""
-    channels = image.reshape(-1, image.shape[-1] if image.ndim else 1)
+    channels = image.reshape(-1, image.shape[-1])
     scale = 255.0 if image.dtype == np.uint8 else 1.0
     mean, std = (
         channels.mean(axis=0, dtype=np.float64) / scale,

@@ -1,5 +1,7 @@
 """Noise that regularises: activations set to zero at random while training."""
 
+from numbers import Real
+
 import jax
 import jax.numpy as jnp
 
@@ -29,7 +31,7 @@ def dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> jax.Array:
     """
     x = floating("dropout", "x", x)
     expect_key("dropout", key)
-    if isinstance(rate, int | float):
+    if isinstance(rate, Real):
         expect(0 <= rate <= 1, "dropout", "a rate in [0, 1]", rate, "The rate is the fraction set to zero.")
     keep = 1 - jnp.asarray(rate, jnp.float32)
     kept = jax.random.bernoulli(key, keep, x.shape)

@@ -1,5 +1,6 @@
 """Normalization: activations with their mean and variance made standard."""
 
+from numbers import Real
 from typing import NamedTuple
 
 import jax
@@ -68,13 +69,14 @@ def batch_norm(
         TypeError,
     )
     stats = BatchStats(*(shaped("batch_norm", f"stats.{n}", v, channels) for n, v in stats._asdict().items()))
-    if isinstance(decay, int | float):
+    if isinstance(decay, Real):
         expect(0 <= decay <= 1, "batch_norm", "decay in [0, 1]", decay, "PyTorch's momentum is 1 - decay.")
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean, var = stats
     if train:
         mean, var = _moments(wide, axis_name, mask)
-        stats = BatchStats(*(decay * old + (1 - decay) * new for old, new in zip(stats, (mean, var), strict=True)))
+        moved = (decay * old + (1 - decay) * new for old, new in zip(stats, (mean, var), strict=True))
+        stats = BatchStats(*(new.astype(old.dtype) for old, new in zip(stats, moved, strict=True)))
     factor = lax.rsqrt(var + eps)
     if scale is not None:
         factor = factor * shaped("batch_norm", "scale", scale, channels)

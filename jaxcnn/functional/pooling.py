@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxcnn.checking import expect
 from jaxcnn.functional.window import Padding, Size, flat_batch, images, pair, resolve_padding
 
 __all__ = ["avg_pool", "global_avg_pool", "max_pool"]
@@ -25,7 +26,7 @@ def max_pool(x: jax.Array, window: Size = 2, *, stride: Size | None = None, padd
         (..., H', W', C) of x's dtype; H' = floor((H + pads - window) / stride) + 1.
 
     Raises:
-        ValueError: wrong rank, or a window larger than the padded image.
+        ValueError: wrong rank, a window larger than the padded image, padding as large as the window.
         TypeError: x is not floating.
 
     Source: agrees with `flax.linen.max_pool` and `torch.nn.functional.max_pool2d` (floor mode).
@@ -58,7 +59,7 @@ def avg_pool(
         (..., H', W', C) of x's dtype; H' = floor((H + pads - window) / stride) + 1.
 
     Raises:
-        ValueError: wrong rank, or a window larger than the padded image.
+        ValueError: wrong rank, a window larger than the padded image, padding as large as the window.
         TypeError: x is not floating.
 
     Source: agrees with `flax.linen.avg_pool` and `torch.nn.functional.avg_pool2d` (floor mode).
@@ -95,7 +96,15 @@ def global_avg_pool(x: jax.Array) -> jax.Array:
 def _geometry(where: str, x: jax.Array, window: Size, stride: Size | None, padding: Padding):
     size = pair(where, "window", window)
     step = size if stride is None else pair(where, "stride", stride)
-    return size, step, resolve_padding(where, padding, x.shape[-3:-1], size, step)
+    pads = resolve_padding(where, padding, x.shape[-3:-1], size, step)
+    expect(
+        all(max(sides) < w for sides, w in zip(pads, size, strict=True)),
+        where,
+        f"padding smaller than the window {size}",
+        f"padding={padding!r}",
+        "A window that sees padding alone has nothing to pool.",
+    )
+    return size, step, pads
 
 
 def _reduce(x: jax.Array, start: float, combine, size, step, pads) -> jax.Array:

@@ -1,5 +1,6 @@
 """Sizes, strides and paddings of a window that slides over an image."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,11 @@ Padding = str | int | Sequence[int | Sequence[int]]
 
 
 def _is_int(value: Any) -> bool:
-    return hasattr(value, "__index__") and not isinstance(value, bool)
+    try:
+        operator.index(value)
+    except TypeError:  # what has no integer value: arrays of several numbers and traced ones among them
+        return False
+    return not isinstance(value, bool)
 
 
 def pair(where: str, name: str, value: Size) -> tuple[int, int]:

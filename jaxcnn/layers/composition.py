@@ -28,7 +28,7 @@ class Sequential(Layer):
 
     pairs: tuple[tuple[str, Module], ...] = field(init=False)
 
-    def __init__(self, *unnamed: Module, **named: Module) -> None:
+    def __init__(self, /, *unnamed: Module, **named: Module) -> None:
         """Make the net; raise `ValueError` for positional and named layers together."""
         expect(
             not (unnamed and named),
@@ -153,7 +153,7 @@ class Concat(Layer):
 
     pairs: tuple[tuple[str, Module], ...] = field(init=False)
 
-    def __init__(self, **branches: Module) -> None:
+    def __init__(self, /, **branches: Module) -> None:
         """Make the layer from one branch or more, by name."""
         expect(bool(branches), "Concat", "at least one branch", "none", "Pass branches by name.")
         object.__setattr__(self, "pairs", tuple(branches.items()))

@@ -1,6 +1,7 @@
 """Convolution layers."""
 
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +49,7 @@ class Conv(Layer):
             self.groups,
             "Choose a divisor.",
         )
+        expect_initializers("Conv", self)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return the kernel and the bias."""
@@ -86,6 +88,20 @@ def expect_count(where: str, name: str, value: object) -> None:
     """Raise `ValueError` unless `value` is a positive int."""
     ok = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     expect(ok, where, f"{name} as a positive int", repr(value), f"Pass {name}=8, say.")
+
+
+def expect_initializers(where: str, layer: Any) -> None:
+    """Raise `TypeError` unless the layer's `kernel_init` and `bias_init` are functions."""
+    for name in ("kernel_init", "bias_init"):
+        value = getattr(layer, name)
+        expect(
+            callable(value),
+            where,
+            f"{name} as a function (key, shape, dtype) -> array",
+            repr(value),
+            "Pass one of jaxcnn.initializers.",
+            TypeError,
+        )
 
 
 def channels_of(where: str, spec: Spec) -> int:

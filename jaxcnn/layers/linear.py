@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxcnn import functional as F
 from jaxcnn import initializers
 from jaxcnn.checking import expect
-from jaxcnn.layers.convolution import expect_count
+from jaxcnn.layers.convolution import expect_count, expect_initializers
 from jaxcnn.layers.layer import Layer, Params, Spec, State, key_for, parameter
 from jaxcnn.layers.serialization import register
 
@@ -30,8 +30,9 @@ class Dense(Layer):
     bias_init: initializers.Initializer = initializers.zeros
 
     def __post_init__(self) -> None:
-        """Check the range."""
+        """Check the arguments."""
         expect_count("Dense", "features", self.features)
+        expect_initializers("Dense", self)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return the kernel and the bias."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, floating
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.layers.serialization import register
 
@@ -20,13 +20,15 @@ class Dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        """Check the range."""
+        """Check the range and make the rate a float."""
         expect(0 <= self.rate <= 1, "Dropout", "a rate in [0, 1]", self.rate, "It is the fraction set to zero.")
+        object.__setattr__(self, "rate", float(self.rate))
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         """Return x with zeros when `train`, else x."""
+        x = floating("Dropout", "x", x)
         if not train or self.rate == 0:
             return x, state
         expect(

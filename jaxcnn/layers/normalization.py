@@ -32,7 +32,7 @@ class BatchNorm(Layer):
     use_bias: bool = True
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check the ranges and make both numbers floats."""
         expect(
             0 <= self.decay <= 1,
             "BatchNorm",
@@ -41,6 +41,8 @@ class BatchNorm(Layer):
             "PyTorch's momentum is 1 - decay.",
         )
         expect(self.eps > 0, "BatchNorm", "eps > 0", self.eps, "1e-5 is usual.")
+        for name in ("decay", "eps"):
+            object.__setattr__(self, name, float(getattr(self, name)))
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return scale 1, bias 0, and statistics of mean 0 and variance 1."""
@@ -90,6 +92,14 @@ class Normalize(Layer):
         """Turn both into tuples of floats."""
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(float(v) for v in np.ravel(getattr(self, name))))
+        counts = {len(self.mean), len(self.std)} - {1}
+        expect(
+            len(counts) <= 1 and 0 not in counts,
+            "Normalize",
+            "one mean and std, or one per channel",
+            f"{len(self.mean)} and {len(self.std)}",
+            "Give one value per channel, or one for all.",
+        )
         expect(min(self.std) > 0, "Normalize", "std > 0", self.std, "A constant channel has no scale.")
 
     def apply(

@@ -52,7 +52,9 @@ def to_json(net: Layer, *, indent: int | None = 1) -> str:
 
     Raises:
         ValueError: the net contains a function or class that is not registered.
+        TypeError: net is no layer.
     """
+    expect(isinstance(net, Layer), "to_json", "a layer", repr(net), "Put a function into a Sequential.", TypeError)
     return json.dumps({"jaxcnn": FORMAT, "net": _encode(net)}, indent=indent)
 
 
@@ -65,18 +67,25 @@ def from_json(text: str) -> Layer:
 
     Raises:
         ValueError: text that is no net, of a newer format, or naming something unknown.
+        TypeError: not text.
     """
+    expect(isinstance(text, str), "from_json", "text", type(text).__name__, "Read the file as text first.", TypeError)
     try:
         record = json.loads(text)
-        known = isinstance(record, dict) and record.get("jaxcnn") == FORMAT and "net" in record
-        expect(known, "from_json", f"a jaxcnn net of format {FORMAT}", text[:60], "Write it with to_json.")
+    except (ValueError, RecursionError) as error:
+        raise _no_net(text, error) from error
+    known = isinstance(record, dict) and record.get("jaxcnn") == FORMAT and "net" in record
+    expect(known, "from_json", f"a jaxcnn net of format {FORMAT}", repr(text[:60]), "Write it with to_json.")
+    try:
         net = _decode(record["net"])
-    except (json.JSONDecodeError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"from_json: expected the JSON of a net, got {text[:60]!r} ({error}). Write it with to_json."
-        ) from error
+    except (RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise _no_net(text, error) from error
     expect(isinstance(net, Layer), "from_json", "a layer", type(net).__name__, "Write it with to_json.")
     return net
+
+
+def _no_net(text: str, error: Exception) -> ValueError:
+    return ValueError(f"from_json: expected the JSON of a net, got {text[:60]!r} ({error}). Write it with to_json.")
 
 
 def _encode(value: Any) -> Any:
@@ -113,14 +122,27 @@ def _decode(value: Any) -> Any:
         repr(name),
         "Import the module that registers it first.",
     )
-    if "function" in value:
-        return _known[name]
+    known = _known[name]
+    if "type" not in value:
+        expect(not isinstance(known, type), "from_json", "the name of a function", repr(name), "Write it with to_json.")
+        return known
+    built = isinstance(known, type) and dataclasses.is_dataclass(known)
+    expect(built, "from_json", "the name of a layer or initializer class", repr(name), "Write it with to_json.")
+    fields = {k: _decode(v) for k, v in value.items() if k not in ("type", "children")}
+    pairs = value.get("children", [])
     expect(
-        isinstance(_known[name], type),
+        isinstance(pairs, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs),
         "from_json",
-        "the name of a class",
-        repr(name),
+        "children as a list of [name, layer]",
+        repr(pairs)[:60],
         "Write it with to_json.",
     )
-    fields = {k: _decode(v) for k, v in value.items() if k not in ("type", "children")}
-    return _known[name](**fields, **{n: _decode(child) for n, child in value.get("children", [])})
+    names = [n for n, _ in pairs]
+    expect(
+        all(isinstance(n, str) for n in names) and len(set(names)) == len(names),
+        "from_json",
+        "children with names of their own",
+        repr(names)[:60],
+        "Write it with to_json.",
+    )
+    return known(**fields, **{n: _decode(child) for n, child in pairs})

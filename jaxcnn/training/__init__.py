@@ -6,12 +6,13 @@ logits_fn = predictor(net, result.state.params, result.state.model_state)
 
 from jaxcnn.training.checkpoint import load_checkpoint, save_checkpoint
 from jaxcnn.training.early_stopping import EarlyStopping, early_stopping
+from jaxcnn.training.environment import environment
 from jaxcnn.training.files import read_metrics
 from jaxcnn.training.fit import Event, FitResult, fit
 from jaxcnn.training.learning_rate import LearningRates, find_learning_rate
 from jaxcnn.training.optimizer import sgd, warmup_cosine
 from jaxcnn.training.state import TrainState
-from jaxcnn.training.step import evaluate, make_train_step, predictor
+from jaxcnn.training.step import evaluate, make_train_step, predict, predictor
 
 __all__ = [
     "EarlyStopping",
@@ -20,11 +21,13 @@ __all__ = [
     "LearningRates",
     "TrainState",
     "early_stopping",
+    "environment",
     "evaluate",
     "find_learning_rate",
     "fit",
     "load_checkpoint",
     "make_train_step",
+    "predict",
     "predictor",
     "read_metrics",
     "save_checkpoint",

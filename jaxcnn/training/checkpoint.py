@@ -44,7 +44,8 @@ def save_checkpoint(directory: Path | str, net: Layer, state: TrainState) -> Non
         return
     if files.exists():  # left by a save that was interrupted
         shutil.rmtree(files)
-    orbax.save(str(files), state)
+    tree: Any = state
+    orbax.save(str(files), tree)
     record = {"net": _describe(net), "state": _shapes(state), "sha256": _hashes(files)}
     unfinished = manifest.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(record, indent=1))
@@ -93,14 +94,15 @@ def load_checkpoint(directory: Path | str, net: Layer, template: TrainState) -> 
         stored_state == wanted,
         where,
         "a checkpoint of this optimizer and input",
-        f"another state (first difference: {_difference(json.dumps(stored_state, indent=0), json.dumps(wanted, indent=0))})",
+        f"another state (first difference: {_difference(_lines(stored_state), _lines(wanted))})",
         "Make the template with the optimizer and the image size of that training.",
     )
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), template)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Orbax warns of its own deprecations
-        return orbax.load(str(files), abstract)
+        restored: Any = orbax.load(str(files), abstract)
+    return restored
 
 
 def _describe(net: Layer) -> str:
@@ -113,6 +115,10 @@ def _describe(net: Layer) -> str:
 def _shapes(state: Any) -> dict[str, str]:
     leaves = jax.tree_util.tree_flatten_with_path(state)[0]
     return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
+
+
+def _lines(shapes: dict[str, str]) -> str:
+    return "\n".join(f"{path} {shape}" for path, shape in shapes.items())
 
 
 def _hashes(folder: Path) -> dict[str, str]:

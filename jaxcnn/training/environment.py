@@ -33,7 +33,7 @@ def environment() -> dict[str, Any]:
         "platform": f"{sys.platform} {platform.machine()}",
         "cores": os.cpu_count(),
         "packages": versions,
-        "device": f"{devices[0].platform}: {devices[0].device_kind}",
+        "device": "cpu" if devices[0].platform == "cpu" else f"{devices[0].platform}: {devices[0].device_kind}",
         "devices": len(devices),
         "prng": str(jax.config.jax_default_prng_impl),
         "matmul_precision": jax.config.jax_default_matmul_precision,

@@ -34,7 +34,7 @@ class RunFiles:
                 return cls(directory)
         except OSError as error:
             raise OSError(
-                f"fit: expected a run_dir that can be written, got {directory} ({error.strerror}). Choose another folder."
+                f"fit: expected a run_dir that can be written, got {directory} ({error.strerror}). Choose another."
             ) from error
         expect(False, "fit", "a run_dir without a run", directory, "Choose another folder, or delete that run.")
         raise AssertionError

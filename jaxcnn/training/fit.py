@@ -15,6 +15,7 @@ from jaxcnn.checking import expect
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.splitting import split
 from jaxcnn.layers.layer import Layer
+from jaxcnn.losses import Classification
 from jaxcnn.training.checkpoint import save_checkpoint
 from jaxcnn.training.early_stopping import early_stopping
 from jaxcnn.training.files import RunFiles
@@ -107,7 +108,7 @@ def fit(
     Raises:
         ValueError: options out of range, a batch larger than the set, an unknown monitor.
         FloatingPointError: the loss became infinite or NaN; the message names the step. Checkpoints written before
-            are kept.
+            are kept. Likewise where the validation value never was finite.
         OSError: `run_dir` cannot be written.
     """
     for name, value in (
@@ -138,7 +139,21 @@ def fit(
     loss, metrics = with_defaults(loss, metrics)
     monitored = ["loss", *metrics]
     expect(monitor in monitored, "fit", f"monitor as one of {monitored}", repr(monitor), "Pass metrics with it.")
+    expect(
+        validation is not None or (patience is None and monitor == "loss"),
+        "fit",
+        f"validation with patience={patience} and monitor={monitor!r}",
+        None,
+        "Pass validation=0.1, say.",
+    )
     stopping = early_stopping(patience)
+    if isinstance(loss, Classification):
+        outputs = jax.eval_shape(lambda k, x: net.apply(*net.init(k, x), x, train=False)[0], key, train.spec)
+        for part in (train, validation):
+            if part is not None:
+                loss.validate(outputs, part)
+    create = jax.jit(lambda k: TrainState.create(net, optimizer, k, train.spec))
+    jax.eval_shape(create, init_key)  # a net that does not take these images says so before anything is written
     files = None if run_dir is None else RunFiles.create(run_dir)
     began = time.perf_counter()
 
@@ -148,7 +163,7 @@ def fit(
             callback(Event(kind, epoch, step, epochs, steps_per_epoch, batch_size, seconds, **more))
 
     tell("start", 0, 0)
-    state = jax.jit(lambda k: TrainState.create(net, optimizer, k, train.spec))(init_key)
+    state = create(init_key)
     run_step = _compiled_step(make_train_step(net, optimizer, loss, metrics=metrics, augment=augment), batch_size)
     shuffle = jax.jit(lambda epoch: jax.random.permutation(jax.random.fold_in(order_key, epoch), train.size))
     arrays = {name: jax.device_put(array) for name, array in train.items()}
@@ -184,7 +199,11 @@ def fit(
         # Also when interrupted, or when the loss is no longer finite: the best so far is kept.
         if files is not None and best is not None:
             save_checkpoint(files.checkpoints, net, best)
-    assert best is not None  # every finite first epoch is an improvement
+    if best is None:  # the training loss was finite, the validation never
+        raise FloatingPointError(
+            f"fit: expected a finite validation {monitor} in one epoch at least, got "
+            f"{[entry[f'validation_{monitor}'] for entry in history]}. Lower the learning rate, or look at the data."
+        )
     return FitResult(best, history, best_epoch, None if files is None else files.directory, train, validation)
 
 

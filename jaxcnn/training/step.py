@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxcnn.checking import expect
@@ -16,7 +17,7 @@ from jaxcnn.layers.layer import Layer, apply
 from jaxcnn.losses import Classification, batch_accuracy, classification
 from jaxcnn.training.state import TrainState
 
-__all__ = ["evaluate", "make_train_step", "predictor"]
+__all__ = ["evaluate", "make_train_step", "predict", "predictor"]
 
 Batch = Mapping[str, jax.Array]
 PerExample = Callable[[jax.Array, Batch], jax.Array]
@@ -98,20 +99,49 @@ def evaluate(
 
     Returns:
         {"loss": ..., "accuracy": ...}.
+
+    Raises:
+        ValueError: no examples, a batch_size below 1.
     """
     loss, metrics = with_defaults(loss, metrics)
     run = _evaluation(net, loss, tuple(metrics.items()))
+    totals = [run(params, state, batch, mask) for batch, mask in _padded_batches("evaluate", dataset, batch_size)]
     size = len(dataset["image"])
-    expect(size > 0, "evaluate", "at least one example", "none", "Pass a data set with examples.")
+    return jax.tree.map(lambda *values: sum(map(float, values)) / size, *totals)
+
+
+def predict(net: Layer, params: Any, state: Any, dataset: Mapping[str, Any], *, batch_size: int = 256) -> np.ndarray:
+    """Return the outputs for every image of a data set, with `train=False`, in order.
+
+    Args:
+        net, params, state: the trained net.
+        dataset: anything with `["image"]`, (N, H, W, C).
+        batch_size: images at once; the last batch is padded, so that one program serves all.
+
+    Returns:
+        (N, ...) on the host.
+
+    Raises:
+        ValueError: no examples, a batch_size below 1.
+    """
+    forward = jax.jit(_Forward(net))
+    parts = []
+    for batch, mask in _padded_batches("predict", {"image": dataset["image"]}, batch_size):
+        parts.append(np.asarray(forward(params, state, batch["image"]))[np.asarray(mask)])
+    return np.concatenate(parts)
+
+
+def _padded_batches(where: str, arrays: Mapping[str, Any], batch_size: int) -> Iterator[tuple[Batch, jax.Array]]:
+    """Yield batches of one size in order, and which of their rows are real."""
+    size = len(arrays["image"])
+    expect(size > 0, where, "at least one example", "none", "Pass a data set with examples.")
+    expect(batch_size >= 1, where, "a batch_size >= 1", batch_size, "256 suits most nets.")
     batch_size = min(batch_size, size)
-    totals = []
+    on_device = {name: jnp.asarray(array) for name, array in arrays.items()}
     for start in range(0, size, batch_size):
-        rows = min(batch_size, size - start)
         # Padding repeats the last example, so that padded rows are as harmless as real ones.
         index = jnp.minimum(jnp.arange(start, start + batch_size), size - 1)
-        batch = {name: jnp.asarray(array)[index] for name, array in dataset.items()}
-        totals.append(run(params, state, batch, jnp.arange(batch_size) < rows))
-    return jax.tree.map(lambda *values: sum(map(float, values)) / size, *totals)
+        yield {name: array[index] for name, array in on_device.items()}, jnp.arange(start, start + batch_size) < size
 
 
 def predictor(net: Layer, params: Any, state: Any) -> Callable[[jax.Array], jax.Array]:

@@ -1,0 +1,90 @@
+"""What all tests share: the hypothesis profile, and comparisons of value and gradient with other libraries."""
+
+from collections.abc import Callable
+
+import hypothesis
+import jax
+import numpy as np
+import pytest
+
+hypothesis.settings.register_profile("quick", deadline=None, derandomize=True, max_examples=10, database=None)
+hypothesis.settings.load_profile("quick")
+
+# From our order of axes to PyTorch's.
+_TORCH_AXES = {
+    "images": (0, 3, 1, 2),  # NHWC -> NCHW
+    "kernel": (3, 2, 0, 1),  # HWIO -> OIHW
+    "matrix": (1, 0),  # (in, out) -> (out, in)
+    "as is": None,
+}
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Let XLA optimize little while a module runs that compiles much and computes little."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="session")
+def agree() -> Callable[..., None]:
+    """Return `check(ours, theirs, *args)`: two functions of arrays have the same value and gradients."""
+
+    def check(ours, theirs, *args, rtol=1e-5, atol=1e-5):
+        cotangent = _cotangent(jax.eval_shape(ours, *args).shape)
+        same_trees(
+            _value_and_gradients(ours, cotangent, args), _value_and_gradients(theirs, cotangent, args), rtol, atol
+        )
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def agree_with_torch() -> Callable[..., None]:
+    """Return `check(ours, theirs, *args, axes=..., output=...)`, `theirs` a function of tensors; skip without torch.
+
+    `axes` names the order of axes of each argument, and `output` that of the value, as in `_TORCH_AXES`.
+    """
+    torch = pytest.importorskip("torch")
+
+    def check(ours, theirs, *args, axes, output, rtol=1e-5, atol=1e-5):
+        cotangent = _cotangent(jax.eval_shape(ours, *args).shape)
+        y, gradients = _value_and_gradients(ours, cotangent, args)
+
+        def tensor(array, order):
+            array = np.asarray(array)
+            order = _TORCH_AXES[order] or range(array.ndim)
+            return torch.tensor(np.ascontiguousarray(array.transpose(order)))
+
+        def back(tensor, order):
+            array = tensor.detach().numpy()
+            return array.transpose(np.argsort(_TORCH_AXES[order] or range(array.ndim)))
+
+        leaves = [tensor(a, order).requires_grad_() for a, order in zip(args, axes, strict=True)]
+        value = theirs(*leaves)
+        value.backward(tensor(cotangent, output))
+        theirs_gradients = tuple(back(leaf.grad, order) for leaf, order in zip(leaves, axes, strict=True))
+        same_trees((y, gradients), (back(value, output), theirs_gradients), rtol, atol)
+
+    return check
+
+
+def same_trees(ours, theirs, rtol, atol) -> None:
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+
+
+def _cotangent(shape) -> np.ndarray:
+    return np.random.default_rng(5).normal(size=shape).astype(np.float32)
+
+
+def _value_and_gradients(fn, cotangent, args):
+    @jax.jit
+    def run(cotangent, args):
+        y, pullback = jax.vjp(fn, *args)
+        return y, pullback(cotangent)
+
+    return run(cotangent, args)

@@ -1,0 +1,102 @@
+"""The experiments as functions, and what they share."""
+
+import dataclasses
+import io
+import json
+import re
+
+import pytest
+from rich.console import Console
+
+from experiments import data, doctor, runner, train
+from experiments.__main__ import experiments
+from experiments.progress import ProgressBar
+from jaxcnn.training import Event
+
+
+def test_the_list_has_a_line_for_each():
+    found = experiments()
+    assert {"train", "data", "doctor", "reproduce"} <= set(found)
+    assert all(found.values())
+
+
+def test_data_describes_the_set(tmp_path, capsys):
+    result = data.main(data.Config(run=str(tmp_path)))
+    assert result.verdict == "digits: 1,438 training and 359 test images of 10 classes."
+    assert "Alpaydin" in capsys.readouterr().out
+
+
+def test_several_seeds_end_with_mean_and_deviation(tmp_path, capsys):
+    result = train.main(train.Config(run=str(tmp_path), epochs=1, seeds=2, seed=3))
+    assert re.fullmatch(r"test accuracy mean=0\.\d{4} sd=0\.\d{4} n=2", result.verdict)
+    assert result.figures["test_accuracy"]["n"] == 2
+    for seed in (3, 4):
+        config = json.loads((tmp_path / f"seed{seed}" / "config.json").read_text())["config"]
+        assert (config["seed"], config["seeds"]) == (seed, 1)
+        assert (tmp_path / f"seed{seed}" / "report.html").exists()
+    # The support vector machine sees the same splits: about 99 % whatever the seed.
+    assert 0.97 < result.figures["support_vector_accuracy"]["mean"] <= 1
+    assert "SVC(gamma=0.001) on the same splits: mean=" in capsys.readouterr().out
+
+
+def test_one_batch_is_learned_by_heart_and_a_broken_net_is_not(tmp_path):
+    config = train.Config(run=str(tmp_path / "sound"), overfit_batch=True, batch_size=16)
+    result = train.main(config)
+    assert result.holds
+    assert result.figures["accuracy"] == 1.0
+    frozen = dataclasses.replace(config, run=str(tmp_path / "frozen"), learning_rate=1e-9)
+    assert not train.main(frozen).holds
+
+
+def test_find_lr_suggests_a_rate(tmp_path):
+    result = train.main(train.Config(run=str(tmp_path), find_lr=True, quick=True))
+    assert 1e-3 < result.figures["suggestion"] < 3
+    assert "--learning-rate" in result.verdict
+
+
+def test_augmentation_is_none_when_every_option_is_zero():
+    still = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0}
+    assert train.augmentation(train.Config(**still)) is None
+    assert train.augmentation(train.Config(**still, flip=True, brightness=0.1, contrast=0.1)) is not None
+
+
+def test_a_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "RUNS", tmp_path)
+    assert [runner.make_folder("a").name for _ in range(3)] == ["a", "a-2", "a-3"]
+
+
+def test_the_exit_code_says_whether_it_holds(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "RUNS", tmp_path)
+    monkeypatch.setattr("sys.argv", ["x", "--seed", "7"])
+    for holds, code in ((True, 0), (False, 1)):
+        result = runner.Result({"a": 1.5}, [], "It is so.", holds)
+        with pytest.raises(SystemExit) as stopped:
+            runner.run(lambda config, result=result: result, runner.Common, name=lambda config: f"x{config.seed}")
+        assert stopped.value.code == code
+    record = json.loads((tmp_path / "x7-2" / "figures.json").read_text())
+    assert record["figures"] == {"a": 1.5}
+    assert record["holds"] is False
+    assert (tmp_path / "x7" / "report.html").exists()
+    assert capsys.readouterr().out.endswith("It is so.\n")
+
+
+def test_the_progress_shows_loss_accuracy_and_speed():
+    for terminal in (True, False):
+        text = io.StringIO()
+        console = Console(file=text, force_terminal=terminal, width=160, color_system=None, highlight=False)
+        with ProgressBar(console) as bar:
+            bar(Event("start", 0, 0, 2, 3, 8, 0.0))
+            bar(Event("compiled", 1, 1, 2, 3, 8, 1.5))
+            bar(Event("step", 1, 3, 2, 3, 8, 1.6, {"loss": 0.25, "accuracy": 0.5}))
+            entry = {"epoch": 1, "train_loss": 0.25, "train_accuracy": 0.5, "images_per_second": 1234.0}
+            bar(Event("epoch", 1, 3, 2, 3, 8, 1.6, entry))
+            bar.bar.refresh()
+        shown = text.getvalue()
+        assert "compiled in 1.5 s" in shown
+        assert "train loss 0.2500  train accuracy 0.5000" in shown
+        assert "1,234 images/s" in shown
+
+
+def test_the_doctor_finds_this_installation_sound(capsys):
+    assert doctor.main() == 0
+    assert "All is well." in capsys.readouterr().out

@@ -1,0 +1,229 @@
+"""Pooling against its definition in NumPy, Flax, PyTorch and figures worked out by hand."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jax import lax
+
+from jaxcnn import functional as F
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+POOLS = {"max_pool": F.max_pool, "avg_pool": F.avg_pool}
+
+
+def draw(seed: int, *shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+@st.composite
+def windows(draw_from):
+    """Return an image size, a window that fits into it, and options under which no window sees padding alone."""
+    window = draw_from(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    size = tuple(w + draw_from(st.integers(0, 4)) for w in window)
+    stride = draw_from(st.none() | st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    sides = st.tuples(*[st.tuples(st.integers(0, w - 1), st.integers(0, w - 1)) for w in window])
+    return size, window, {"stride": stride, "padding": draw_from(st.sampled_from(["SAME", "VALID"]) | sides)}
+
+
+def each_window(size, window, options):
+    """Yield the output pixel (i, j) and the slices of the image, without the padding, that its window covers."""
+    stride = options["stride"] or window
+    pads = options["padding"]
+    if isinstance(pads, str):
+        pads = lax.padtype_to_pads(size, window, stride, pads)
+    counts = [(n + sum(p) - w) // s + 1 for n, p, w, s in zip(size, pads, window, stride, strict=True)]
+    for output in np.ndindex(*counts):
+        starts = [at * s - before for at, s, (before, _) in zip(output, stride, pads, strict=True)]
+        yield output, tuple(slice(max(a, 0), a + w) for a, w in zip(starts, window, strict=True))
+
+
+def value_and_gradient(fn, x, cotangent):
+    y, pullback = jax.vjp(fn, x)
+    return y, pullback(cotangent)[0]
+
+
+@given(windows())
+def test_max_pool_follows_the_definition(case):
+    size, window, options = case
+    # Three values on many pixels: most windows hold ties, and the gradient goes to the first of them.
+    x = np.random.default_rng(0).integers(-2, 1, (*size, 2)).astype(np.float32)
+    outputs = [at for at, _ in each_window(size, window, options)]
+    cotangent = np.asarray(draw(1, *np.add(outputs[-1], 1), 2))
+    y, gradient = np.zeros_like(cotangent), np.zeros_like(x)
+    for at, seen in each_window(size, window, options):
+        for c in range(2):
+            pixels = x[(*seen, c)]
+            first = np.unravel_index(np.argmax(pixels), pixels.shape)
+            y[(*at, c)] = pixels[first]
+            gradient[(*seen, c)][first] += cotangent[(*at, c)]
+
+    def pool(x):
+        return F.max_pool(x, window, **options)
+
+    ours, our_gradient = jax.jit(value_and_gradient, static_argnums=0)(pool, x, cotangent)
+    np.testing.assert_array_equal(ours, y)
+    np.testing.assert_allclose(our_gradient, gradient, rtol=1e-5, atol=1e-6)
+
+
+@given(windows(), st.booleans())
+def test_avg_pool_follows_the_definition(case, count_include_pad):
+    size, window, options = case
+    x = np.asarray(draw(0, *size, 2))
+    outputs = [at for at, _ in each_window(size, window, options)]
+    cotangent = np.asarray(draw(1, *np.add(outputs[-1], 1), 2))
+    y, gradient = np.zeros_like(cotangent), np.zeros_like(x)
+    for at, seen in each_window(size, window, options):
+        n = np.prod(window) if count_include_pad else x[seen][..., 0].size
+        y[at] = x[seen].sum(axis=(0, 1)) / n
+        gradient[seen] += cotangent[at] / n
+
+    def pool(x):
+        return F.avg_pool(x, window, **options, count_include_pad=count_include_pad)
+
+    ours, our_gradient = jax.jit(value_and_gradient, static_argnums=0)(pool, x, cotangent)
+    np.testing.assert_allclose(ours, y, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(our_gradient, gradient, rtol=1e-5, atol=1e-6)
+
+
+def test_max_pool_forward_and_reverse_mode_agree_at_ties():
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (1, 6, 6, 1)), jnp.float32)
+    direction, cotangent = draw(1, 1, 6, 6, 1), draw(2, 1, 5, 5, 1)
+
+    def pool(x):
+        return F.max_pool(x, 2, stride=1)
+
+    forward = jnp.vdot(cotangent, jax.jvp(pool, (x,), (direction,))[1])
+    reverse = jnp.vdot(value_and_gradient(pool, x, cotangent)[1], direction)
+    np.testing.assert_allclose(forward, reverse, rtol=1e-5, atol=1e-5)
+
+
+CASES = {
+    "tiles": (2, {}),
+    "overlaps": ((3, 2), {"stride": (2, 1)}),
+    "pads": (3, {"stride": 2, "padding": ((1, 1), (1, 1))}),
+}
+
+
+@pytest.mark.parametrize(("window", "options"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize("name", POOLS)
+def test_agrees_with_flax(agree, name, window, options):
+    size = (window, window) if isinstance(window, int) else window
+    stride = options.get("stride", window)
+
+    def flax(x):
+        strides = (stride, stride) if isinstance(stride, int) else stride
+        return getattr(nn, name)(x, size, strides=strides, padding=options.get("padding", "VALID"))
+
+    agree(lambda x: POOLS[name](x, window, **options), flax, draw(0, 2, 7, 6, 3))
+
+
+def test_avg_pool_of_real_pixels_agrees_with_flax(agree):
+    agree(
+        lambda x: F.avg_pool(x, 3, stride=2, padding="SAME", count_include_pad=False),
+        lambda x: nn.avg_pool(x, (3, 3), (2, 2), padding="SAME", count_include_pad=False),
+        draw(0, 2, 7, 6, 3),
+    )
+
+
+@pytest.mark.parametrize(("window", "options"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize("name", POOLS)
+def test_agrees_with_torch(agree_with_torch, name, window, options):
+    import torch
+
+    theirs = getattr(torch.nn.functional, name.replace("pool", "pool2d"))
+    padding = 1 if "padding" in options else 0
+    agree_with_torch(
+        lambda x: POOLS[name](x, window, **options),
+        lambda x: theirs(x, window, stride=options.get("stride"), padding=padding),
+        draw(0, 2, 7, 6, 3),
+        axes=("images",),
+        output="images",
+    )
+
+
+def test_global_avg_pool_agrees_with_torch(agree_with_torch):
+    agree_with_torch(
+        F.global_avg_pool, lambda x: x.mean(dim=(2, 3)), draw(0, 2, 5, 4, 3), axes=("images",), output="as is"
+    )
+
+
+def test_by_hand():
+    x = jnp.array([[1.0, 2.0, 9.0], [4.0, 3.0, 9.0], [-5.0, -6.0, -7.0]])[..., None]
+    np.testing.assert_array_equal(F.max_pool(x)[..., 0], [[4]])  # the ragged edge is dropped
+    np.testing.assert_array_equal(F.max_pool(x, stride=1)[..., 0], [[4, 9], [4, 9]])
+    np.testing.assert_array_equal(F.max_pool(x, padding="SAME")[..., 0], [[4, 9], [-5, -7]])  # padding never wins
+    np.testing.assert_array_equal(F.max_pool(x, (1, 3))[..., 0], [[9], [9], [-5]])
+    np.testing.assert_array_equal(F.avg_pool(x)[..., 0], [[2.5]])
+    np.testing.assert_array_equal(F.avg_pool(x, padding="SAME")[..., 0], [[2.5, 4.5], [-2.75, -1.75]])
+    real = F.avg_pool(x, padding="SAME", count_include_pad=False)
+    np.testing.assert_array_equal(real[..., 0], [[2.5, 9], [-5.5, -7]])
+    np.testing.assert_allclose(F.global_avg_pool(x), [10 / 9], rtol=1e-6)
+
+
+def test_channels_do_not_mix():
+    x = draw(0, 4, 4, 3)
+    for pool in (*POOLS.values(), F.global_avg_pool):
+        for c in range(3):
+            np.testing.assert_array_equal(pool(x)[..., c : c + 1], pool(x[..., c : c + 1]))
+
+
+@pytest.mark.parametrize("pool", [*POOLS.values(), F.global_avg_pool])
+def test_any_number_of_leading_axes(pool):
+    x = draw(0, 3, 2, 4, 5, 2)
+    y = pool(x)
+    for index in np.ndindex(3, 2):
+        np.testing.assert_allclose(y[index], pool(x[index]), rtol=1e-6)
+    assert pool(x[:0]).shape == (0, *y.shape[1:])
+
+
+@pytest.mark.parametrize("pool", [F.avg_pool, F.global_avg_pool])
+def test_sums_are_accumulated_in_float32(pool):
+    # 65,504 is the largest float16: the sum of four is none. In bfloat16, 256 + 1 is 256.
+    large = jnp.full((2, 2, 1), 60000.0, jnp.float16)
+    assert float(pool(large).squeeze()) == 60000
+    x = jnp.full((16, 32, 1), 1.0, jnp.bfloat16)
+    y = F.avg_pool(x, (16, 32)) if pool is F.avg_pool else pool(x)
+    assert y.dtype == jnp.bfloat16
+    assert float(y.squeeze()) == 1
+
+
+def test_max_pool_keeps_extreme_values():
+    x = jnp.array([-jnp.inf, -3e38, 3e38, jnp.inf]).reshape(1, 4, 1)
+    np.testing.assert_array_equal(F.max_pool(x, (1, 2)).ravel(), np.array([-3e38, np.inf], np.float32))
+    assert np.isnan(F.max_pool(x.at[0, 1].set(jnp.nan), (1, 2)).ravel()[0])
+    half = F.max_pool(jnp.full((2, 2, 1), -6e4, jnp.float16), padding=1)
+    np.testing.assert_array_equal(half.ravel(), np.full(4, -6e4, np.float16))
+
+
+X = np.zeros((2, 5, 4, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("x", "window", "options", "message"),
+    [
+        (X[0, 0], 2, {}, r"images of shape \(\.\.\., H, W, C\), got \(4, 2\)\. "),
+        (X, 0, {}, r"window as a positive int or two of them, got 0\. Pass window=2 or window=\(2, 3\)\."),
+        (X, (2, 2, 2), {}, r"window as a positive int or two of them, got \(2, 2, 2\)\. "),
+        (X, 2, {"stride": -1}, r"stride as a positive int or two of them, got -1\. "),
+        (X, 5, {}, r"an image of at least 5x5 pixels for a window .*padding='VALID', got 5x4\. Use a smaller window"),
+        (X, 2, {"padding": "same size"}, r"padding \"SAME\", \"VALID\", an int >= 0 or .*, got 'same size'\. "),
+        (X, 2, {"padding": 2}, r"padding smaller than the window \(2, 2\), got padding=2\. .*padding alone"),
+        (X, (3, 1), {"padding": (0, 1)}, r"padding smaller than the window \(3, 1\), got padding=\(0, 1\)\. "),
+    ],
+)
+@pytest.mark.parametrize("name", POOLS)
+def test_bad_values(name, x, window, options, message):
+    with pytest.raises(ValueError, match=f"^{name}: expected {message}"):
+        POOLS[name](x, window, **options)
+
+
+@pytest.mark.parametrize("name", [*POOLS, "global_avg_pool"])
+def test_bad_dtypes_and_ranks(name):
+    with pytest.raises(TypeError, match=rf"^{name}: expected x of a floating dtype, got uint8\. .*to_float"):
+        getattr(F, name)(X.astype(np.uint8))
+    with pytest.raises(ValueError, match=rf"^{name}: expected images of shape \(\.\.\., H, W, C\), got \(4, 2\)\. "):
+        getattr(F, name)(X[0, 0])

@@ -1,0 +1,234 @@
+"""The rules of the design that can be read from the code: who imports whom, names, docstrings, signatures."""
+
+import ast
+import functools
+import importlib
+import inspect
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+import jaxcnn
+from jaxcnn import augment, functional, initializers
+
+ROOT = Path(jaxcnn.__file__).parent
+
+# A part of jaxcnn imports itself and the floors below it. A new file or folder of jaxcnn needs a place here.
+FLOORS = [
+    {"checking", "fingerprint"},
+    {"functional", "initializers"},
+    {"losses"},
+    {"layers"},
+    {"surgery"},
+    {"summary", "models"},
+    {"augment", "data"},
+    {"training"},
+    {"transfer", "search", "explain", "attack", "interop", "report"},
+]
+# What `import jaxcnn` may import besides the standard library; the function that needs another package imports it.
+CORE = {"jaxcnn", "jax", "flax", "optax", "numpy"}
+# The lower floors stand on less.
+CORE_OF = {
+    "checking": {"jax"},
+    "fingerprint": {"jax", "numpy"},
+    "functional": {"jax", "numpy"},
+    "initializers": {"jax"},
+}
+HEAVY = {
+    "tensorflow_datasets",
+    "orbax",
+    "matplotlib",
+    "jinja2",
+    "sklearn",
+    "torch",
+    "onnx",
+    "tyro",
+    "rich",
+    "tensorstore",
+}
+FILES = sorted(ROOT.rglob("*.py"))
+every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def part(path: Path) -> str:
+    """Return the name of the file's or folder's place in FLOORS."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(nodes) -> set[str]:
+    """Return the full names of what import statements name: `from jax import lax` gives `jax.lax`."""
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: import by the full name"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def at_import(node: ast.AST):
+    """Yield the statements that run when the module is imported: those outside functions and `if TYPE_CHECKING`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from at_import(child)
+
+
+def public_functions(module):
+    """Return the functions in the module's `__all__`, by name."""
+    things = {name: getattr(module, name) for name in module.__all__}
+    return {name: thing for name, thing in things.items() if inspect.isfunction(thing)}
+
+
+# Imports
+
+
+def test_every_part_has_a_floor():
+    places = [name for floor in FLOORS for name in floor]
+    assert len(set(places)) == len(places)
+    parts = {part(path) for path in FILES} - {"__init__"}
+    assert parts <= set(places), "say in FLOORS on which floor it stands"
+
+
+@every_file
+def test_imports_go_down(path):
+    if path == ROOT / "__init__.py":
+        return  # the roof
+    own = part(path)
+    floor = next(i for i, names in enumerate(FLOORS) if own in names)
+    below = set().union(*FLOORS[:floor])
+    names = [name.split(".") for name in imported(ast.walk(tree(path)))]
+    assert {name[1] if name[1:] else "" for name in names if name[0] == "jaxcnn"} <= below | {own}
+
+
+def test_functional_stands_on_checking_alone():
+    for path in (ROOT / "functional").rglob("*.py"):
+        names = {name for name in imported(ast.walk(tree(path))) if name.startswith("jaxcnn.")}
+        assert all(name.startswith(("jaxcnn.checking.", "jaxcnn.functional.")) for name in names)
+
+
+@every_file
+def test_what_importing_jaxcnn_imports(path):
+    allowed = CORE_OF.get(part(path), CORE) | {"jaxcnn"} | set(sys.stdlib_module_names)
+    names = imported(at_import(tree(path)))
+    assert {name.split(".")[0] for name in names} <= allowed
+    assert not [name for name in names if name.startswith("flax.") and not name.startswith("flax.struct")]
+
+
+@every_file
+def test_never_imports_experiments_prints_or_parses_arguments(path):
+    names = {name.split(".")[0] for name in imported(ast.walk(tree(path)))}
+    assert not names & {"experiments", "tests", "argparse", "optparse", "tyro", "rich"}
+    calls = {
+        node.func.id for node in ast.walk(tree(path)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not calls & {"print", "input", "eval", "exec", "breakpoint", "exit"}
+    used = {ast.unparse(node) for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute)}
+    assert not used & {"sys.argv", "sys.stdout", "sys.exit", "pickle.loads", "pickle.load"}
+
+
+def test_importing_jaxcnn_imports_nothing_heavy_and_touches_no_device():
+    code = """
+import sys, jax, flax, optax, numpy
+before = {name.split(".")[0] for name in sys.modules}
+import jaxcnn
+print(*{name.split(".")[0] for name in sys.modules} - before)
+"""
+    # With a platform that does not exist, any computation at import would fail.
+    environment = os.environ | {"JAX_PLATFORMS": "none_such"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert run.returncode == 0, run.stderr
+    added = set(run.stdout.split())
+    assert not added & HEAVY
+    assert added - set(sys.stdlib_module_names) == {"jaxcnn"}
+
+
+# Names
+
+
+@every_file
+def test_a_file_is_a_thing(path):
+    assert not {*path.parts, path.stem} & {"utils", "util", "common", "helpers", "helper", "misc"}
+
+
+@pytest.mark.parametrize("name", [m.name for m in pkgutil.walk_packages(jaxcnn.__path__, "jaxcnn.")])
+def test_all_lists_what_there_is(name):
+    module = importlib.import_module(name)
+    assert len(set(module.__all__)) == len(module.__all__)
+    missing = [public for public in module.__all__ if not hasattr(module, public)]
+    assert not missing
+    assert not [public for public in module.__all__ if public.startswith("_")]
+    things = [id(getattr(module, public)) for public in module.__all__]
+    assert len(set(things)) == len(things), "two names for one thing"
+
+
+def test_what_a_file_lists_is_listed_by_its_folder():
+    """Functions and layers that a user should find are in the folder's own list."""
+    for folder in ("functional", "layers"):
+        package = importlib.import_module(f"jaxcnn.{folder}")
+        for path in (ROOT / folder).glob("*.py"):
+            if path.stem not in ("__init__", "window", "layer"):  # the machinery of the others
+                assert set(importlib.import_module(f"jaxcnn.{folder}.{path.stem}").__all__) <= set(package.__all__)
+
+
+@every_file
+def test_public_things_have_docstrings(path):
+    module = tree(path)
+    assert ast.get_docstring(module)
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    public = [node for node in module.body if isinstance(node, kinds) and not node.name.startswith("_")]
+    for node in list(public):
+        if isinstance(node, ast.ClassDef):
+            public += [n for n in node.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
+    assert not [node.name for node in public if not ast.get_docstring(node)]
+
+
+# Signatures
+
+# What counts as an array, by its annotation.
+ARRAYS = (jax.Array, jax.Array | None, functional.BatchStats)
+# Options that are so much the point of their function that they may be given by position.
+POSITIONAL_OPTIONS = {"negative_slope", "alpha", "window", "rate"}
+# Arrays that only qualify the others.
+KEYWORD_ARRAYS = {"mask"}
+
+
+@pytest.mark.parametrize("name", public_functions(functional))
+def test_functional_takes_arrays_by_position_and_options_by_keyword(name):
+    signature = inspect.signature(public_functions(functional)[name], eval_str=True)
+    for parameter in signature.parameters.values():
+        array = parameter.annotation in ARRAYS and parameter.name not in KEYWORD_ARRAYS
+        positional = array or parameter.name in POSITIONAL_OPTIONS
+        assert parameter.kind is (parameter.POSITIONAL_OR_KEYWORD if positional else parameter.KEYWORD_ONLY), parameter
+
+
+def test_key_comes_first_in_functions():
+    for module in (functional, initializers, augment):
+        for name, function in public_functions(module).items():
+            names = list(inspect.signature(function).parameters)
+            assert "key" not in names[1:], name
+
+
+@every_file
+def test_it_is_called_key_never_rng(path):
+    arguments = {node.arg for node in ast.walk(tree(path)) if isinstance(node, ast.arg)}
+    assert not arguments & {"rng", "rngs", "prng", "prng_key", "rng_key"}
+
+
+@every_file
+def test_keys_are_typed(path):
+    assert "PRNGKey" not in path.read_text()

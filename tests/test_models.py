@@ -1,0 +1,202 @@
+"""One contract for every model, and what its paper says of it."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn import functional as F
+from jaxcnn import models, summarize, surgery
+from jaxcnn.fingerprint import fingerprint
+from jaxcnn.layers import Conv, from_json, to_json
+
+CLASSIC = "lenet5 classic"  # for 32x32 images alone
+NETS = {name: functools.partial(models.create, name) for name in models.names()}
+ALL = NETS | {CLASSIC: functools.partial(models.create, "lenet5", classic=True)}
+PARAMETERS = [  # name, options, image, parameters, where the number is from
+    (
+        "lenet5",
+        {"classic": True},
+        (32, 32, 1),
+        61_706,
+        "the plan of figure 2 by hand; the paper's tables aside: 60,000",
+    ),
+    ("lenet5", {}, (8, 8, 1), 99_498, "by hand"),
+    ("lenet5", {}, (28, 28, 1), 468_138, "by hand: 49 pixels come before dense1 in the place of 4"),
+    ("cifar_resnet8", {}, (8, 8, 3), 269_722 - 2 * 97_216, "by hand: two blocks a stage less than depth 20"),
+    ("cifar_resnet20", {}, (32, 32, 3), 269_722, "He et al. 2016, table 6: 0.27 M"),
+    ("cifar_resnet20", {"num_classes": 100}, (32, 32, 3), 269_722 + 90 * 65, "by hand"),
+]
+every = pytest.mark.parametrize("name", ALL)
+
+
+def image_spec(name, height=8, width=8, channels=1, batch=2):
+    height, width = (32, 32) if name == CLASSIC else (height, width)
+    return jax.ShapeDtypeStruct((batch, height, width, channels), jnp.float32)
+
+
+@functools.cache
+def initial(name, seed):
+    return ALL[name]().init(jax.random.key(seed), image_spec(name))
+
+
+@every
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(8, 8), (28, 28), (33, 17)], ids="{0[0]}x{0[1]}".format)
+def test_images_to_logits(name, size, channels):
+    net, spec = ALL[name](num_classes=7), image_spec(name, *size, channels)
+    key = jax.random.key(0)
+    params, state = jax.eval_shape(net.init, key, spec)
+    for train in (False, True):
+        apply = functools.partial(net.apply, train=train, key=key)
+        logits, new_state = jax.eval_shape(apply, params, state, spec)
+        assert (logits.shape, logits.dtype) == ((2, 7), jnp.float32)
+        assert new_state == state
+    half = jax.ShapeDtypeStruct(spec.shape, jnp.bfloat16)
+    assert jax.eval_shape(functools.partial(net.apply, train=False), params, state, half)[0].dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(("height", "width"), [(28, 28), (16, 32), (31, 32)])
+def test_the_classic_net_says_when_images_are_too_small(height, width):
+    net = models.create("lenet5", classic=True)
+    with pytest.raises(ValueError, match=r"^conv: expected an image of at least 5x5 pixels") as caught:
+        jax.eval_shape(net.init, jax.random.key(0), jax.ShapeDtypeStruct((1, height, width, 1), jnp.float32))
+    assert any("in layer 'conv3'" in note for note in caught.value.__notes__)
+
+
+@every
+def test_the_key_decides_the_weights(name):
+    again = ALL[name]().init(jax.random.key(0), image_spec(name))
+    assert fingerprint(initial(name, 0)) == fingerprint(again) != fingerprint(initial(name, 1))
+
+
+@pytest.mark.parametrize(("name", "options", "image", "parameters", "source"), PARAMETERS)
+def test_parameters(name, options, image, parameters, source):
+    net = models.create(name, **options)
+    assert summarize(net, jax.ShapeDtypeStruct((1, *image), jnp.float32)).parameters == parameters, source
+
+
+@pytest.mark.parametrize(("depth", "millions"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)])
+def test_depths_of_the_paper(depth, millions):
+    net = models.cifar_resnet(depth)
+    params, _ = jax.eval_shape(net.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))
+    total = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert total == 269_722 + (depth - 20) // 6 * 97_216
+    assert round(total / 1e6, 1 if depth == 110 else 2) == millions  # He et al. 2016, table 6
+    convolutions = [path for path in surgery.paths(net) if "conv" in path.rsplit("/", 1)[-1]]
+    assert len(convolutions) + 1 == depth
+
+
+@every
+@pytest.mark.parametrize("train", [False, True], ids=["inference", "training"])
+def test_signals_neither_vanish_nor_explode_at_the_start(name, train):
+    net = ALL[name]()
+    params, state = initial(name, 0)
+    spec = image_spec(name, batch=32)
+    x = np.random.default_rng(0).standard_normal(spec.shape).astype(np.float32)
+
+    @jax.jit
+    def spread(params, state, x):
+        at = surgery.paths(net)
+        y, found = surgery.activations(net, params, state, x, at, train=train, key=jax.random.key(1))
+        return {path: jnp.std(value) for path, value in found.items()}, y
+
+    deviations, logits = spread(params, state, x)
+    assert {path: float(sd) for path, sd in deviations.items() if not 0.1 < sd < 10} == {}
+    assert jnp.std(logits, axis=0).min() > 0.01  # the images are told apart
+
+
+@every
+def test_saved_and_rebuilt(name):
+    net = ALL[name](num_classes=3)
+    again = from_json(to_json(net))
+    assert again == net
+    assert hash(again) == hash(net)
+    assert repr(again) == repr(net)
+    assert net != ALL[name](num_classes=4)
+
+
+@every
+def test_lowers_for_gpu_and_tpu(name):
+    net, spec = ALL[name](), image_spec(name)
+    params, state = jax.eval_shape(net.init, jax.random.key(0), spec)
+    forward = jax.jit(lambda params, state, x: net.apply(params, state, x, train=False)[0])
+    exported = jax.export.export(forward, platforms=["cuda", "tpu"])(params, state, spec)
+    assert exported.out_avals[0].shape == (2, 10)
+
+
+def test_names():
+    assert models.names() == ["cifar_resnet8", "cifar_resnet20", "lenet5"]
+    assert models.create("cifar_resnet20", width=4) == models.cifar_resnet(20, width=4)
+    assert models.create("lenet5", 5, dropout=0.1) == models.lenet5(5, dropout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("lenet", "Did you mean 'lenet5'?"),
+        ("cifar_resnet56", "Did you mean 'cifar_resnet"),
+        ("?", "See models.names()"),
+    ],
+)
+def test_unknown_names_list_the_known_ones(name, fix):
+    with pytest.raises(ValueError, match=r"^create: expected one of \['cifar_resnet8', .*'lenet5'\], got '") as caught:
+        models.create(name)
+    assert fix in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("lenet5", {"depth": 3}, r"^create: expected options that lenet5 takes, got \{'depth': 3\}\. .*'depth'"),
+        ("cifar_resnet20", {"classic": True}, r"^create: expected options that cifar_resnet20 takes, got"),
+        ("cifar_resnet20", {"depth": 8}, r"^create: expected options that cifar_resnet20 takes, got"),
+        ("lenet5", {"features": (8, 8)}, r"^lenet5: expected three features: .*, got \(8, 8\)\. Pass"),
+        ("lenet5", {"features": (8, 0, 8)}, r"^Conv: expected features as a positive int, got 0\."),
+        ("lenet5", {"dropout": 1.5}, r"^Dropout: expected a rate in \[0, 1\], got 1\.5\."),
+        ("lenet5", {"num_classes": 0}, r"^lenet5: expected num_classes as a positive int, got 0\."),
+        ("lenet5", {"num_classes": -1, "classic": True}, r"^lenet5: expected num_classes as a positive int, got -1\."),
+        ("cifar_resnet8", {"num_classes": 2.0}, r"^cifar_resnet: expected num_classes as a positive int, got 2\.0\."),
+        ("cifar_resnet8", {"width": 0}, r"^cifar_resnet: expected width as a positive int, got 0\."),
+    ],
+)
+def test_bad_options(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        models.create(name, **options)
+
+
+@pytest.mark.parametrize("depth", [9, 2, 8.0])
+def test_bad_depths(depth):
+    with pytest.raises(ValueError, match=rf"^cifar_resnet: expected a depth of 6 n \+ 2, got {depth}\. Try"):
+        models.cifar_resnet(depth)
+
+
+def test_the_shortcut_without_parameters():
+    # He et al. 2016: identity, subsampled, "with extra zero entries padded for increasing dimensions".
+    shortcut = models.create("cifar_resnet8")["stage2"]["block1"]["residual"].shortcut
+    x = jnp.arange(5 * 4 * 16.0).reshape(5, 4, 16)
+    y, _ = shortcut.apply({}, {}, x, train=False)
+    assert y.shape == (3, 2, 32)
+    np.testing.assert_array_equal(y[..., 8:24], x[::2, ::2])
+    assert not y[..., :8].any() and not y[..., 24:].any()
+    with pytest.raises(
+        ValueError, match=r"^PadShortcut: expected at most 32 channels, got \(4, 4, 33\)\. It only adds"
+    ):
+        shortcut.apply({}, {}, jnp.zeros((4, 4, 33)), train=False)
+
+
+def test_residual_blocks_follow_the_paper():
+    net = models.create("cifar_resnet20")
+    shapes = summarize(net, jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)).rows
+    found = {row.path: row.output[1:] for row in shapes if row.path in ("stem", "stage1", "stage2", "stage3", "pool")}
+    assert found == {
+        "stem": (32, 32, 16),
+        "stage1": (32, 32, 16),
+        "stage2": (16, 16, 32),
+        "stage3": (8, 8, 64),
+        "pool": (64,),
+    }
+    assert net["stage3"]["block1"]["residual"].branch["conv1"] == Conv(64, stride=2, padding=1, use_bias=False)
+    assert net["stage1"]["block1"]["act"] is F.relu  # after the addition

@@ -1,0 +1,234 @@
+"""Checkpoints: the bits come back, whatever is not whole or not of this net is refused, and saving loses nothing."""
+
+import json
+import os
+import re
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from orbax.checkpoint import v1 as orbax
+
+from jaxcnn import data, fingerprint
+from jaxcnn.layers import Dense, Sequential
+from jaxcnn.surgery import edit
+from jaxcnn.training import TrainState, load_checkpoint, make_train_step, save_checkpoint, sgd
+
+OPTIMIZER = sgd(lambda count: 0.1 / (1 + count))  # its state has a count and the momentum of every parameter
+
+
+def template(net, easy, optimizer=OPTIMIZER):
+    return jax.eval_shape(lambda: TrainState.create(net, optimizer, jax.random.key(9), easy.spec))
+
+
+@pytest.fixture(scope="module")
+def state(net, easy):
+    """A state after three steps."""
+    state = TrainState.create(net, OPTIMIZER, jax.random.key(0), easy.spec)
+    step = jax.jit(make_train_step(net, OPTIMIZER))
+    for _ in range(3):
+        state, _ = step(state, dict(easy.take(range(12))))
+    return state
+
+
+@pytest.fixture(scope="module")
+def stored(net, state, tmp_path_factory):
+    """A folder with that state, which no test may change."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "made" / "for it"
+    save_checkpoint(folder, net, state)
+    return folder
+
+
+@pytest.fixture
+def copy(stored, tmp_path):
+    return shutil.copytree(stored, tmp_path / "copy")
+
+
+def written(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def later(state, step=4):
+    """Another state, of a later step."""
+    return state.replace(step=jnp.int32(step), params=jax.tree.map(jnp.negative, state.params))
+
+
+# --- round trip
+
+
+def test_the_bits_come_back(net, state, stored, easy):
+    restored = load_checkpoint(stored, net, template(net, easy))
+    assert fingerprint(restored) == fingerprint(state)
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    assert type(restored) is TrainState
+    assert restored.key.dtype == state.key.dtype
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(restored))
+
+
+def test_training_goes_on_as_if_never_stopped(net, state, stored, easy):
+    step, batch = jax.jit(make_train_step(net, OPTIMIZER)), dict(easy.take(range(12)))
+    restored = load_checkpoint(str(stored), net, TrainState.create(net, OPTIMIZER, jax.random.key(5), easy.spec))
+    assert fingerprint(step(restored, batch)) == fingerprint(step(state, batch))
+
+
+def test_relative_paths_and_nets_that_cannot_be_saved(net, state, easy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    edited = edit(net, {"hidden": lambda y: 2 * y})
+    save_checkpoint("here", edited, state)
+    assert fingerprint(load_checkpoint("here", edited, template(net, easy))) == fingerprint(state)
+    with pytest.raises(ValueError, match=r"^load_checkpoint: expected a checkpoint of this net"):
+        load_checkpoint("here", net, template(net, easy))
+
+
+# --- damage
+
+
+def damaged(name):
+    return {
+        "half": lambda content: content[: len(content) // 2],
+        "empty": lambda content: b"",
+        "a byte short": lambda content: content[:-1],
+        "one bit": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+        "longer": lambda content: content + b"0",
+    }[name]
+
+
+@pytest.mark.parametrize("how", ["half", "empty", "a byte short", "one bit", "longer"])
+def test_every_damaged_file_is_noticed(how, net, copy, easy):
+    like, tried = template(net, easy), 0
+    for path in sorted(path for path in copy.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        harmed = damaged(how)(content) if content else content
+        if harmed == content:
+            continue
+        path.write_bytes(harmed)
+        record = path.suffix == ".json"
+        message = (
+            "the record of a checkpoint" if record else rf"the files that were written, got .*{re.escape(path.name)}"
+        )
+        with pytest.raises(
+            ValueError, match=rf"^load_checkpoint: expected .*{message}.*Use another checkpoint, or train"
+        ):
+            load_checkpoint(copy, net, like)
+        path.write_bytes(content)
+        tried += 1
+    assert tried >= 6
+    load_checkpoint(copy, net, like)  # all is well again
+
+
+def test_files_that_are_missing_or_came_in_addition(net, copy, easy):
+    victims = sorted(path for path in copy.rglob("*") if path.is_file() and path.suffix != ".json")
+    for path in victims:
+        content = path.read_bytes()
+        path.unlink()
+        with pytest.raises(ValueError, match=rf"^load_checkpoint: expected the files .*{re.escape(path.name)}"):
+            load_checkpoint(copy, net, template(net, easy))
+        path.write_bytes(content)
+    (copy / "3" / "extra").write_text("")
+    with pytest.raises(ValueError, match=r"^load_checkpoint: expected the files .*'extra'"):
+        load_checkpoint(copy, net, template(net, easy))
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "3", '{"net": "", "state": {}}'])
+def test_records_of_something_else(content, net, copy, easy):
+    (copy / "3.json").write_text(content)
+    with pytest.raises(ValueError, match=r"^load_checkpoint: expected the record of a checkpoint, got .*3\.json"):
+        load_checkpoint(copy, net, template(net, easy))
+
+
+def test_folders_without_a_checkpoint(net, easy, tmp_path):
+    for folder in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(
+            ValueError, match=r"^load_checkpoint: expected a folder with a checkpoint, got .*Give run_dir"
+        ):
+            load_checkpoint(folder, net, template(net, easy))
+
+
+# --- of another training
+
+
+def test_another_net_is_refused_with_the_first_difference(net, stored, easy):
+    before = written(stored)
+    other = Sequential(**{**net.layers, "hidden": Dense(9, use_bias=False)})
+    with pytest.raises(
+        ValueError, match=r"^load_checkpoint: expected a checkpoint of this net, got .*\)\. Build"
+    ) as caught:
+        load_checkpoint(stored, other, template(other, easy))
+    assert '- "features": 8,; + "features": 9,' in str(caught.value)
+    assert written(stored) == before
+
+
+def test_another_optimizer_is_refused_with_the_first_difference(net, stored, easy):
+    with pytest.raises(ValueError, match=r"^load_checkpoint: expected a checkpoint of this optimizer") as caught:
+        load_checkpoint(stored, net, template(net, easy, optax.adam(0.1)))
+    assert "- .opt_state[1][0].trace['head']['bias']" in str(caught.value)
+    assert "+ .opt_state[0]" in str(caught.value)
+    assert "params" not in str(caught.value)
+
+
+def test_another_image_size_is_refused(net, stored, easy):
+    larger = data.from_arrays(np.zeros((2, 5, 4, 1), np.uint8))
+    with pytest.raises(
+        ValueError, match=r"first difference: .*\['hidden'\]\['kernel'\] float32\[16, 8\].*float32\[20, 8\]"
+    ):
+        load_checkpoint(stored, net, template(net, larger))
+
+
+# --- saving
+
+
+def test_a_later_checkpoint_takes_the_place_of_the_one_before(net, state, copy, easy):
+    save_checkpoint(copy, net, later(state))
+    assert sorted(path.name for path in copy.iterdir()) == ["4", "4.json"]
+    assert fingerprint(load_checkpoint(copy, net, template(net, easy))) == fingerprint(later(state))
+
+
+def test_a_checkpoint_of_that_step_is_not_overwritten(net, state, copy):
+    before = written(copy)
+    save_checkpoint(copy, net, state)
+    assert written(copy) == before
+
+
+def test_an_unfinished_save_is_passed_over_and_then_replaced(net, state, copy, easy):
+    (copy / "4" / "state").mkdir(parents=True)
+    (copy / "4" / "state" / "half").write_text("...")
+    (copy / "4.unfinished").write_text("{")
+    assert load_checkpoint(copy, net, template(net, easy)).step == 3
+    save_checkpoint(copy, net, later(state))
+    assert load_checkpoint(copy, net, template(net, easy)).step == 4
+    assert not list(copy.rglob("half"))
+
+
+@pytest.mark.parametrize("module, name", [(orbax, "save"), (os, "replace")], ids=["files", "record"])  # noqa: PT006
+def test_a_save_that_fails_keeps_the_one_before(module, name, net, state, copy, easy, monkeypatch):
+    def fail(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    before = written(copy)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, fail)
+        with pytest.raises(OSError, match="No space left"):
+            save_checkpoint(copy, net, later(state))
+    assert before.items() <= written(copy).items()
+    assert fingerprint(load_checkpoint(copy, net, template(net, easy))) == fingerprint(state)
+    save_checkpoint(copy, net, later(state))
+    assert load_checkpoint(copy, net, template(net, easy)).step == 4
+
+
+def test_saving_below_a_file_fails_and_leaves_it(net, state, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match="file"):
+        save_checkpoint(tmp_path / "file" / "checkpoints", net, state)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_record_says_what_is_stored(net, stored):
+    record = json.loads((stored / "3.json").read_text())
+    assert json.loads(record["net"])["net"]["type"] == "Sequential"
+    assert record["state"][".params['hidden']['kernel']"] == "float32[16, 8]"
+    assert record["sha256"].keys() == {
+        p.relative_to(stored / "3").as_posix() for p in stored.rglob("3/**/*") if p.is_file()
+    }

@@ -1,0 +1,153 @@
+"""Evaluation in padded batches equals evaluation at once; a trained net is a function of images."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn import losses
+from jaxcnn.layers import Flatten, Sequential
+from jaxcnn.training import evaluate, predict, predictor
+
+SIZE = 13
+
+
+@pytest.fixture(scope="module")
+def some(easy):
+    return easy.take(np.arange(SIZE))
+
+
+@pytest.fixture(scope="module")
+def outputs(net, weights, some):
+    return net.apply(*weights, jnp.float32(some["image"]) / 255, train=False)[0]
+
+
+def number(outputs, batch):
+    return batch["number"].astype(jnp.float32)
+
+
+# --- evaluate
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, SIZE - 1, SIZE, 1000])
+def test_every_batch_size_gives_the_means_over_the_set(batch_size, net, weights, some, outputs):
+    found = evaluate(net, *weights, some, batch_size=batch_size)
+    assert found == {
+        "loss": pytest.approx(float(losses.cross_entropy(outputs, some["label"]).mean()), rel=1e-5),
+        "accuracy": pytest.approx(float((outputs.argmax(-1) == some["label"]).mean())),
+    }
+    assert all(type(value) is float for value in found.values())
+
+
+def test_loss_and_metrics_of_ones_own(net, weights, some, outputs):
+    def loss(outputs, batch):
+        return losses.squared_error(outputs, batch["label"])
+
+    found = evaluate(net, *weights, some, loss=loss, metrics={"number": number}, batch_size=5)
+    target = np.eye(3)[some["label"]]
+    assert found == {
+        "loss": pytest.approx(float(0.5 * ((outputs - target) ** 2).sum(-1).mean()), rel=1e-5),
+        "number": 6.0,  # the mean of 0..12: padded rows would pull it up
+    }
+    assert evaluate(net, *weights, some, loss=loss).keys() == {"loss"}
+    smooth = losses.classification(label_smoothing=0.1)
+    assert evaluate(net, *weights, some, loss=smooth).keys() == {"loss", "accuracy"}
+
+
+def test_a_mapping_of_arrays_will_do(net, weights, some):
+    host = {"image": np.float32(some["image"]) / 255, "label": some["label"]}
+    device = jax.tree.map(jnp.asarray, host)
+    expected = pytest.approx(evaluate(net, *weights, some), rel=1e-5)
+    assert evaluate(net, *weights, host) == expected
+    assert evaluate(net, *weights, device) == expected
+
+
+def test_one_program_for_all_batches_and_calls(some):
+    traces = []
+
+    def look(x):
+        traces.append(x.shape)
+        return x
+
+    net = Sequential(look=look, flatten=Flatten())
+    for _ in range(3):
+        evaluate(net, {}, {}, some, loss=number, batch_size=4)
+    assert traces == [(4, 4, 4, 1)]
+
+
+def test_nan_in_one_example_is_not_hidden(net, weights, some):
+    image = np.float32(some["image"]) / 255
+    image[-1, 0, 0, 0] = np.nan  # the one that padding repeats
+    found = evaluate(net, *weights, {"image": image, "label": some["label"]}, batch_size=5)
+    assert np.isnan(found["loss"])
+    clean = evaluate(net, *weights, some.take(np.arange(SIZE - 1)))
+    assert found["accuracy"] * SIZE == pytest.approx(clean["accuracy"] * (SIZE - 1), abs=1e-4)
+
+
+@pytest.mark.parametrize("function", [evaluate, predict])
+def test_bad_sets_and_batches(function, net, weights, some):
+    name = function.__name__
+    empty = {key: array[:0] for key, array in some.items()}
+    with pytest.raises(ValueError, match=rf"^{name}: expected at least one example, got none\. Pass"):
+        function(net, *weights, empty)
+    for batch_size in (0, -1):
+        with pytest.raises(ValueError, match=rf"^{name}: expected a batch_size >= 1, got {batch_size}\."):
+            function(net, *weights, some, batch_size=batch_size)
+
+
+# --- predict
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 1000])
+def test_predict_keeps_order_and_drops_padding(batch_size, net, weights, some, outputs):
+    found = predict(net, *weights, some, batch_size=batch_size)
+    assert isinstance(found, np.ndarray)
+    assert found.shape == (SIZE, 3)
+    np.testing.assert_allclose(found, outputs, rtol=1e-5, atol=1e-5)
+
+
+def test_predict_needs_images_alone(net, weights, some, outputs):
+    np.testing.assert_allclose(predict(net, *weights, {"image": some["image"]}), outputs, rtol=1e-5, atol=1e-5)
+
+
+# --- predictor
+
+
+def test_predictor_takes_uint8_and_floats(net, weights, some, outputs):
+    logits_fn = predictor(net, *weights)
+    for image in (some["image"], np.float32(some["image"]) / 255):
+        np.testing.assert_allclose(logits_fn(image), outputs, rtol=1e-5, atol=1e-5)
+    with pytest.raises(TypeError, match=r"^to_float: expected uint8 or floating images, got int32\."):
+        logits_fn(np.int32(some["image"]))
+
+
+def test_predictor_takes_any_leading_axes(net, weights, some, outputs):
+    logits_fn = predictor(net, *weights)
+    np.testing.assert_allclose(logits_fn(some["image"][3]), outputs[3], rtol=1e-5, atol=1e-5)
+    nested = logits_fn(some["image"][:12].reshape(2, 2, 3, 4, 4, 1))
+    np.testing.assert_allclose(nested.reshape(12, 3), outputs[:12], rtol=1e-5, atol=1e-5)
+
+
+def test_predictor_passes_through_jit_as_an_argument(net, weights, some, outputs):
+    traces = []
+
+    @jax.jit
+    def attack(logits_fn, x):
+        traces.append(1)
+        return jax.grad(lambda x: logits_fn(x)[:, 0].sum())(x)
+
+    x = jnp.float32(some["image"]) / 255
+    gradient = attack(predictor(net, *weights), x)
+    assert gradient.shape == x.shape and (gradient != 0).any()
+    doubled = jax.tree.map(lambda leaf: 2 * leaf, weights)
+    assert (attack(predictor(net, *doubled), x) != gradient).any()  # other weights, the same program
+    assert len(traces) == 1
+    params = jax.grad(lambda logits_fn: logits_fn(x).sum(), allow_int=True)(predictor(net, *weights))
+    assert jax.tree.structure(params) == jax.tree.structure(predictor(net, *weights))
+
+
+def test_predictor_does_not_train(net, weights, some):
+    logits_fn = predictor(net, *weights)
+    alone, together = logits_fn(some["image"][:1]), logits_fn(some["image"])
+    np.testing.assert_allclose(alone, together[:1], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(together, logits_fn(some["image"]))

@@ -1,0 +1,93 @@
+"""The range test on problems whose largest stable rate is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn import data, initializers
+from jaxcnn.layers import Dense, Flatten, Sequential
+from jaxcnn.training import find_learning_rate
+
+NET = Sequential(flatten=Flatten(), head=Dense(1, use_bias=False, kernel_init=initializers.zeros))
+KEY = jax.random.key(0)
+
+
+def unit_images(scale=1.0, count=16, **others):
+    """Each image is `scale` at one of four pixels: the Hessian of the half squared error is scale^2 / 4 times 1."""
+    image = np.zeros((count, 2, 2, 1), np.float32)
+    image.reshape(count, 4)[np.arange(count), np.arange(count) % 4] = scale
+    return data.from_arrays(image, **others)
+
+
+def to_one(outputs, batch):
+    return 0.5 * (outputs[:, 0] - 1) ** 2
+
+
+def to_target(outputs, batch):
+    return 0.5 * (outputs[:, 0] - batch["target"]) ** 2
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_suggests_a_rate_near_the_largest_stable_one(scale):
+    # Gradient descent on a quadratic of curvature h is stable below 2 / h. Targets that differ keep it moving.
+    stable = 2 / (scale**2 / 4)
+    target = 3 + np.random.default_rng(0).standard_normal(64).astype(np.float32)
+    low, high = stable / 1000, stable * 100
+    options = {"low": low, "high": high, "batch_size": 16, "momentum": 0.0, "weight_decay": 0.0}
+    found = find_learning_rate(NET, unit_images(scale, 64, target=target), key=KEY, loss=to_target, **options)
+    assert stable / 10 < found.suggestion < stable
+    assert len(found.rates) == len(found.losses) < 100  # it ended where the loss exploded
+    np.testing.assert_allclose(found.rates[[0, -1]], np.geomspace(low, high, 100)[[0, len(found.rates) - 1]])
+    np.testing.assert_allclose(found.rates[1:] / found.rates[:-1], (high / low) ** (1 / 99))
+    assert found.suggestion == pytest.approx(found.rates[found.losses.argmin()] / 3)
+    assert type(found.suggestion) is float
+
+
+def test_tries_every_rate_where_none_is_too_large():
+    found = find_learning_rate(NET, unit_images(), key=KEY, loss=to_one, batch_size=8, low=1e-3, high=0.1, steps=12)
+    assert len(found.losses) == 12
+    assert found.rates[-1] == pytest.approx(0.1)
+    assert found.losses[0] == pytest.approx(0.5)
+    assert found.losses[-1] < found.losses[0]
+
+
+def test_the_key_decides_the_order_of_the_batches():
+    target = unit_images(target=np.arange(16, dtype=np.float32))
+
+    options = {"loss": to_target, "batch_size": 4, "steps": 10, "high": 0.01}
+    runs = [find_learning_rate(NET, target, key=jax.random.key(seed), **options).losses for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(runs[0], runs[1])
+    assert (runs[0] != runs[2]).any()
+
+
+def test_the_usual_loss_and_augmentation(easy, net):
+    seen = []
+
+    def record(key, batch):
+        seen.append(batch["image"].shape)
+        return dict(batch, image=jnp.zeros_like(batch["image"]))
+
+    found = find_learning_rate(net, easy, key=KEY, augment=record, batch_size=20, steps=10, high=1e-3)
+    assert seen == [(20, 4, 4, 1)]  # one trace
+    assert np.isfinite(found.losses).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"low": 0.0}, r"expected 0 < low < high, got \(0\.0, 10\.0\)"),
+        ({"low": 1.0, "high": 0.5}, r"expected 0 < low < high, got \(1\.0, 0\.5\)"),
+        ({"steps": 9}, r"expected at least 10 steps, got 9"),
+        ({"batch_size": 17}, r"expected a batch_size in 1\.\.16, got 17\. Lower"),
+        ({"batch_size": 0}, r"expected a batch_size in 1\.\.16, got 0"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=f"^find_learning_rate: {message}"):
+        find_learning_rate(NET, unit_images(), key=KEY, loss=to_one, **{"batch_size": 16, **options})
+
+
+def test_a_loss_that_never_is_finite():
+    with pytest.raises(ValueError, match=r"^find_learning_rate: expected a finite loss at the first rate, got none\."):
+        find_learning_rate(NET, unit_images(np.nan), key=KEY, loss=to_one, batch_size=16)

@@ -1,0 +1,225 @@
+"""One step of training: against a step written out by hand, pure, and random by (seed, step) alone."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax import lax
+
+from jaxcnn import augment, losses
+from jaxcnn import functional as F
+from jaxcnn.functional import BatchStats
+from jaxcnn.layers import BatchNorm, Conv, Dense, Dropout, Flatten, GlobalAvgPool, Sequential
+from jaxcnn.training import TrainState, make_train_step, sgd
+
+RATE, MOMENTUM, DECAY = 0.1, 0.9, 0.01
+SHOWING = Sequential(drop=Dropout(0.5), show=Flatten())
+
+
+@pytest.fixture(scope="module")
+def batch(easy):
+    return {name: array[:12] for name, array in easy.items()}
+
+
+def noisy(key, batch):
+    """Brighten half of the columns, drawn along one axis, which compiles faster."""
+    return dict(batch, image=batch["image"] + 2 * jax.random.bernoulli(key, 0.5, (4,))[:, None])
+
+
+@pytest.fixture(scope="module")
+def step(net):
+    """The usual step, compiled once for the tests that need no other."""
+    return jax.jit(make_train_step(net, sgd(RATE), augment=noisy))
+
+
+@pytest.fixture(scope="module")
+def start(net, easy):
+    return TrainState.create(net, sgd(RATE), jax.random.key(0), easy.spec)
+
+
+def same(a, b):
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(data_of(x), data_of(y), strict=True), a, b)
+
+
+def data_of(leaf):
+    typed = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(leaf) if typed else np.asarray(leaf)
+
+
+def close(a, b, tolerance=1e-5):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
+
+
+# --- what a step does
+
+
+def test_steps_equal_steps_written_by_hand(batch, easy):
+    net = Sequential(conv=Conv(2), norm=BatchNorm(), act=F.tanh, pool=GlobalAvgPool(), head=Dense(3))
+    optimizer = sgd(RATE, momentum=MOMENTUM, weight_decay=DECAY)
+    state = TrainState.create(net, optimizer, jax.random.key(0), easy.spec)
+    params, velocity = state.params, jax.tree.map(jnp.zeros_like, state.params)
+    running = (jnp.zeros(2), jnp.ones(2))
+    x, label = jnp.float32(batch["image"]) / 255, batch["label"]
+
+    @functools.partial(jax.grad, has_aux=True)
+    def gradient_of(params, x):
+        y = lax.conv_general_dilated(
+            x, params["conv"]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        y = y + params["conv"]["bias"]
+        mean, var = y.mean((0, 1, 2)), y.var((0, 1, 2))
+        y = jnp.tanh((y - mean) / jnp.sqrt(var + 1e-5) * params["norm"]["scale"] + params["norm"]["bias"])
+        logits = y.mean((1, 2)) @ params["head"]["kernel"] + params["head"]["bias"]
+        loss = -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(len(label)), label])
+        right = jnp.mean(logits.argmax(-1) == label)
+        return loss, ((mean, var), {"loss": loss, "accuracy": right})
+
+    step = jax.jit(make_train_step(net, optimizer))
+    for count in range(1, 4):
+        gradient, (moments, measured) = jax.jit(gradient_of)(params, x)
+        for layer, name in (("conv", "kernel"), ("head", "kernel")):
+            gradient[layer][name] += DECAY * params[layer][name]
+        velocity = jax.tree.map(lambda v, g: MOMENTUM * v + g, velocity, gradient)
+        params = jax.tree.map(lambda w, g, v: w - RATE * (g + MOMENTUM * v), params, gradient, velocity)
+        running = tuple(0.9 * old + 0.1 * new for old, new in zip(running, moments, strict=True))
+        state, metrics = step(state, batch)
+        close(metrics, measured)
+        close(state.params, params)
+        close(state.model_state, {"norm": BatchStats(*running)})
+        assert state.step == count
+
+
+def test_any_optimizer_will_do(net, start, batch, easy):
+    optimizer = optax.adam(1e-2)
+    state = TrainState.create(net, optimizer, jax.random.key(0), easy.spec)
+    same(state.params, start.params)
+    after, _ = jax.jit(make_train_step(net, optimizer))(state, batch)
+    # Adam's first step is of the rate's size wherever the gradient is not zero.
+    moved = jnp.abs(after.params["head"]["kernel"] - state.params["head"]["kernel"])
+    assert 0.009 < moved.max() <= 0.0101
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+
+
+def test_loss_and_metrics_of_ones_own(net, start, batch):
+    def loss(outputs, batch):
+        return losses.squared_error(outputs, batch["label"])
+
+    def numbers(outputs, batch):
+        return batch["number"].astype(jnp.float32)
+
+    def measured(*args, **options):
+        return jax.eval_shape(make_train_step(net, sgd(RATE), *args, **options), start, batch)[1]
+
+    assert measured(loss).keys() == {"loss"}  # accuracy is classification's
+    assert measured().keys() == {"loss", "accuracy"}
+    assert measured(metrics={}).keys() == {"loss"}
+    step = make_train_step(SHOWING, sgd(RATE), lambda y, _: y[:, 0], metrics={"number": numbers})
+    _, found = step(start.replace(params={}, model_state={}, opt_state=sgd(RATE).init({})), batch)
+    assert found.keys() == {"loss", "number"}
+    assert found["number"] == 5.5  # the mean of 0..11
+    assert {value.shape for value in found.values()} == {()}
+
+
+def test_uint8_and_float_images_are_the_same(step, start, batch):
+    as_float = dict(batch, image=np.float32(batch["image"]) / 255)
+    close(step(start, batch)[0].params, step(start, as_float)[0].params)
+
+
+def test_the_compute_dtype_is_that_of_the_images(net, start, batch):
+    seen = []
+
+    def look(y):
+        seen.append(y.dtype)
+        return y
+
+    step = make_train_step(Sequential(look=look, **net.layers), sgd(RATE), dtype=jnp.bfloat16)
+    after, measured = jax.eval_shape(step, start, batch)
+    assert seen == [jnp.bfloat16]
+    assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {jnp.dtype(jnp.float32)}
+    assert measured["loss"].dtype == jnp.float32
+
+
+# --- purity
+
+
+def test_same_inputs_same_outputs(step, start, batch):
+    before = jax.tree.map(lambda leaf: data_of(leaf).copy(), start)
+    same(step(start, batch), step(start, batch))
+    jax.tree.map(lambda was, leaf: np.testing.assert_array_equal(was, data_of(leaf)), before, start)
+
+
+def test_a_scan_of_steps_is_the_loop(step, start, batch):
+    end, measured = jax.jit(lambda state: lax.scan(lambda s, _: step(s, batch), state, None, length=3))(start)
+    state = start
+    for count in range(3):
+        state, one = step(state, batch)
+        close(jax.tree.map(lambda values, count=count: values[count], measured), one)
+    close(end.params, state.params)
+    same(end.key, start.key)
+
+
+def test_vmap_over_states_is_the_loop(net, step, batch, easy):
+    create = functools.partial(TrainState.create, net, sgd(RATE), spec=easy.spec)
+    keys = jax.random.split(jax.random.key(5), 3)
+    together, measured = jax.jit(jax.vmap(step, in_axes=(0, None)))(jax.vmap(lambda key: create(key))(keys), batch)
+    for lane, key in enumerate(keys):
+        alone, one = step(create(key), batch)
+        close(jax.tree.map(lambda leaf, lane=lane: leaf[lane], (together.params, measured)), (alone.params, one))
+    assert jnp.unique(measured["loss"]).size == 3
+
+
+def test_keys_are_consumed_once_and_it_lowers_for_every_platform(net, start, batch):
+    moved = augment.batched(functools.partial(augment.shift, max_shift=1))
+    step = jax.jit(make_train_step(net, sgd(RATE), augment=moved))
+    with jax.debug_key_reuse(True):
+        exported = jax.export.export(step, platforms=["cpu", "cuda", "tpu"])(start, batch)
+    assert len(exported.out_avals) == len(jax.tree.leaves(start)) + 2
+
+
+# --- randomness
+
+
+@functools.cache
+def showing_step():
+    """A step whose metrics are the pixels of the first image after augmentation and dropout."""
+
+    def pixel(at):
+        return lambda outputs, batch: jnp.broadcast_to(outputs[0, at], len(outputs))
+
+    metrics = {str(at): pixel(at) for at in range(16)}
+    return jax.jit(make_train_step(SHOWING, sgd(RATE), lambda y, _: y[:, 0], metrics=metrics, augment=noisy))
+
+
+def drawn(state, batch, count):
+    """Return those pixels, 0 where dropped, else 2, or 6 where brightened, of `count` steps from `state`."""
+    ones = dict(batch, image=np.ones_like(batch["image"], np.float32))
+    seen = []
+    for _ in range(count):
+        state, measured = showing_step()(state, ones)
+        seen.append([float(measured[str(at)]) for at in range(16)])
+    return seen
+
+
+def test_randomness_is_of_seed_and_step_alone(batch, easy):
+    start = TrainState.create(SHOWING, sgd(RATE), jax.random.key(0), easy.spec)
+    seen = drawn(start, batch, 4)
+    assert {value for row in seen for value in row} == {0.0, 2.0, 6.0}
+    assert len(set(map(tuple, seen))) == 4  # every step its own
+    assert len({tuple(value == 0 for value in row) for row in seen}) == 4
+    assert len({tuple(max(row[column::4]) for column in range(4)) for row in seen}) > 1
+    assert drawn(start, batch, 4) == seen
+    # A state that is set to step 2, as a resumed run is, goes on as the run that came there by itself.
+    assert drawn(start.replace(step=jnp.int32(2)), batch, 2) == seen[2:]
+    assert drawn(TrainState.create(SHOWING, sgd(RATE), jax.random.key(1), easy.spec), batch, 4) != seen
+
+
+def test_create_starts_at_step_0_and_keeps_two_keys_apart(net, start, easy):
+    assert (start.step.dtype, int(start.step)) == (jnp.int32, 0)
+    again = TrainState.create(net, sgd(RATE), jax.random.key(0), easy.spec)
+    same(start, again)
+    init_key, step_key = jax.random.split(jax.random.key(0))
+    same(start.key, step_key)
+    same(start.params, net.init(init_key, easy.spec)[0])
