@@ -21,6 +21,8 @@ from experiments.progress import ProgressBar
 from experiments.runner import Common, Result, console, record, run, write_json
 from jaxcnn import augment, data, fingerprint, layers, losses, models, report, training
 
+STEPS_BY_HEART = 200
+
 
 @dataclass(frozen=True)
 class Config(Common):
@@ -174,7 +176,7 @@ def overfit_batch(config: Config) -> Result:
         net,
         batch,
         optimizer=training.sgd(config.learning_rate / 5, momentum=config.momentum, weight_decay=0.0),
-        epochs=200,
+        epochs=STEPS_BY_HEART,
         batch_size=batch.size,
         key=jax.random.key(config.seed),
         run_dir=config.run,
@@ -186,7 +188,7 @@ def overfit_batch(config: Config) -> Result:
     return Result(
         measured,
         [report.Section("One batch", [curve])],
-        f"one batch of {batch.size} images, 200 steps: accuracy {measured['accuracy']:.4f}, {words}.",
+        f"one batch of {batch.size} images, {STEPS_BY_HEART} steps: accuracy {measured['accuracy']:.4f}, {words}.",
         holds,
     )
 

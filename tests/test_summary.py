@@ -96,7 +96,7 @@ def test_parameters_are_those_of_init():
 
 
 def test_composites_stand_before_their_parts_with_their_totals():
-    net = models.create("cifar_resnet8")
+    net = models.create("cifar_resnet8", width=4)
     summary = summarize(net, spec(1, 16, 16, 3))
     table = rows(summary)
     assert list(table) == surgery.paths(net)

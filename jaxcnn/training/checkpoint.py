@@ -5,8 +5,8 @@ and the SHA-256 of each file. A folder without its JSON is unfinished and is pas
 are refused before anything interprets them.
 """
 
-import difflib
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -33,7 +33,7 @@ def save_checkpoint(directory: Path | str, net: Layer, state: TrainState) -> Non
         state: what is stored.
 
     Raises:
-        OSError: the directory cannot be written; what it held is kept.
+        OSError: the directory cannot be written, or the disk is full; what it held is kept.
     """
     from orbax.checkpoint import v1 as orbax
 
@@ -42,14 +42,22 @@ def save_checkpoint(directory: Path | str, net: Layer, state: TrainState) -> Non
     manifest = files.with_suffix(".json")
     if manifest.exists():
         return
-    if files.exists():  # left by a save that was interrupted
-        shutil.rmtree(files)
-    tree: Any = state
-    orbax.save(str(files), tree)
-    record = {"net": _describe(net), "state": _shapes(state), "sha256": _hashes(files)}
     unfinished = manifest.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(record, indent=1))
-    os.replace(unfinished, manifest)
+    tree: Any = state
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        unfinished.touch()  # where Orbax cannot write it waits for minutes
+        for left in (files, files.with_name(f"{files.name}.orbax-checkpoint-tmp")):  # by a save that was interrupted
+            shutil.rmtree(left, ignore_errors=True)
+        orbax.save(str(files), tree)
+        record = {"net": _describe(net), "state": _shapes(state), "sha256": _hashes(files)}
+        unfinished.write_text(json.dumps(record, indent=1))
+        os.replace(unfinished, manifest)
+    except (OSError, ValueError) as error:  # a full disk is a ValueError of TensorStore's
+        raise OSError(
+            f"save_checkpoint: expected a folder that can be written, got {directory} ({error}). Make room there, or "
+            "choose another."
+        ) from error
     for old in directory.glob("*.json"):
         if old != manifest:
             old.unlink()
@@ -127,5 +135,5 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _difference(stored: str, wanted: str) -> str:
-    lines = [line for line in difflib.ndiff(stored.splitlines(), wanted.splitlines()) if line[0] in "-+"]
-    return "; ".join(" ".join(line.split()) for line in lines[:2])
+    pairs = itertools.zip_longest(stored.splitlines(), wanted.splitlines(), fillvalue="nothing")
+    return next((f"{there.strip()} there, {here.strip()} here" for there, here in pairs if there != here), "none")

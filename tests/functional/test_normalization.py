@@ -1,5 +1,7 @@
 """Batch normalization against its definition, Flax, PyTorch and figures worked out by hand."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,7 @@ def fresh(channels: int) -> F.BatchStats:
     return F.BatchStats(jnp.zeros(channels), jnp.ones(channels))
 
 
+@functools.partial(jax.jit, static_argnames="axis_name")
 def train(x, **options):
     """Return the value and the statistics, with a scale, a bias and running statistics unlike the initial ones."""
     c = x.shape[-1]
