@@ -22,14 +22,14 @@ run: $(READY)
 	$(BIN)/python -m experiments.train
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
 
 setup: $(READY)
 
 check: lint types test
 
 check-all: lint types $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

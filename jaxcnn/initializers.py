@@ -138,7 +138,7 @@ class VarianceScaling:
 
 
 def _scaled(
-    where: str, scale: float, mode: str, distribution: str, key: jax.Array, shape: tuple[int, ...], dtype: Any
+    where: str, scale: float, mode: str, distribution: Any, key: jax.Array, shape: tuple[int, ...], dtype: Any
 ) -> jax.Array:
     """Return what `jax.nn.initializers.variance_scaling` draws.
 

@@ -187,7 +187,7 @@ class Classification:
         label, classes = np.asarray(arrays["label"]), outputs.shape[-1]
         if np.issubdtype(label.dtype, np.integer):
             expect(
-                0 <= int(label.min()) and int(label.max()) < classes,
+                int(label.min()) >= 0 and int(label.max()) < classes,
                 "classification",
                 f"labels in 0..{classes - 1} for a net with {classes} outputs",
                 f"labels in {label.min()}..{label.max()}",

@@ -12,6 +12,7 @@ from jaxcnn import models, summarize, surgery
 from jaxcnn.fingerprint import fingerprint
 from jaxcnn.layers import Conv, from_json, to_json
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 CLASSIC = "lenet5 classic"  # for 32x32 images alone
 NETS = {name: functools.partial(models.create, name) for name in models.names()}
 ALL = NETS | {CLASSIC: functools.partial(models.create, "lenet5", classic=True)}

@@ -26,6 +26,8 @@ from jaxcnn.layers import (
 )
 from jaxcnn.models.cifar_resnet import PadShortcut
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def spec(*shape):
     return jax.ShapeDtypeStruct(shape, jnp.float32)

@@ -24,6 +24,7 @@ from jaxcnn.layers import (
 )
 from jaxcnn.surgery import activations, cut, edit, paths, replace
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(3)
 
 

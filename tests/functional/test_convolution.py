@@ -66,6 +66,7 @@ def test_value_and_gradients_follow_the_definition(case):
         return definition(x, kernel, stride=options["stride"], pads=pads, dilation=options["dilation"], groups=groups)
 
     expected = reference(x, kernel) + np.asarray(bias)
+    assert jax.eval_shape(lambda *args: F.conv(*args, **options), x, kernel, bias).shape == expected.shape
     cotangent = draw(4, *expected.shape)
 
     @jax.jit

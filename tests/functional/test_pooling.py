@@ -64,6 +64,7 @@ def test_max_pool_follows_the_definition(case):
     def pool(x):
         return F.max_pool(x, window, **options)
 
+    assert jax.eval_shape(pool, x).shape == y.shape
     ours, our_gradient = jax.jit(value_and_gradient, static_argnums=0)(pool, x, cotangent)
     np.testing.assert_array_equal(ours, y)
     np.testing.assert_allclose(our_gradient, gradient, rtol=1e-5, atol=1e-6)
@@ -84,6 +85,7 @@ def test_avg_pool_follows_the_definition(case, count_include_pad):
     def pool(x):
         return F.avg_pool(x, window, **options, count_include_pad=count_include_pad)
 
+    assert jax.eval_shape(pool, x).shape == y.shape
     ours, our_gradient = jax.jit(value_and_gradient, static_argnums=0)(pool, x, cotangent)
     np.testing.assert_allclose(ours, y, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(our_gradient, gradient, rtol=1e-5, atol=1e-6)

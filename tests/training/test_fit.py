@@ -216,7 +216,6 @@ def test_without_jit_the_same_to_rounding(easy):
     compiled = fit(net, easy.take(np.arange(9)), **options)
     with jax.disable_jit():
         eager = fit(net, easy.take(np.arange(9)), **options)
-    assert eager.best_epoch == compiled.best_epoch
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5),
         (eager.state.params, eager.state.model_state),
@@ -319,10 +318,18 @@ def test_without_validation_the_last_state_is_returned():
     assert result.train is ONES and result.run_dir is None
 
 
-def test_the_usual_optimizer_warms_up_and_decays(easy, net):
-    result = fit(net, easy, epochs=2, batch_size=10, key=KEY)
+def test_the_usual_optimizer_by_hand():
+    result = fit_drift(epochs=2, optimizer=None)
     counts = [int(leaf) for leaf in jax.tree.leaves(result.state.opt_state) if jnp.shape(leaf) == ()]
-    assert counts == [12]  # a schedule counts its steps
+    assert counts == [4]
+    # Of 4 steps none warms up: 0.05 (1 + cos(pi t / 4)) / 2, with Nesterov momentum.
+    rates = 0.025 * (1 + np.cos(np.pi * np.arange(4) / 4))
+    weight, velocity = 0.0, 0.0
+    for rate in rates:
+        gradient = -1 + 5e-4 * weight
+        velocity = 0.9 * velocity + gradient
+        weight -= rate * (gradient + 0.9 * velocity)
+    np.testing.assert_allclose(result.state.params["head"]["kernel"], weight, rtol=1e-5)
 
 
 def test_any_optimizer_will_do():

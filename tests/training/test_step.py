@@ -15,6 +15,7 @@ from jaxcnn.functional import BatchStats
 from jaxcnn.layers import BatchNorm, Conv, Dense, Dropout, Flatten, GlobalAvgPool, Sequential
 from jaxcnn.training import TrainState, make_train_step, sgd
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATE, MOMENTUM, DECAY = 0.1, 0.9, 0.01
 SHOWING = Sequential(drop=Dropout(0.5), show=Flatten())
 
@@ -162,12 +163,13 @@ def test_a_scan_of_steps_is_the_loop(step, start, batch):
 
 
 def test_vmap_over_states_is_the_loop(net, step, batch, easy):
-    create = functools.partial(TrainState.create, net, sgd(RATE), spec=easy.spec)
-    keys = jax.random.split(jax.random.key(5), 3)
-    together, measured = jax.jit(jax.vmap(step, in_axes=(0, None)))(jax.vmap(lambda key: create(key))(keys), batch)
-    for lane, key in enumerate(keys):
-        alone, one = step(create(key), batch)
-        close(jax.tree.map(lambda leaf, lane=lane: leaf[lane], (together.params, measured)), (alone.params, one))
+    create = jax.jit(jax.vmap(lambda key: TrainState.create(net, sgd(RATE), key, easy.spec)))
+    states = create(jax.random.split(jax.random.key(5), 3))
+    together, measured = jax.jit(jax.vmap(step, in_axes=(0, None)))(states, batch)
+    for lane in range(3):
+        of_lane = functools.partial(jax.tree.map, lambda leaf, lane=lane: leaf[lane])
+        alone, one = step(of_lane(states), batch)
+        close(of_lane((together.params, measured)), (alone.params, one))
     assert jnp.unique(measured["loss"]).size == 3
 
 
