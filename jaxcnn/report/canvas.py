@@ -105,6 +105,6 @@ def names(where: str, class_names: Sequence[object] | None, count: int, limit: i
     """Return one short name a class: the given ones, or the class numbers."""
     if class_names is None:
         return [str(number) for number in range(count)]
-    fix = "Pass one name for each class, in the order of the labels"
+    fix = "Pass one name for each class, in the order of the labels."
     expect(len(class_names) == count, where, f"{count} class names", len(class_names), fix)
     return [text(name, limit) for name in class_names]

@@ -56,7 +56,7 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str] | None = None) -> "
     """
     matrix = np.asarray(matrix)
     square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.size > 0
-    fix = "Count true classes along the rows and predicted ones along the columns"
+    fix = "Count true classes along the rows and predicted ones along the columns."
     expect(square, "confusion", "a matrix of shape (n, n)", matrix.shape, fix)
     usable = bool(np.all(np.isfinite(matrix) & (matrix >= 0)))
     expect(usable, "confusion", "counts of at least 0", "negative or non-finite ones", fix)
@@ -137,7 +137,7 @@ def label_counts(counts: Mapping[str, np.ndarray], class_names: Sequence[str] | 
     arrays = {split: np.asarray(numbers) for split, numbers in counts.items()}
     shapes = sorted({numbers.shape for numbers in arrays.values()})
     alike = len(shapes) == 1 and len(shapes[0]) == 1 and shapes[0] != (0,)
-    fix = "Count the labels with numpy.bincount(labels, minlength=n)"
+    fix = "Count the labels with numpy.bincount(labels, minlength=n)."
     expect(alike, "label_counts", "counts of one shape (n,) for every split", shapes, fix)
     least = min(float(numbers.min()) for numbers in arrays.values())
     expect(least >= 0, "label_counts", "counts of at least 0", least, fix)

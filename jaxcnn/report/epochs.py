@@ -49,13 +49,13 @@ def curves(
     Raises:
         ValueError: an empty history, an epoch without number, or a name that no epoch holds.
     """
-    fix = "Draw the curves after training"
+    fix = "Draw the curves after training."
     expect(len(history) > 0, "curves", "at least one epoch", "an empty history", fix)
     for row in history:
-        expect("epoch" in row, "curves", 'an "epoch" in every row', sorted(row), "Number the epochs from 1")
+        expect("epoch" in row, "curves", 'an "epoch" in every row', sorted(row), "Number the epochs from 1.")
     keys = sorted({key for row in history for key in row})
     quantities = _quantities(keys) if names is None else list(names)
-    fix = "Record entries such as train_loss"
+    fix = "Record entries such as train_loss."
     expect(bool(quantities), "curves", "at least one quantity to draw", keys, fix)
     lines = {name: _series(history, name) for name in quantities}
     for name, series in lines.items():

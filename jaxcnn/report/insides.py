@@ -34,10 +34,10 @@ def filters(kernel: np.ndarray, *, limit: int = 64) -> "Figure":
         ValueError: another rank, an empty kernel, or a limit below 1.
     """
     kernel = np.asarray(kernel, np.float64)
-    fix = "Pass the kernel of a two-dimensional convolution"
+    fix = "Pass the kernel of a two-dimensional convolution."
     good = kernel.ndim == 4 and kernel.size > 0
     expect(good, "filters", "a kernel (kh, kw, c_in, c_out)", kernel.shape, fix)
-    expect(limit > 0, "filters", "a limit above 0", limit, "Ask for at least one tile")
+    expect(limit > 0, "filters", "a limit above 0", limit, "Ask for at least one tile.")
     height, width, channels, _ = kernel.shape
     colour = channels == 3
     tiles = np.moveaxis(kernel, 3, 0) if colour else kernel.transpose(3, 2, 0, 1).reshape(-1, height, width)
@@ -77,10 +77,10 @@ def feature_maps(maps: Mapping[str, np.ndarray], image: np.ndarray | None = None
         ValueError: no layer, an activation of another rank, or an image that `image_grid` refuses.
     """
     layers = {path: np.asarray(values, np.float64) for path, values in maps.items()}
-    fix = "Pass a mapping from paths to activations"
+    fix = "Pass a mapping from paths to activations."
     expect(len(layers) > 0, "feature_maps", "at least one layer", "none", fix)
-    expect(channels > 0, "feature_maps", "at least one channel", channels, "Pass how many tiles a row holds")
-    fix = "Pass the activations of one image, without batch axis"
+    expect(channels > 0, "feature_maps", "at least one channel", channels, "Pass how many tiles a row holds.")
+    fix = "Pass the activations of one image, without batch axis."
     for path, values in layers.items():
         good = values.ndim == 3 and values.size > 0
         expect(good, "feature_maps", f"(h, w, c) at {path!r}", values.shape, fix)

@@ -42,7 +42,7 @@ class Picture:
     alt: str
 
     def __post_init__(self):
-        fix = "Say in a sentence what the figure shows"
+        fix = "Say in a sentence what the figure shows."
         expect(bool(self.alt.strip()), "Picture", "an alt text", repr(self.alt), fix)
 
 

@@ -34,9 +34,9 @@ def image_grid(images: np.ndarray, titles: Sequence[str] | None = None, *, colum
         ValueError: another shape, floats outside [0, 1], another number of titles, or no column.
     """
     images = pixels("image_grid", images)
-    expect(columns > 0, "image_grid", "at least one column", columns, "Pass how many images a row holds")
+    expect(columns > 0, "image_grid", "at least one column", columns, "Pass how many images a row holds.")
     if titles is not None:
-        fix = "Pass one title for each image"
+        fix = "Pass one title for each image."
         expect(len(titles) == len(images), "image_grid", f"{len(images)} titles", len(titles), fix)
     if len(images) == 0:
         return notice("No images.")
@@ -76,13 +76,13 @@ def mistakes(
     count = len(images)
     true, predicted, confidence = np.asarray(true), np.asarray(predicted), np.asarray(confidence, np.float64)
     shapes = [true.shape, predicted.shape, confidence.shape]
-    fix = "Pass a label, a prediction and a confidence for each image"
+    fix = "Pass a label, a prediction and a confidence for each image."
     expect(shapes == [(count,)] * 3, "mistakes", f"three arrays of shape ({count},)", shapes, fix)
-    expect(min(columns, limit) > 0, "mistakes", "columns and limit above 0", (columns, limit), "Ask for one")
+    expect(min(columns, limit) > 0, "mistakes", "columns and limit above 0", (columns, limit), "Ask for one.")
     low = int(min(true.min(initial=0), predicted.min(initial=0)))
     high = int(max(true.max(initial=0), predicted.max(initial=0)))
     known = high + 1 if class_names is None else len(class_names)
-    fix = "Pass the names of all classes"
+    fix = "Pass the names of all classes."
     expect(low >= 0 and high < known, "mistakes", f"labels from 0 to {known - 1}", f"{low} to {high}", fix)
     labels = names("mistakes", class_names, known, limit=max(60 // columns, 2))
 

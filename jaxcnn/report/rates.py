@@ -33,11 +33,11 @@ def learning_rates(rates: np.ndarray, losses: np.ndarray, suggestion: float | No
     """
     rates, losses = np.asarray(rates, np.float64), np.asarray(losses, np.float64)
     same = rates.ndim == 1 and rates.shape == losses.shape and rates.size > 0
-    fix = "Pass the rates tried and the loss at each"
+    fix = "Pass the rates tried and the loss at each."
     got = f"{rates.shape} and {losses.shape}"
     expect(same, "learning_rates", "rates and losses of one length (n,)", got, fix)
     positive = bool(np.all(np.isfinite(rates) & (rates > 0)))
-    expect(positive, "learning_rates", "positive rates", rates.min(), "Leave out the others")
+    expect(positive, "learning_rates", "positive rates", rates.min(), "Leave out the others.")
 
     blank = figure(2.8)
     axes = panel(blank.subplots(), "loss")

@@ -22,17 +22,17 @@ def pixels(where: str, images: np.ndarray) -> np.ndarray:
     """Return images as uint8 (n, h, w, 3); pixels that are not finite become magenta."""
     images = np.asarray(images)
     shape = images.shape
-    fix = "Put the images in an array (n, height, width, channels)"
+    fix = "Put the images in an array (n, height, width, channels)."
     images = images[..., None] if images.ndim == 3 else images
     usable = images.ndim == 4 and images.shape[-1] in (1, 3) and 0 not in images.shape[1:]
     expect(usable, where, "images (n, h, w), (n, h, w, 1) or (n, h, w, 3)", shape, fix)
     known = images.dtype == np.uint8 or np.issubdtype(images.dtype, np.floating)
-    expect(known, where, "uint8 or floating images", images.dtype, "Convert them first", TypeError)
+    expect(known, where, "uint8 or floating images", images.dtype, "Convert them first.", TypeError)
     lost = np.zeros(images.shape[:3], bool)
     if images.dtype != np.uint8:
         finite = np.isfinite(images)
         low, high = images.min(initial=0.0, where=finite), images.max(initial=1.0, where=finite)
-        fix = "Undo the normalisation, or rescale them"
+        fix = "Undo the normalisation, or rescale them."
         expect(low > -1e-3 and high < 1 + 1e-3, where, "floats in [0, 1]", f"[{low:.3g}, {high:.3g}]", fix)
         lost = ~finite.all(axis=-1)
         images = np.rint(255 * np.clip(np.where(finite, images, 0.0), 0, 1)).astype(np.uint8)
