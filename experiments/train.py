@@ -34,7 +34,7 @@ class Config(Common):
     momentum: float = 0.9  # of SGD, Nesterov's
     weight_decay: float = 5e-4  # of kernels
     label_smoothing: float = 0.1  # 0..1
-    validation: float = 0.1  # fraction of the training set held out, which chooses the epoch
+    validation: float = 0.1  # fraction of the training set held out, which chooses the epoch; 0 for none
     patience: int | None = None  # epochs without improvement before stopping; None trains to the end
     rotation: float = 12.0  # augmentation: degrees either way
     zoom: float = 0.15  # augmentation: fraction either way
@@ -69,7 +69,7 @@ def train(config: Config) -> Result:
         result = training.fit(
             net,
             train_set,
-            validation=config.validation,
+            validation=config.validation or None,
             optimizer=optimizer(config, steps),
             loss=loss,
             epochs=config.epochs,
@@ -105,15 +105,17 @@ def train(config: Config) -> Result:
     counts = {n: np.bincount(p["label"]) for n, p in (("train", train_set), ("test", test_set))}
     report.label_counts(counts, train_set.info.class_names).savefig(folder / "labels.png", dpi=150)
     accuracy = f"{100 * test['accuracy']:.2f} %"
+    held = result.history[result.best_epoch - 1].get("validation_accuracy")
+    validated = (
+        [] if held is None else [report.Number("validation accuracy", f"{100 * held:.2f} %", "at the best epoch")]
+    )
     return Result(
         figures,
         sections,
         f"test accuracy {accuracy} ({config.model} on {config.dataset}, seed {config.seed}).",
         headline=[
             report.Number("test accuracy", accuracy, f"of {test_set.size} images never used before"),
-            report.Number(
-                "validation accuracy", f"{100 * best(result)['validation_accuracy']:.2f} %", "at the best epoch"
-            ),
+            *validated,
             report.Number("parameters", f"{figures['parameters']:,}"),
             report.Number(
                 "training", f"{sum(e['seconds'] for e in result.history):.1f} s", f"{figures['epochs']} epochs"
@@ -234,10 +236,6 @@ def first_batch(config: Config, train_set: data.Dataset, transform: Callable | N
     """Return some training images as the net will see them."""
     image = data.to_float(train_set["image"][:32])
     return np.asarray(image if transform is None else jax.jit(transform)(jax.random.key(config.seed), image))
-
-
-def best(result: training.FitResult) -> dict[str, Any]:
-    return result.history[result.best_epoch - 1]
 
 
 def support_vector_accuracy(train_set: data.Dataset, test_set: data.Dataset) -> float:

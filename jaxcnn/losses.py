@@ -191,7 +191,7 @@ class Classification:
                 "classification",
                 f"labels in 0..{classes - 1} for a net with {classes} outputs",
                 f"labels in {label.min()}..{label.max()}",
-                "Make the net with num_classes as large as the data's.",
+                "Number the classes from 0, and give the net as many outputs as there are classes.",
             )
 
 

@@ -9,7 +9,7 @@ from jax.extend.core import jaxprs_in_params
 
 from jaxcnn.checking import expect
 from jaxcnn.functional.window import pair
-from jaxcnn.layers.composition import Sequential
+from jaxcnn.layers.composition import Concat, Residual, Sequential
 from jaxcnn.layers.layer import Layer, Module, Spec, apply, init, name_of
 from jaxcnn.surgery import unwrapped
 
@@ -119,7 +119,9 @@ def _walk(module: Module, path: str, spec: jax.ShapeDtypeStruct, field: _Field |
     rows: list[Row] = []
     fields: list[_Field | None] = []
     inside, incoming = spec, field
-    for name, child in (module.children() if isinstance(module, Layer) else {}).items():
+    # Only of these is it known what their children are given; a composite of one's own is one row.
+    open_ = isinstance(inner, Sequential | Residual | Concat)
+    for name, child in (inner.children() if open_ else {}).items():
         child_rows, _, _, child_output, child_field = _walk(child, f"{path}{name}/", inside, incoming)
         rows += child_rows
         fields.append(child_field)
@@ -131,7 +133,8 @@ def _walk(module: Module, path: str, spec: jax.ShapeDtypeStruct, field: _Field |
     elif fields:
         field = fields[-1] if chained else _widest([f for f in fields if f is not None])
     else:
-        stride, dilation = (pair("", "", getattr(inner, name, 1)) for name in ("stride", "dilation"))
+        stride, dilation = getattr(inner, "stride", 1) or _window(inner), getattr(inner, "dilation", 1)
+        stride, dilation = pair("", "", stride), pair("", "", dilation)
         field = field.after(stride, dilation, _window(inner))
     if path:
         seen = None if field is None else field.size

@@ -202,5 +202,13 @@ def _wrap_at(where: str, net: Layer, wrappers: Mapping[str, Callable[[Module], L
 
 def _read(state: Any, names: Sequence[str]) -> jax.Array:
     for name in names:
-        state = (state.state if isinstance(state, _Tapped) else state)[name]
+        parts = state.state if isinstance(state, _Tapped) else state
+        expect(
+            isinstance(parts, Mapping) and name in parts,
+            "activations",
+            f"every layer on the way to {'/'.join(names)!r} to return the state of its parts by name",
+            "one that does not",
+            "See how Residual.apply hands on what its parts return.",
+        )
+        state = parts[name]
     return state.output

@@ -90,7 +90,7 @@ def test_conv_owns_a_kernel_and_a_bias_with_keys_of_their_own():
 
 
 def test_layers_pass_every_option_on():
-    params, _ = Conv(6, (3, 2), groups=2).init(key, IMAGES)
+    params, _ = Conv(6, (3, 2), groups=2, bias_init=initializers.ones).init(key, IMAGES)
     options = {"stride": (2, 1), "padding": ((1, 0), (0, 1)), "dilation": (1, 2), "groups": 2}
     ours = evaluate(Conv(6, (3, 2), **options), params)
     np.testing.assert_array_equal(ours, F.conv(IMAGES, params["kernel"], params["bias"], **options))
@@ -99,6 +99,11 @@ def test_layers_pass_every_option_on():
     np.testing.assert_array_equal(evaluate(AvgPool(3, **options)), F.avg_pool(IMAGES, 3, **options))
     options["count_include_pad"] = False
     np.testing.assert_array_equal(evaluate(AvgPool(3, **options)), F.avg_pool(IMAGES, 3, **options))
+
+
+def test_dense_is_the_function_of_its_parameters():
+    params, _ = Dense(3, bias_init=initializers.ones).init(key, IMAGES)
+    np.testing.assert_array_equal(evaluate(Dense(3), params), F.dense(IMAGES, params["kernel"], params["bias"]))
 
 
 def test_batch_norm_passes_every_option_on():
@@ -229,3 +234,12 @@ def test_a_layer_of_ones_own_needs_apply_alone():
     assert Nothing().children() == {}
     with pytest.raises(NotImplementedError):
         Nothing().apply({}, {}, IMAGES, train=False)
+
+
+@pytest.mark.parametrize(("layer", "other"), [(Dense(4), Dense(5)), (Conv(4), Conv(5))])
+def test_parameters_of_another_number_of_features_are_refused(layer, other):
+    x = jnp.ones((2, 6, 6, 3))
+    params, state = layer.init(jax.random.key(0), x)
+    name = type(layer).__name__
+    with pytest.raises(ValueError, match=rf"^{name}: expected kernel of 5 features, got shape \(.*4\)\. Pass"):
+        other.apply(params, state, x, train=False)

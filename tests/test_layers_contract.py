@@ -237,6 +237,17 @@ def test_the_same_structure_comes_back_whatever_the_flags(name):
 
 
 @every
+def test_every_parameter_has_a_say(name):
+    params, state = variables(name)
+    run = functools.partial(applied(name, False), state=state, x=images(name), key=None)
+    before, _ = run(params)
+    leaves, structure = jax.tree.flatten(params)
+    for i, leaf in enumerate(leaves):
+        after, _ = run(jax.tree.unflatten(structure, [*leaves[:i], leaf + 0.5, *leaves[i + 1 :]]))
+        assert not np.allclose(after, before), jax.tree_util.tree_flatten_with_path(params)[0][i][0]
+
+
+@every
 def test_initial_values_follow_from_the_key(name):
     case = TABLE[name]
     spec = jax.ShapeDtypeStruct(case.shape, jnp.float32)

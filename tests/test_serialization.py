@@ -316,3 +316,12 @@ def test_any_json_is_a_layer_or_a_clear_error(value):
         message = "built: expected nothing"
         assert from_json(to_json(built)) == built
     assert ": expected " in message
+
+
+def test_a_definition_that_is_read_again_takes_the_place_of_the_first():
+    """A cell of a notebook that is run twice."""
+    source = "@register\n@dataclass(frozen=True)\nclass FromACell(Layer):\n    size: int = 1\n"
+    names = {"register": register, "dataclass": dataclass, "Layer": Layer, "__name__": "__main__"}
+    exec(source, names)
+    exec(source.replace("1", "2"), names)
+    assert from_json(to_json(names["FromACell"]())) == names["FromACell"](2)

@@ -1,6 +1,7 @@
 """Cutting, replacing, reading and editing nets: against plain computations by hand, and under JAX's transformations."""
 
 import functools
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from jaxcnn.layers import (
     Dense,
     Dropout,
     GlobalAvgPool,
+    Layer,
     Residual,
     Sequential,
     from_json,
@@ -476,3 +478,24 @@ def test_activations_of_any_composition(tree):
     y, found = activations(net, {}, {}, x, paths(net))
     assert found.keys() | {""} == expected.keys()
     same(found | {"": y}, expected)
+
+
+def test_a_composite_that_keeps_the_state_of_its_parts_says_so():
+    @dataclass(frozen=True)
+    class Forgetful(Layer):
+        part: Layer
+
+        def children(self):
+            return {"part": self.part}
+
+        def init(self, key, spec):
+            return {"part": self.part.init(key, spec)[0]}, {}
+
+        def apply(self, params, state, x, *, train, key=None):
+            return self.part.apply(params["part"], {}, x, train=train)[0], {}
+
+    net = Sequential(first=Forgetful(Dense(3)))
+    x = jnp.ones((2, 4))
+    params, state = net.init(jax.random.key(0), x)
+    with pytest.raises(ValueError, match=r"^activations: expected every layer on the way to 'first/part' to return"):
+        activations(net, params, state, x, ["first/part"])

@@ -118,12 +118,13 @@ def from_arrays(
         others: further arrays of N rows, such as masks.
 
     Raises:
-        ValueError: no examples, another rank, lengths that differ, labels out of range.
+        ValueError: no examples, another rank, lengths that differ, labels or images out of range.
         TypeError: images neither uint8 nor floating, labels that are not integers.
     """
-    arrays = {"image": np.asarray(image)}
+    # Copies: what happens to the caller's arrays later must not change the set behind its fingerprint.
+    arrays = {"image": np.array(image)}
     if label is not None:
-        label = np.asarray(label)
+        label = np.array(label)
         expect(
             np.issubdtype(label.dtype, np.integer),
             "from_arrays",
@@ -132,10 +133,27 @@ def from_arrays(
             "Pass class indices.",
             TypeError,
         )
-        class_names = [str(c) for c in range(int(label.max(initial=-1)) + 1)] if class_names is None else class_names
+        if class_names is None and label.ndim == 1 and label.size:
+            expect(
+                label.min() == 0,
+                "from_arrays",
+                "labels numbered from 0",
+                f"{label.min()}..{label.max()}",
+                "Subtract the smallest, or pass class_names for all classes from 0 on.",
+            )
+            class_names = [str(c) for c in range(int(label.max()) + 1)]
         arrays["label"] = label
-    arrays |= {key: np.asarray(value) for key, value in others.items()}
+    arrays |= {key: np.array(value) for key, value in others.items()}
     dataset = _dataset(arrays, DatasetInfo(name, tuple(class_names or ()), (), (), source, ""))
+    if dataset["image"].dtype != np.uint8:
+        low, high = float(dataset["image"].min()), float(dataset["image"].max())
+        expect(
+            low >= 0 and high <= 1,  # False for NaN too
+            "from_arrays",
+            "floating images in [0, 1]",
+            f"values from {low:g} to {high:g}",
+            "Divide 0..255 by 255, or pass uint8; look for NaN.",
+        )
     mean, std = _moments(dataset["image"])
     return dataclasses.replace(dataset, info=dataclasses.replace(dataset.info, mean=mean, std=std))
 

@@ -74,7 +74,7 @@ class Conv(Layer):
         """Return the maps (..., H', W', features)."""
         y = F.conv(
             x,
-            parameter("Conv", params, "kernel"),
+            parameter("Conv", params, "kernel", self.features),
             parameter("Conv", params, "bias") if self.use_bias else None,
             stride=self.stride,
             padding=self.padding,

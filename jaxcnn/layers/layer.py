@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxcnn.checking import expect
 
@@ -20,7 +21,8 @@ class Layer:
     """A frozen dataclass of hyperparameters with `init` and `apply`; it holds no arrays.
 
     A subclass without parameters or state overrides `apply` alone. A layer made of layers also overrides `children`,
-    and its constructor takes them by name: that is all that saving and surgery need.
+    its constructor takes them by name, and its `apply` returns what each part returns as state under the part's name
+    (`Residual` is an example): that is all that saving and surgery need.
     """
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
@@ -96,8 +98,15 @@ def key_for(key: Any, name: str) -> Any:
     return None if key is None else jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
-def parameter(where: str, params: Params, name: str) -> jax.Array:
-    """Return `params[name]`, or raise the design's error where the parameters are of another layer."""
+def parameter(where: str, params: Params, name: str, features: int | None = None) -> jax.Array:
+    """Return `params[name]`, or raise the design's error where the parameters are of another layer.
+
+    Args:
+        where: the layer.
+        params: its parameters.
+        name: of the parameter.
+        features: what its last axis has to be, if the layer says so.
+    """
     found = sorted(params) if isinstance(params, Mapping) else type(params).__name__
     expect(
         isinstance(params, Mapping) and name in params,
@@ -106,7 +115,15 @@ def parameter(where: str, params: Params, name: str) -> jax.Array:
         found,
         "Pass the params that init returned for this net.",
     )
-    return params[name]
+    value = params[name]
+    expect(
+        features is None or jnp.shape(value)[-1:] == (features,),
+        where,
+        f"{name} of {features} features",
+        f"shape {jnp.shape(value)}",
+        "Pass the params that init returned for this net.",
+    )
+    return value
 
 
 def hyperparameters(layer: Any) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Dense(Layer):
     ) -> tuple[jax.Array, State]:
         """Return (..., features)."""
         bias = parameter("Dense", params, "bias") if self.use_bias else None
-        return F.dense(x, parameter("Dense", params, "kernel"), bias), state
+        return F.dense(x, parameter("Dense", params, "kernel", self.features), bias), state
 
 
 @register

@@ -23,7 +23,8 @@ class _Pool(Layer):
         """Normalise sizes and padding to tuples."""
         where = type(self).__name__
         object.__setattr__(self, "window", pair(where, "window", self.window))
-        object.__setattr__(self, "stride", self.window if self.stride is None else pair(where, "stride", self.stride))
+        stride = self.window if self.stride is None else pair(where, "stride", self.stride)
+        object.__setattr__(self, "stride", None if stride == self.window else stride)
         object.__setattr__(self, "padding", normalise_padding(where, self.padding))
 
 

@@ -32,8 +32,11 @@ def register(thing: T) -> T:
         ValueError: another thing has that name.
     """
     name = thing.__name__
+    taken = _known.get(name, thing)
+    # The same definition read again, as by a cell of a notebook that is run twice, takes the place of the first.
+    again = (taken.__module__, taken.__qualname__) == (thing.__module__, thing.__qualname__)
     expect(
-        _known.get(name, thing) is thing,
+        taken is thing or (again and "<locals>" not in thing.__qualname__),
         "register",
         "a name that is not taken",
         repr(name),

@@ -68,7 +68,7 @@ def load_checkpoint(directory: Path | str, net: Layer, template: TrainState) -> 
     """Return the latest state that `save_checkpoint` wrote, having checked that it is whole and of this net.
 
     Args:
-        directory: of one run's checkpoints.
+        directory: a run's folder, or the one of its checkpoints.
         net: the net that the caller wants to use it with.
         template: a `TrainState` of that net and optimizer, or its `jax.eval_shape`: only shapes and dtypes count.
 
@@ -79,6 +79,8 @@ def load_checkpoint(directory: Path | str, net: Layer, template: TrainState) -> 
 
     where, other = "load_checkpoint", "Use another checkpoint, or train again."
     directory = Path(directory).absolute()
+    if (directory / "checkpoints").is_dir():
+        directory = directory / "checkpoints"
     found = sorted(directory.glob("*.json"), key=lambda path: int(path.stem) if path.stem.isdecimal() else -1)
     expect(bool(found), where, "a folder with a checkpoint", str(directory), "Give run_dir to fit to have one.")
     files = found[-1].with_suffix("")

@@ -14,6 +14,7 @@ import optax
 from jaxcnn.checking import expect
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.splitting import split
+from jaxcnn.functional.noise import expect_key
 from jaxcnn.layers.layer import Layer
 from jaxcnn.losses import Classification
 from jaxcnn.training.checkpoint import save_checkpoint
@@ -56,8 +57,8 @@ class FitResult:
     `validation` are the parts that were used.
     """
 
-    state: TrainState
-    history: list[dict[str, Any]]
+    state: TrainState = field(repr=False)
+    history: list[dict[str, Any]] = field(repr=False)
     best_epoch: int
     run_dir: Path | None
     train: Dataset
@@ -123,6 +124,19 @@ def fit(
             repr(value),
             "Pass 1 or more.",
         )
+    for name, part in (("train", train), ("validation", validation)):
+        kinds = Dataset if name == "train" else Dataset | float | int | None
+        fix = "Make one with data.from_arrays(image, label)."
+        expect(isinstance(part, kinds), "fit", f"{name} as a data.Dataset", type(part).__name__, fix, TypeError)
+    expect(
+        optimizer is None or (hasattr(optimizer, "init") and hasattr(optimizer, "update")),
+        "fit",
+        "an optax transformation as optimizer",
+        repr(optimizer),
+        "Pass training.sgd(0.1) or optax.adam(1e-3), say.",
+        TypeError,
+    )
+    expect_key("fit", key)
     init_key, split_key, order_key = jax.random.split(key, 3)
     if isinstance(validation, int | float):
         train, validation = split(train, validation, key=split_key)

@@ -62,11 +62,11 @@ def make_train_step(
 
         def objective(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
             outputs, model_state = net.apply(params, state.model_state, batch["image"], train=True, key=net_key)
-            return jnp.mean(loss(outputs, batch)), (outputs, model_state)
+            return jnp.mean(_per_example("loss", loss(outputs, batch), batch)), (outputs, model_state)
 
         (value, (outputs, model_state)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        measured = {name: jnp.mean(metric(outputs, batch)) for name, metric in metrics.items()}
+        measured = {name: jnp.mean(_per_example(name, fn(outputs, batch), batch)) for name, fn in metrics.items()}
         new_state = dataclasses.replace(
             state,
             step=state.step + 1,
@@ -175,6 +175,13 @@ def with_defaults(
     return loss, metrics
 
 
+def _per_example(name: str, values: jax.Array, batch: Batch) -> jax.Array:
+    """Return `values`, having checked that there is one for each image: a mean could not be masked."""
+    wanted, got = (len(batch["image"]),), jnp.shape(values)
+    expect(got == wanted, name, f"one number per image, shape {wanted}", f"shape {got}", "Return it without .mean().")
+    return values
+
+
 @functools.lru_cache(maxsize=32)
 def _evaluation(net: Layer, loss: PerExample, metrics: tuple[tuple[str, PerExample], ...]):
     """Return the compiled sums over one batch; cached, as nets are hashable, so that epochs share it."""
@@ -184,6 +191,6 @@ def _evaluation(net: Layer, loss: PerExample, metrics: tuple[tuple[str, PerExamp
         batch = dict(batch, image=to_float(batch["image"]))
         outputs, _ = net.apply(params, state, batch["image"], train=False)
         measured = {"loss": loss(outputs, batch)} | {name: metric(outputs, batch) for name, metric in metrics}
-        return {name: jnp.sum(jnp.where(mask, values, 0.0)) for name, values in measured.items()}
+        return {name: jnp.sum(jnp.where(mask, _per_example(name, v, batch), 0.0)) for name, v in measured.items()}
 
     return run

@@ -135,8 +135,7 @@ def test_the_fingerprint_sees_every_pixel_and_label():
         (3.0, None, "images of shape (N, H, W, C), got ()"),
         (IMAGE, LABEL[:-1], "arrays of one length, got {'image': 12, 'label': 11}"),
         (IMAGE, 2, "arrays of one length, got {'image': 12, 'label': 0}"),
-        (IMAGE, LABEL - 1, "labels of shape (N,) in 0..1, got shape (12,), -1..1"),
-        (IMAGE, LABEL[:, None], "labels of shape (N,) in 0..2, got shape (12, 1)"),
+        (IMAGE, LABEL[:, None], "labels of shape (N,) in 0..-1, got shape (12, 1)"),
     ],
 )
 def test_arrays_of_bad_shapes_or_values(image, label, message):
@@ -187,3 +186,28 @@ def test_to_float_of_other_dtypes(dtype):
         TypeError, match=rf"^to_float: expected uint8 or floating images, got {np.dtype(dtype)}\. Scale"
     ):
         data.to_float(np.ones(3, dtype))
+
+
+@pytest.mark.parametrize(("label", "got"), [(LABEL - 1, "-1..1"), (LABEL + 1, "1..3")])
+def test_classes_are_numbered_from_0_unless_they_are_named(label, got):
+    with pytest.raises(ValueError, match=rf"^from_arrays: expected labels numbered from 0, got {re.escape(got)}\. Sub"):
+        data.from_arrays(IMAGE, label)
+
+
+def test_a_class_without_examples_needs_a_name():
+    assert data.from_arrays(IMAGE, LABEL + 1, class_names="abcd").info.class_names == ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, 73.9, np.nan, np.inf])
+def test_floating_images_are_in_0_to_1(value):
+    image = np.full((3, 2, 2, 1), 0.5)
+    image[1, 0, 1] = value
+    with pytest.raises(ValueError, match=r"^from_arrays: expected floating images in \[0, 1\], got values from "):
+        data.from_arrays(image)
+
+
+def test_the_set_does_not_follow_changes_of_the_callers_array():
+    image = IMAGE.copy()
+    dataset = data.from_arrays(image, LABEL)
+    image[:] = 0
+    assert (dataset["image"] == IMAGE).all()

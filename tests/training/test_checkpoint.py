@@ -72,6 +72,11 @@ def test_the_bits_come_back(net, state, stored, easy):
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(restored))
 
 
+def test_the_folder_of_the_run_will_do(net, state, stored, easy, tmp_path):
+    shutil.copytree(stored, tmp_path / "run" / "checkpoints")
+    assert fingerprint(load_checkpoint(tmp_path / "run", net, template(net, easy))) == fingerprint(state)
+
+
 def test_training_goes_on_as_if_never_stopped(net, step, state, stored, easy):
     batch = dict(easy.take(range(12)))
     restored = load_checkpoint(str(stored), net, TrainState.create(net, OPTIMIZER, jax.random.key(5), easy.spec))

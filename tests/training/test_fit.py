@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -470,3 +471,21 @@ def test_a_line_cut_off_by_a_crash_ends_the_figures(tmp_path):
     assert [entry["epoch"] for entry in read_metrics(tmp_path)] == [1, 2]
     (tmp_path / "metrics.jsonl").write_text("")
     assert read_metrics(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train": {"image": np.zeros((4, 8, 8, 1))}}, "train as a data.Dataset, got dict"),
+        ({"validation": (1, 2)}, "validation as a data.Dataset, got tuple"),
+        ({"optimizer": 0.1}, "an optax transformation as optimizer, got 0.1"),
+        ({"key": 0}, "one PRNG key, got 0"),
+    ],
+)
+def test_arguments_of_another_type(options, message, net, easy):
+    with pytest.raises(TypeError, match=f"^fit: expected {re.escape(message)}"):
+        fit(net, **{"train": easy, "epochs": 1, "key": jax.random.key(0), **options})
+
+
+def test_the_result_prints_short(net, easy):
+    assert len(repr(fit(net, easy, epochs=1, batch_size=30, key=jax.random.key(0)))) < 1000

@@ -91,4 +91,4 @@ def test_bad_options(options, message):
 
 def test_a_loss_that_never_is_finite():
     with pytest.raises(ValueError, match=r"^find_learning_rate: expected a finite loss at the first rate, got none\."):
-        find_learning_rate(NET, unit_images(np.nan), key=KEY, loss=to_one, batch_size=16)
+        find_learning_rate(NET, unit_images(), key=KEY, loss=lambda y, batch: to_one(y, batch) * jnp.nan, batch_size=16)

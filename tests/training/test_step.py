@@ -1,6 +1,7 @@
 """One step of training: against a step written out by hand, pure, and random by (seed, step) alone."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from jaxcnn import augment, losses
 from jaxcnn import functional as F
 from jaxcnn.functional import BatchStats
 from jaxcnn.layers import BatchNorm, Conv, Dense, Dropout, Flatten, GlobalAvgPool, Sequential
-from jaxcnn.training import TrainState, make_train_step, sgd
+from jaxcnn.training import TrainState, evaluate, make_train_step, sgd
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATE, MOMENTUM, DECAY = 0.1, 0.9, 0.01
@@ -225,3 +226,18 @@ def test_create_starts_at_step_0_and_keeps_two_keys_apart(net, start, easy):
     init_key, step_key = jax.random.split(jax.random.key(0))
     same(start.key, step_key)
     same(start.params, net.init(init_key, easy.spec)[0])
+
+
+def test_a_loss_or_metric_of_another_shape_is_refused(net, easy, weights):
+    """A mean over the batch could not be masked where evaluation pads: its value would be wrong in silence."""
+    params, state = weights
+    batch = {name: jnp.asarray(array) for name, array in easy.items()}
+    mean = {"loss": lambda y, batch: y.mean()}
+    metric = {"metrics": {"spread": lambda y, batch: y}}
+    train = TrainState.create(net, optax.sgd(0.1), jax.random.key(0), easy.spec)
+    for name, options, got in (("loss", mean, "()"), ("spread", metric, "(60, 3)")):
+        message = re.escape(f"{name}: expected one number per image, shape (60,), got shape {got}.")
+        with pytest.raises(ValueError, match=message):
+            make_train_step(net, optax.sgd(0.1), **options)(train, batch)
+        with pytest.raises(ValueError, match=message):
+            evaluate(net, params, state, easy, **options)
