@@ -21,7 +21,9 @@ class Row:
     """One layer: its path, kind, output shape, parameters, multiply-adds of one image, and receptive field.
 
     `receptive_field` is (height, width) in pixels of the input, unclipped, or None once every output sees the whole
-    image (after flattening or global pooling). Composites stand before their parts, with the parts' totals.
+    image (after flattening or global pooling). It follows from a layer's `kernel_size` or `window`, `stride` and
+    `dilation`; layers without them, functions included, are taken to work pixel by pixel. Composites stand before their
+    parts, with the parts' totals.
     """
 
     path: str
