@@ -35,8 +35,8 @@ class Event:
     """What a callback is told.
 
     `kind` is "start" (nothing computed yet), "compiled" (the first step is done; `seconds` is what it took), "step"
-    or "epoch". `metrics` are device scalars at a step (reading one waits for it) and floats at an epoch. `state` is given
-    at an epoch, for the time of the call: the next step takes its memory over, so copy what you keep.
+    or "epoch". `metrics` are device scalars at a step (reading one waits for it) and floats at an epoch. `state` is
+    given at an epoch, for the time of the call: the next step takes its memory over, so copy what you keep.
     """
 
     kind: str
