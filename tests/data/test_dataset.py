@@ -157,9 +157,10 @@ def test_arrays_of_bad_dtypes(image, label, message):
         data.from_arrays(image, label)
 
 
-def test_labels_above_the_class_names():
-    with pytest.raises(ValueError, match=r"in 0\.\.1, got shape \(12,\), 0\.\.2\. Renumber .*class_names"):
-        make(class_names=["a", "b"])
+@pytest.mark.parametrize(("shift", "got"), [(0, "0..2"), (-1, "-1..1")], ids=["above", "below"])
+def test_labels_that_no_class_name_belongs_to(shift, got):
+    with pytest.raises(ValueError, match=rf"in 0\.\.1, got shape \(12,\), {re.escape(got)}\. Renumber .*class_names"):
+        make(label=LABEL + shift, class_names=["a", "b"])
 
 
 def test_further_arrays_of_another_length():
