@@ -3,17 +3,17 @@
 import ast
 from pathlib import Path
 
-# Modules that the experiments are made with, and that answer no question themselves.
-PARTS = {"__init__", "__main__", "progress", "runner"}
+# Modules (and folders of them) that the experiments are made with, and that answer no question themselves.
+PARTS = {"__init__", "__main__", "progress", "runner", "cases", "chart", "compilation", "nets", "pairs"}
 
 
 def experiments() -> dict[str, str]:
     """Return module name -> first line of its docstring, without importing any."""
     found = {}
     for path in sorted(Path(__file__).parent.rglob("*.py")):
-        if path.stem not in PARTS:
-            name = ".".join(path.relative_to(Path(__file__).parent).with_suffix("").parts)
-            found[name] = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n", 1)[0]
+        parts = path.relative_to(Path(__file__).parent).with_suffix("").parts
+        if not PARTS.intersection(parts):
+            found[".".join(parts)] = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n", 1)[0]
     return found
 
 

@@ -7,15 +7,30 @@ net = models.create("lenet5", num_classes=10)
 result = training.fit(net, train, validation=0.1, epochs=20, key=jax.random.key(0))
 """
 
-from jaxcnn import augment, data, functional, initializers, layers, losses, models, report, surgery, training
+from jaxcnn import (
+    augment,
+    data,
+    filters,
+    functional,
+    initialization,
+    initializers,
+    layers,
+    losses,
+    models,
+    report,
+    surgery,
+    training,
+)
 from jaxcnn.fingerprint import fingerprint
 from jaxcnn.summary import summarize
 
 __all__ = [
     "augment",
     "data",
+    "filters",
     "fingerprint",
     "functional",
+    "initialization",
     "initializers",
     "layers",
     "losses",

@@ -2,15 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.extend.core import jaxprs_in_params
 
 from jaxcnn.checking import expect
+from jaxcnn.functional.primitives.convolve import multiply_adds
 from jaxcnn.functional.window import pair
 from jaxcnn.layers.composition import Concat, Residual, Sequential
 from jaxcnn.layers.layer import Layer, Module, Spec, apply, init, name_of
+from jaxcnn.layers.transposed import ConvTranspose
 from jaxcnn.surgery import unwrapped
 
 __all__ = ["Row", "Summary", "summarize"]
@@ -22,8 +24,10 @@ class Row:
 
     `receptive_field` is (height, width) in pixels of the input, unclipped, or None once every output sees the whole
     image (after flattening or global pooling). It follows from a layer's `kernel_size` or `window`, `stride` and
-    `dilation`; layers without them, functions included, are taken to work pixel by pixel. Composites stand before their
-    parts, with the parts' totals.
+    `dilation`; layers without them, functions included, are taken to work pixel by pixel. After a transposed
+    convolution neighbouring outputs see differently many pixels: the figure is the most that one of them sees, or more
+    where its stride meets a dilation of its own or a stride further on. Composites stand before their parts, with the
+    parts' totals.
     """
 
     path: str
@@ -86,22 +90,45 @@ def summarize(net: Layer, spec: Spec) -> Summary:
     """
     expect(len(spec.shape) >= 2, "summarize", "a spec with a batch axis", spec.shape, "Add it: (1, H, W, C).")
     spec = jax.ShapeDtypeStruct((1, *spec.shape[1:]), spec.dtype)
-    rows, parameters, multiply_adds, _, _ = _walk(net, "", spec, _Field((1, 1), (1, 1)))
+    rows, parameters, multiply_adds, _, _ = _walk(net, "", spec, _Field())
     return Summary(tuple(rows), parameters, multiply_adds)
 
 
 @dataclass(frozen=True)
 class _Field:
-    """What one output sees: pixels, and the pixels between neighbouring outputs."""
+    """What one output sees, by the layers on the way to it, for each axis."""
 
-    size: tuple[int, int]
-    jump: tuple[int, int]
+    steps: tuple[tuple["_Step", ...], tuple["_Step", ...]] = ((), ())
 
-    def after(self, stride: tuple[int, int], dilation: tuple[int, int], window: tuple[int, int]) -> "_Field":
-        grown = zip(self.size, self.jump, window, dilation, strict=True)
-        size = tuple(s + (w - 1) * d * j for s, j, w, d in grown)
-        jump = tuple(j * s for j, s in zip(self.jump, stride, strict=True))
-        return _Field((size[0], size[1]), (jump[0], jump[1]))
+    @property
+    def size(self) -> tuple[int, int]:
+        """Pixels of the input."""
+        return _pixels(self.steps[0]), _pixels(self.steps[1])
+
+    def after(
+        self, stride: tuple[int, int], dilation: tuple[int, int], window: tuple[int, int], enlarges: bool
+    ) -> "_Field":
+        rows, columns = (
+            (*before, _Step(s, (w - 1) * d + 1, enlarges))
+            for before, s, d, w in zip(self.steps, stride, dilation, window, strict=True)
+        )
+        return _Field((rows, columns))
+
+
+class _Step(NamedTuple):
+    """One layer along one axis."""
+
+    stride: int
+    span: int
+    enlarges: bool  # whether it is a transposed convolution
+
+
+def _pixels(steps: tuple[_Step, ...]) -> int:
+    """Return how many neighbouring pixels of the input one output sees at most, going back layer by layer."""
+    count = 1
+    for stride, span, enlarges in reversed(steps):
+        count = -(-(count + span - 1) // stride) if enlarges else (count - 1) * stride + span
+    return count
 
 
 def _walk(module: Module, path: str, spec: jax.ShapeDtypeStruct, field: _Field | None):
@@ -137,7 +164,7 @@ def _walk(module: Module, path: str, spec: jax.ShapeDtypeStruct, field: _Field |
     else:
         stride, dilation = getattr(inner, "stride", 1) or _window(inner), getattr(inner, "dilation", 1)
         stride, dilation = pair("", "", stride), pair("", "", dilation)
-        field = field.after(stride, dilation, _window(inner))
+        field = field.after(stride, dilation, _window(inner), isinstance(inner, ConvTranspose))
     if path:
         seen = None if field is None else field.size
         rows.insert(
@@ -156,8 +183,7 @@ def _walk(module: Module, path: str, spec: jax.ShapeDtypeStruct, field: _Field |
 
 def _widest(fields: list[_Field]) -> _Field:
     """Return what parallel branches see together, taking them to be centred on the same pixel."""
-    heights, widths = zip(*(field.size for field in fields), strict=True)
-    return _Field((max(heights), max(widths)), fields[0].jump)
+    return _Field((max((f.steps[0] for f in fields), key=_pixels), max((f.steps[1] for f in fields), key=_pixels)))
 
 
 def _window(layer: Module) -> tuple[int, int]:
@@ -169,7 +195,10 @@ def _multiply_adds(jaxpr: Any) -> int:
     total = 0
     for eqn in jaxpr.eqns:
         out = math.prod(eqn.outvars[0].aval.shape) if eqn.outvars else 0
-        if eqn.primitive.name == "conv_general_dilated":
+        own = multiply_adds(eqn)
+        if own is not None:
+            total += own
+        elif eqn.primitive.name == "conv_general_dilated":
             kernel, dims = eqn.invars[1].aval.shape, eqn.params["dimension_numbers"]
             total += out * math.prod(kernel) // kernel[dims.rhs_spec[0]]
         elif eqn.primitive.name == "dot_general":

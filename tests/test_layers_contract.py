@@ -11,22 +11,43 @@ import jax.test_util
 import numpy as np
 import pytest
 
-from jaxcnn import fingerprint, functional, initializers, layers
+from jaxcnn import filters, fingerprint, functional, initializers, layers
 from jaxcnn import functional as F
 from jaxcnn.layers import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
     AvgPool,
     BatchNorm,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
+    DepthwiseConv,
+    DropBlock,
     Dropout,
+    DropPath,
     Flatten,
     GlobalAvgPool,
+    GlobalMaxPool,
+    GroupNorm,
+    InstanceNorm,
     Layer,
+    LayerNorm,
+    LocalContrastNorm,
+    LocalConv,
+    LocalResponseNorm,
+    LpPool,
+    Maxout,
     MaxPool,
+    MovingSum,
     Normalize,
+    PReLU,
     Residual,
+    SeparableConv,
     Sequential,
+    SpatialDropout,
+    SpatialPyramidPool,
+    StandardizedConv,
     from_json,
     to_json,
 )
@@ -46,10 +67,16 @@ class Case:
 
 
 TABLE = {
+    "AdaptiveAvgPool": Case(AdaptiveAvgPool((4, 2)), (2, 4, 2, 4)),
+    "AdaptiveAvgPool of tiles": Case(AdaptiveAvgPool((3, 1)), (2, 3, 1, 4)),
+    "AdaptiveMaxPool": Case(AdaptiveMaxPool((4, 7)), (2, 4, 7, 4)),
     "AvgPool": Case(AvgPool(2), (2, 3, 2, 4)),
     "AvgPool padded": Case(AvgPool((3, 2), stride=2, padding="SAME", count_include_pad=False), (2, 3, 3, 4)),
     "BatchNorm": Case(BatchNorm(), (2, 6, 5, 4), stateful=True),
     "BatchNorm bare": Case(BatchNorm(decay=0.5, use_scale=False, use_bias=False), (2, 6, 5, 4), stateful=True),
+    "BatchNorm in groups": Case(
+        BatchNorm(groups=2, fast_variance=True), (4, 3, 2, 3), shape=(4, 3, 2, 3), stateful=True
+    ),
     "BatchNorm of vectors": Case(BatchNorm(), (6, 4), shape=(6, 4), stateful=True),
     "Concat": Case(
         Concat(wide=Conv(3), point=Sequential(conv=Conv(2, 1), norm=BatchNorm())), (2, 6, 5, 5), stateful=True
@@ -59,14 +86,70 @@ TABLE = {
         Conv(6, (3, 2), stride=(2, 1), padding=((1, 0), (0, 1)), dilation=(1, 2), groups=2, use_bias=False),
         (2, 3, 4, 6),
     ),
+    "ConvTranspose": Case(ConvTranspose(3, stride=2), (2, 12, 10, 3)),
+    "ConvTranspose with all options": Case(
+        ConvTranspose(
+            6,
+            (3, 2),
+            stride=(2, 3),
+            padding=((1, 0), (0, 1)),
+            output_padding=(1, 2),
+            dilation=(1, 2),
+            groups=2,
+            use_bias=False,
+        ),
+        (2, 13, 16, 6),
+    ),
+    "DepthwiseConv": Case(DepthwiseConv(), (2, 6, 5, 4)),
+    "DepthwiseConv with all options": Case(
+        DepthwiseConv((3, 2), multiplier=2, stride=(2, 1), padding=((1, 0), (0, 1)), dilation=(1, 2), use_bias=False),
+        (2, 3, 4, 8),
+    ),
+    "SeparableConv": Case(SeparableConv(3), (2, 6, 5, 3)),
+    "SeparableConv with all options": Case(
+        SeparableConv(
+            3, (3, 2), multiplier=2, stride=(2, 1), padding=((1, 0), (0, 1)), dilation=(1, 2), use_bias=False
+        ),
+        (2, 3, 4, 3),
+    ),
+    "LocalConv": Case(LocalConv(3), (2, 4, 3, 3)),
+    "LocalConv with all options": Case(
+        LocalConv(3, (3, 2), stride=(2, 1), padding=((1, 0), (0, 1)), dilation=(1, 2), use_bias=False),
+        (2, 3, 4, 3),
+    ),
+    "StandardizedConv": Case(StandardizedConv(3), (2, 6, 5, 3)),
+    "StandardizedConv with all options": Case(
+        StandardizedConv(6, 2, stride=2, padding="VALID", groups=2, use_bias=False, eps=0.01), (2, 3, 2, 6)
+    ),
     "Dense": Case(Dense(3), (2, 6, 5, 3)),
     "Dense of vectors": Case(Dense(3, use_bias=False), (2, 3), shape=(2, 4)),
+    "DropBlock": Case(DropBlock(0.3, block_size=(3, 2)), (2, 6, 5, 4), random=True),
+    "DropBlock shared": Case(DropBlock(0.4, block_size=2, shared=True), (2, 6, 5, 4), random=True),
+    "DropPath": Case(DropPath(0.5), (5, 4, 3, 2), shape=(5, 4, 3, 2), random=True),
     "Dropout": Case(Dropout(0.4), (2, 6, 5, 4), random=True),
     "Flatten": Case(Flatten(), (2, 120)),
     "GlobalAvgPool": Case(GlobalAvgPool(), (2, 4)),
+    "GlobalMaxPool": Case(GlobalMaxPool(), (2, 4)),
+    "GroupNorm": Case(GroupNorm(2), (2, 6, 5, 4)),
+    "InstanceNorm": Case(InstanceNorm(eps=1e-3, use_bias=False), (2, 6, 5, 4)),
+    "LayerNorm": Case(LayerNorm(), (2, 6, 5, 4)),
+    "LayerNorm of vectors": Case(LayerNorm(use_scale=False), (6, 4), shape=(6, 4)),
+    "LocalContrastNorm": Case(LocalContrastNorm(size=5), (2, 6, 5, 4)),
+    "LocalContrastNorm by subtraction": Case(LocalContrastNorm(sigma=1.0, divisive=False), (2, 6, 5, 4)),
+    "LocalResponseNorm": Case(LocalResponseNorm(size=3, alpha=0.5), (2, 6, 5, 4)),
+    "LocalResponseNorm of vectors": Case(LocalResponseNorm(k=1.0, beta=0.6), (6, 4), shape=(6, 4)),
+    "LpPool": Case(LpPool(2), (2, 3, 2, 4)),
+    "LpPool of another order": Case(LpPool((3, 2), p=3, stride=2, padding=(1, 0), ceil_mode=True), (2, 4, 3, 4)),
+    "Maxout": Case(Maxout(3, 3), (2, 6, 5, 3)),
+    "Maxout of vectors": Case(Maxout(2, use_bias=False), (2, 2), shape=(2, 4)),
     "MaxPool": Case(MaxPool(2), (2, 3, 2, 4)),
+    "MaxPool with the ragged edge": Case(MaxPool((4, 2), ceil_mode=True), (2, 2, 3, 4)),
     "MaxPool padded": Case(MaxPool((3, 2), stride=2, padding=((1, 0), (1, 1))), (2, 3, 3, 4)),
+    "MovingSum": Case(MovingSum(filters.Sobel()), (2, 6, 5, 8)),
+    "MovingSum padded": Case(MovingSum(filters.Gabor((3, 4), 3), stride=2, padding=((1, 0), (1, 2))), (2, 3, 3, 24)),
     "Normalize": Case(Normalize((0.1, 0.2, 0.3, 0.4), 0.5), (2, 6, 5, 4)),
+    "PReLU": Case(PReLU(), (2, 6, 5, 4)),
+    "PReLU shared": Case(PReLU(negative_slope_init=0.01, shared=True), (2, 6, 5, 4)),
     "PadShortcut": Case(PadShortcut(7, 2), (2, 3, 3, 7)),
     "Residual": Case(Residual(Sequential(conv=Conv(4), drop=Dropout(0.3))), (2, 6, 5, 4), random=True),
     "Residual with a shortcut": Case(
@@ -87,6 +170,9 @@ TABLE = {
         stateful=True,
     ),
     "Sequential of nothing": Case(Sequential(), (2, 6, 5, 4)),
+    "SpatialDropout": Case(SpatialDropout(0.5), (2, 6, 5, 4), random=True),
+    "SpatialPyramidPool": Case(SpatialPyramidPool((1, 3)), (2, 40)),
+    "SpatialPyramidPool of means": Case(SpatialPyramidPool((2, 1), average=True), (2, 20)),
 }
 
 # A layer that is neither random nor stateful does the same whatever `train` says, which has a test of its own.
@@ -243,7 +329,8 @@ def test_every_parameter_has_a_say(name):
     before, _ = run(params)
     leaves, structure = jax.tree.flatten(params)
     for i, leaf in enumerate(leaves):
-        after, _ = run(jax.tree.unflatten(structure, [*leaves[:i], leaf + 0.5, *leaves[i + 1 :]]))
+        other = leaf + jnp.linspace(0.5, 1.0, leaf.size).reshape(leaf.shape)  # layers may subtract the mean
+        after, _ = run(jax.tree.unflatten(structure, [*leaves[:i], other, *leaves[i + 1 :]]))
         assert not np.allclose(after, before), jax.tree_util.tree_flatten_with_path(params)[0][i][0]
 
 
@@ -337,7 +424,7 @@ def test_is_a_value(name):
     assert hash(rebuilt) == hash(layer)
     assert repr(rebuilt) == repr(layer)
     assert type(rebuilt) is type(layer)
-    names = vars(functional) | vars(initializers) | vars(layers) | {"PadShortcut": PadShortcut}
+    names = vars(functional) | vars(initializers) | vars(filters) | vars(layers) | {"PadShortcut": PadShortcut}
     assert eval(repr(layer), names) == layer
     field = next(iter(layer.__dataclass_fields__), "new")
     with pytest.raises(AttributeError):

@@ -16,14 +16,19 @@ from jaxcnn.layers import (
     BatchNorm,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
+    DepthwiseConv,
     Dropout,
     Flatten,
     GlobalAvgPool,
     Layer,
+    LocalConv,
     MaxPool,
     Residual,
+    SeparableConv,
     Sequential,
+    StandardizedConv,
 )
 from jaxcnn.models.cifar_resnet import PadShortcut
 
@@ -80,8 +85,30 @@ def test_resnet20_by_hand_and_as_in_the_paper():
         (Dense(5), 10 * 8 * 5 * 8),
         (Sequential(a=BatchNorm(), b=F.relu, c=MaxPool(), d=Dropout(0.5)), 0),
         (Concat(a=Dense(5), b=Residual(Dense(8))), 10 * 8 * (5 + 8) * 8),
+        (DepthwiseConv((3, 5), multiplier=2, stride=2), 5 * 4 * 16 * 15),
+        (SeparableConv(6, 5, multiplier=2, padding="VALID"), 6 * 4 * (16 * 25 + 6 * 16)),
+        (LocalConv(6, (3, 5), stride=2), 4 * 2 * 6 * (15 * 8)),
+        (StandardizedConv(6, 5), 10 * 8 * 6 * (25 * 8)),
+        # Every pixel of the input paints the kernel.
+        (ConvTranspose(6, (3, 4), stride=2, groups=2), 10 * 8 * 6 * (12 * 4)),
+        (ConvTranspose(6, 2, stride=2), 10 * 8 * 6 * (4 * 8)),
+        (ConvTranspose(6, 3, dilation=2), 10 * 8 * 6 * (9 * 8)),
     ],
-    ids=["grouped", "dilated", "1x1", "dense", "nothing", "parallel"],
+    ids=[
+        "grouped",
+        "dilated",
+        "1x1",
+        "dense",
+        "nothing",
+        "parallel",
+        "depthwise",
+        "separable",
+        "local",
+        "standardized",
+        "transposed",
+        "transposed tiles",
+        "transposed dilated",
+    ],
 )
 def test_multiply_adds_by_hand(net, multiply_adds):
     assert summarize(Sequential(net=net), spec(1, 10, 8, 8)).multiply_adds == multiply_adds
@@ -142,8 +169,12 @@ def test_layers_of_ones_own_are_counted():
 # --- receptive field
 
 
-def linear(features=2, *args, **options):
-    return Conv(features, *args, kernel_init=Constant(1.0), **options)
+def linear(features=2, *args, layer=Conv, **options):
+    return layer(features, *args, kernel_init=Constant(1.0), **options)
+
+
+def larger(window, **options):
+    return linear(2, window, layer=ConvTranspose, **options)
 
 
 CHAINS = {
@@ -168,6 +199,25 @@ CHAINS = {
         e=Concat(f=linear(1, 5), g=linear(1, 3, dilation=3)),
         h=linear(),
     ),
+    "other convolutions": Sequential(
+        a=linear(2, 5, layer=SeparableConv, stride=2),
+        b=DepthwiseConv((3, 2), kernel_init=Constant(1.0), dilation=2),
+        c=linear(2, (2, 3), layer=LocalConv, stride=2),
+    ),
+    "enlarged": Sequential(a=larger(3, stride=2), b=linear(2, (2, 4)), c=larger((4, 5), stride=(3, 2))),
+    "enlarged in tiles": Sequential(a=larger(2, stride=2), b=linear(), c=larger(2, stride=2), d=linear(2, (5, 4))),
+    "enlarged with gaps": Sequential(a=larger((1, 2), stride=3), b=linear(2, 2), c=linear(2, 3, dilation=2)),
+    "enlarged, dilated": Sequential(a=larger(3, dilation=2), b=larger((2, 3), stride=2), c=linear(2, 2, dilation=3)),
+    "there and back": Sequential(
+        a=linear(2, 3, stride=2),
+        b=linear(2, (5, 3), stride=2),
+        c=larger(3, stride=2),
+        d=linear(),
+        e=larger(4, stride=2),
+    ),
+    "enlarged in parallel": Sequential(
+        a=linear(2, 3, stride=2), b=Concat(c=larger(4, stride=2), d=larger((2, 5), stride=2)), e=linear()
+    ),
 }
 
 
@@ -175,17 +225,23 @@ CHAINS = {
 def test_receptive_field_is_the_support_of_the_gradient(name):
     net, x = CHAINS[name], jnp.zeros((1, 48, 52, 2))
     params, state = net.init(jax.random.key(0), x)
+    # Transposed convolutions let neighbours see differently much: the most that one of them sees counts.
+    around = range(-3, 4) if "enlarged" in name or name == "there and back" else (0,)
 
     @jax.jit
     @jax.jacrev
     def seen(x):
         _, found = surgery.activations(net, params, state, x, surgery.paths(net))
         # All channels of a pixel in the middle, of every layer; weights are positive, so that nothing cancels.
-        return {path: y[0, y.shape[1] // 2, y.shape[2] // 2].sum() for path, y in found.items()}
+        middles = {path: (y[0].sum(-1), y.shape[1] // 2, y.shape[2] // 2) for path, y in found.items()}
+        return {path: jnp.stack([y[i + k, j + k] for k in around]) for path, (y, i, j) in middles.items()}
 
-    for path, gradient in seen(x).items():
-        touched = np.abs(np.asarray(gradient[0])).sum(-1) > 0
-        size = tuple(int(np.ptp(np.flatnonzero(touched.any(axis)))) + 1 for axis in (1, 0))
+    def extent(touched):
+        return int(np.ptp(np.flatnonzero(touched))) + 1 if touched.any() else 0
+
+    for path, gradients in seen(x).items():
+        touched = np.abs(np.asarray(gradients[:, 0])).sum(-1) > 0
+        size = tuple(max(extent(one.any(axis)) for one in touched) for axis in (1, 0))
         assert rows(summarize(net, x))[path].receptive_field == size, path
 
 

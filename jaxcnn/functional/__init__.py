@@ -9,28 +9,87 @@ of `x` is the compute dtype. Usable in any JAX code:
     y = F.dropout(key, y, 0.5)
 """
 
-from jaxcnn.functional.activation import elu, gelu, leaky_relu, relu, sigmoid, silu, tanh
+from jaxcnn.functional.activation import (
+    elu,
+    gelu,
+    hard_sigmoid,
+    hard_silu,
+    hard_tanh,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    tanh,
+)
+from jaxcnn.functional.adaptive_pooling import (
+    adaptive_avg_pool,
+    adaptive_max_pool,
+    global_avg_pool,
+    global_max_pool,
+    spatial_pyramid_pool,
+)
+from jaxcnn.functional.batch_norm import BatchStats, batch_norm
 from jaxcnn.functional.convolution import conv
-from jaxcnn.functional.linear import dense, flatten
-from jaxcnn.functional.noise import dropout
-from jaxcnn.functional.normalization import BatchStats, batch_norm
-from jaxcnn.functional.pooling import avg_pool, global_avg_pool, max_pool
+from jaxcnn.functional.filtering import moving_sum
+from jaxcnn.functional.group_norm import group_norm, instance_norm, layer_norm
+from jaxcnn.functional.linear import dense, flatten, maxout
+from jaxcnn.functional.local_conv import local_conv
+from jaxcnn.functional.local_norm import local_contrast_norm, local_response_norm
+from jaxcnn.functional.noise import drop_block, drop_path, dropout, spatial_dropout
+from jaxcnn.functional.pooling import avg_pool, lp_pool, max_pool
+from jaxcnn.functional.rectifier import deconv_relu, guided_relu, leaky_relu, prelu, relu, relu6, squared_relu
+from jaxcnn.functional.separable import depthwise_conv, separable_conv
+from jaxcnn.functional.transposed import conv_transpose
+from jaxcnn.functional.unpooling import max_pool_with_switches, max_unpool
+from jaxcnn.functional.weight_standardization import weight_standardization
 
 __all__ = [
     "BatchStats",
+    "adaptive_avg_pool",
+    "adaptive_max_pool",
     "avg_pool",
     "batch_norm",
     "conv",
+    "conv_transpose",
+    "deconv_relu",
     "dense",
+    "depthwise_conv",
+    "drop_block",
+    "drop_path",
     "dropout",
     "elu",
     "flatten",
     "gelu",
     "global_avg_pool",
+    "global_max_pool",
+    "group_norm",
+    "guided_relu",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_tanh",
+    "instance_norm",
+    "layer_norm",
     "leaky_relu",
+    "local_contrast_norm",
+    "local_conv",
+    "local_response_norm",
+    "lp_pool",
     "max_pool",
+    "max_pool_with_switches",
+    "max_unpool",
+    "maxout",
+    "moving_sum",
+    "prelu",
     "relu",
+    "relu6",
+    "selu",
+    "separable_conv",
     "sigmoid",
     "silu",
+    "softplus",
+    "spatial_dropout",
+    "spatial_pyramid_pool",
+    "squared_relu",
     "tanh",
+    "weight_standardization",
 ]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxcnn.checking import floating
 
-__all__ = ["elu", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "tanh"]
+__all__ = ["elu", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "selu", "sigmoid", "silu", "softplus", "tanh"]
 
 
 def sigmoid(x: jax.Array) -> jax.Array:
@@ -25,6 +25,23 @@ def sigmoid(x: jax.Array) -> jax.Array:
     return jax.nn.sigmoid(floating("sigmoid", "x", x))
 
 
+def hard_sigmoid(x: jax.Array) -> jax.Array:
+    """Return min(max(x + 3, 0), 6) / 6, the sigmoid in three straight pieces, in [0, 1].
+
+    Args:
+        x: any shape, floating.
+
+    Returns:
+        The shape and dtype of x.
+
+    Raises:
+        TypeError: x is not floating.
+
+    Source: Howard et al. 2019 (MobileNetV3), section 5.2; agrees with `jax.nn.hard_sigmoid` and PyTorch.
+    """
+    return jax.nn.hard_sigmoid(floating("hard_sigmoid", "x", x))
+
+
 def tanh(x: jax.Array) -> jax.Array:
     """Return tanh(x), in (-1, 1).
 
@@ -42,8 +59,8 @@ def tanh(x: jax.Array) -> jax.Array:
     return jnp.tanh(floating("tanh", "x", x))
 
 
-def relu(x: jax.Array) -> jax.Array:
-    """Return max(x, 0), with derivative 0 at 0.
+def hard_tanh(x: jax.Array) -> jax.Array:
+    """Return min(max(x, -1), 1), the tanh in three straight pieces, with derivative 1 at -1 and at 1.
 
     Args:
         x: any shape, floating.
@@ -54,17 +71,16 @@ def relu(x: jax.Array) -> jax.Array:
     Raises:
         TypeError: x is not floating.
 
-    Source: Nair and Hinton 2010; agrees with `jax.nn.relu`.
+    Source: Collobert 2004; agrees with `jax.nn.hard_tanh`. PyTorch's derivative is 0 at both corners.
     """
-    return jax.nn.relu(floating("relu", "x", x))
+    return jax.nn.hard_tanh(floating("hard_tanh", "x", x))
 
 
-def leaky_relu(x: jax.Array, negative_slope: float = 0.1) -> jax.Array:
-    """Return x where x >= 0 and negative_slope * x elsewhere.
+def softplus(x: jax.Array) -> jax.Array:
+    """Return log(1 + exp(x)), a smooth relu, positive.
 
     Args:
         x: any shape, floating.
-        negative_slope: the slope left of zero; `jax.nn` and PyTorch default to 0.01.
 
     Returns:
         The shape and dtype of x.
@@ -72,9 +88,9 @@ def leaky_relu(x: jax.Array, negative_slope: float = 0.1) -> jax.Array:
     Raises:
         TypeError: x is not floating.
 
-    Source: Maas et al. 2013; agrees with `jax.nn.leaky_relu`.
+    Source: Dugas et al. 2001; agrees with `jax.nn.softplus` and PyTorch.
     """
-    return jax.nn.leaky_relu(floating("leaky_relu", "x", x), negative_slope)
+    return jax.nn.softplus(floating("softplus", "x", x))
 
 
 def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
@@ -95,6 +111,23 @@ def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
     return jax.nn.elu(floating("elu", "x", x), alpha)
 
 
+def selu(x: jax.Array) -> jax.Array:
+    """Return 1.0507 * elu(x, 1.6733): mean 0 and variance 1 are its fixed point.
+
+    Args:
+        x: any shape, floating.
+
+    Returns:
+        The shape and dtype of x.
+
+    Raises:
+        TypeError: x is not floating.
+
+    Source: Klambauer et al. 2017, equation 2; agrees with `jax.nn.selu` and PyTorch.
+    """
+    return jax.nn.selu(floating("selu", "x", x))
+
+
 def gelu(x: jax.Array, *, approximate: bool = True) -> jax.Array:
     """Return x * Phi(x), Phi the distribution function of the standard normal.
 
@@ -110,7 +143,9 @@ def gelu(x: jax.Array, *, approximate: bool = True) -> jax.Array:
 
     Source: Hendrycks and Gimpel 2016; agrees with `jax.nn.gelu`.
     """
-    return jax.nn.gelu(floating("gelu", "x", x), approximate=approximate)
+    x = floating("gelu", "x", x)
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # float16 overflows in x**3
+    return jax.nn.gelu(wide, approximate=approximate).astype(x.dtype)
 
 
 def silu(x: jax.Array) -> jax.Array:
@@ -128,3 +163,20 @@ def silu(x: jax.Array) -> jax.Array:
     Source: Ramachandran et al. 2017; agrees with `jax.nn.silu`.
     """
     return jax.nn.silu(floating("silu", "x", x))
+
+
+def hard_silu(x: jax.Array) -> jax.Array:
+    """Return x * hard_sigmoid(x), also called hard swish.
+
+    Args:
+        x: any shape, floating.
+
+    Returns:
+        The shape and dtype of x.
+
+    Raises:
+        TypeError: x is not floating.
+
+    Source: Howard et al. 2019 (MobileNetV3), section 5.2; agrees with `jax.nn.hard_silu` and PyTorch's hardswish.
+    """
+    return jax.nn.hard_silu(floating("hard_silu", "x", x))

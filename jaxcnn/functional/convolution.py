@@ -1,9 +1,9 @@
 """Convolution: local connectivity and shared weights."""
 
 import jax
-from jax import lax
 
 from jaxcnn.checking import expect, floating, shaped
+from jaxcnn.functional.primitives.convolve import convolve
 from jaxcnn.functional.window import Padding, Size, flat_batch, images, pair, resolve_padding
 
 __all__ = ["conv"]
@@ -43,41 +43,73 @@ def conv(
     Source: LeCun et al. 1998, section II.A; agrees with `flax.linen.Conv` and `torch.nn.functional.conv2d`.
     """
     x, kernel = images("conv", x), floating("conv", "kernel", kernel)
-    stride, dilation = pair("conv", "stride", stride), pair("conv", "dilation", dilation)
+    expect_kernel("conv", x, kernel, groups)
+    return convolved("conv", x, kernel, bias, stride, padding, dilation, groups)
+
+
+def convolved(
+    where: str,
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array | None,
+    stride: Size,
+    padding: Padding,
+    dilation: Size,
+    groups: int,
+) -> jax.Array:
+    """Return what `conv` returns, the kernel having been checked, with errors in the name of `where`."""
+    steps, spread = pair(where, "stride", stride), pair(where, "dilation", dilation)
+    pads = resolve_padding(where, padding, x.shape[-3:-1], (kernel.shape[0], kernel.shape[1]), steps, spread)
+    if bias is not None:
+        bias = shaped(where, "bias", bias, kernel.shape[3:])
+    y = slide(x, kernel, steps, pads, spread, groups)
+    return y if bias is None else y + bias.astype(x.dtype)
+
+
+def slide(
+    x: jax.Array,
+    kernel: jax.Array,
+    stride: tuple[int, int],
+    pads: tuple[tuple[int, int], tuple[int, int]],
+    dilation: tuple[int, int],
+    groups: int,
+) -> jax.Array:
+    """Return the images, of any leading axes, convolved with the kernel: what all functions of the family rest on.
+
+    Args:
+        x: images (..., H, W, C_in).
+        kernel: (kh, kw, C_in / groups, C_out), cast to the dtype of x.
+        stride: pixels between outputs, (vertical, horizontal).
+        pads: pixels added (before, after) on each axis, >= 0.
+        dilation: pixels between taps, (vertical, horizontal).
+        groups: of channels.
+    """
+    batch, lead = flat_batch(x)
+    y = convolve(batch, kernel.astype(x.dtype), stride=stride, padding=pads, dilation=dilation, groups=groups)
+    return y.reshape(*lead, *y.shape[1:])
+
+
+def expect_kernel(where: str, x: jax.Array, kernel: jax.Array, groups: int) -> None:
+    """Raise `ValueError` unless the kernel is (kh, kw, C_in / groups, C_out) for images x of C_in channels."""
     expect(
         kernel.ndim == 4,
-        "conv",
+        where,
         "a kernel of shape (kh, kw, C_in / groups, C_out)",
         kernel.shape,
         "Put the input channels third and the output channels last.",
     )
-    kh, kw, per_group, features = kernel.shape
+    *_, per_group, features = kernel.shape
     expect(
         isinstance(groups, int) and groups >= 1 and features % groups == 0,
-        "conv",
+        where,
         f"groups that divide the {features} output channels",
         repr(groups),
         "Choose a divisor of the kernel's last axis.",
     )
     expect(
         x.shape[-1] == per_group * groups,
-        "conv",
+        where,
         f"images of {per_group * groups} channels for a kernel of shape {kernel.shape} and groups={groups}",
         f"x of shape {x.shape}",
         "Match the kernel's third axis to the images' last.",
     )
-    pads = resolve_padding("conv", padding, x.shape[-3:-1], (kh, kw), stride, dilation)
-    if bias is not None:
-        bias = shaped("conv", "bias", bias, (features,))
-    batch, lead = flat_batch(x)
-    y = lax.conv_general_dilated(
-        batch,
-        kernel.astype(x.dtype),
-        stride,
-        pads,
-        rhs_dilation=dilation,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-    )
-    y = y.reshape(*lead, *y.shape[1:])
-    return y if bias is None else y + bias.astype(x.dtype)

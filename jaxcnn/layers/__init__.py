@@ -5,29 +5,65 @@ params, state = net.init(key, jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32))
 y, state = net.apply(params, state, x, train=True, key=key)
 """
 
+from jaxcnn.layers.activation import PReLU
+from jaxcnn.layers.adaptive_pooling import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    SpatialPyramidPool,
+)
+from jaxcnn.layers.batch_norm import BatchNorm
 from jaxcnn.layers.composition import Concat, Residual, Sequential
-from jaxcnn.layers.convolution import Conv
+from jaxcnn.layers.convolution import Conv, StandardizedConv
+from jaxcnn.layers.filtering import MovingSum
+from jaxcnn.layers.group_norm import GroupNorm, InstanceNorm, LayerNorm
 from jaxcnn.layers.layer import Layer
-from jaxcnn.layers.linear import Dense, Flatten
-from jaxcnn.layers.noise import Dropout
-from jaxcnn.layers.normalization import BatchNorm, Normalize
-from jaxcnn.layers.pooling import AvgPool, GlobalAvgPool, MaxPool
+from jaxcnn.layers.linear import Dense, Flatten, Maxout
+from jaxcnn.layers.local_conv import LocalConv
+from jaxcnn.layers.local_norm import LocalContrastNorm, LocalResponseNorm
+from jaxcnn.layers.noise import DropBlock, Dropout, DropPath, SpatialDropout
+from jaxcnn.layers.normalize import Normalize
+from jaxcnn.layers.pooling import AvgPool, LpPool, MaxPool
+from jaxcnn.layers.separable import DepthwiseConv, SeparableConv
 from jaxcnn.layers.serialization import from_json, register, to_json
+from jaxcnn.layers.transposed import ConvTranspose
 
 __all__ = [
+    "AdaptiveAvgPool",
+    "AdaptiveMaxPool",
     "AvgPool",
     "BatchNorm",
     "Concat",
     "Conv",
+    "ConvTranspose",
     "Dense",
+    "DepthwiseConv",
+    "DropBlock",
+    "DropPath",
     "Dropout",
     "Flatten",
     "GlobalAvgPool",
+    "GlobalMaxPool",
+    "GroupNorm",
+    "InstanceNorm",
     "Layer",
+    "LayerNorm",
+    "LocalContrastNorm",
+    "LocalConv",
+    "LocalResponseNorm",
+    "LpPool",
     "MaxPool",
+    "Maxout",
+    "MovingSum",
     "Normalize",
+    "PReLU",
     "Residual",
+    "SeparableConv",
     "Sequential",
+    "SpatialDropout",
+    "SpatialPyramidPool",
+    "StandardizedConv",
     "from_json",
     "register",
     "to_json",

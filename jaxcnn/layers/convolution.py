@@ -13,17 +13,11 @@ from jaxcnn.functional.window import Padding, Size, images, normalise_padding, p
 from jaxcnn.layers.layer import Layer, Params, Spec, State, key_for, parameter
 from jaxcnn.layers.serialization import register
 
-__all__ = ["Conv"]
+__all__ = ["Conv", "StandardizedConv"]
 
 
-@register
 @dataclass(frozen=True)
-class Conv(Layer):
-    """Convolution with a learned bank of kernels; see `functional.conv`.
-
-    Parameters: kernel (kh, kw, C_in / groups, features) and, with `use_bias`, bias (features,), float32.
-    """
-
+class _Conv(Layer):
     features: int
     kernel_size: Size = 3
     _: KW_ONLY
@@ -37,51 +31,102 @@ class Conv(Layer):
 
     def __post_init__(self) -> None:
         """Normalise sizes and padding to tuples and check the ranges."""
-        for name in ("kernel_size", "stride", "dilation"):
-            object.__setattr__(self, name, pair("Conv", name, getattr(self, name)))
-        object.__setattr__(self, "padding", normalise_padding("Conv", self.padding))
-        expect_count("Conv", "features", self.features)
-        expect_count("Conv", "groups", self.groups)
-        expect(
-            self.features % self.groups == 0,
-            "Conv",
-            f"groups that divide the {self.features} features",
-            self.groups,
-            "Choose a divisor.",
-        )
-        expect_initializers("Conv", self)
+        settle(self)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return the kernel and the bias."""
-        channels = channels_of("Conv", spec)
-        expect(
-            channels % self.groups == 0,
-            "Conv",
-            f"input channels that {self.groups} groups divide",
-            channels,
-            "Change groups or the layer before.",
-        )
-        kh, kw = pair("Conv", "kernel_size", self.kernel_size)
-        shape = (kh, kw, channels // self.groups, self.features)
-        params = {"kernel": self.kernel_init(key_for(key, "kernel"), shape, jnp.float32)}
-        if self.use_bias:
-            params["bias"] = self.bias_init(key_for(key, "bias"), (self.features,), jnp.float32)
-        return params, {}
+        return kernel_and_bias(self, key, kernel_shape(self, spec)), {}
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         """Return the maps (..., H', W', features)."""
+        where = type(self).__name__
         y = F.conv(
             x,
-            parameter("Conv", params, "kernel", self.features),
-            parameter("Conv", params, "bias") if self.use_bias else None,
+            self._weights(parameter(where, params, "kernel", self.features)),
+            parameter(where, params, "bias") if self.use_bias else None,
             stride=self.stride,
             padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
         )
         return y, state
+
+    def _weights(self, kernel: jax.Array) -> jax.Array:
+        """Return what the images are convolved with."""
+        return kernel
+
+
+@register
+@dataclass(frozen=True)
+class Conv(_Conv):
+    """Convolution with a learned bank of kernels; see `functional.conv`.
+
+    Parameters: kernel (kh, kw, C_in / groups, features) and, with `use_bias`, bias (features,), float32.
+    """
+
+
+@register
+@dataclass(frozen=True)
+class StandardizedConv(_Conv):
+    """Convolution with kernels of mean 0 and variance 1; see `functional.weight_standardization`, `functional.conv`.
+
+    Parameters: those of `Conv`; the kernel is standardised anew, in its own dtype, whenever it is used.
+    """
+
+    _: KW_ONLY
+    eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        """Normalise sizes and padding to tuples and check the ranges."""
+        super().__post_init__()
+        expect(self.eps >= 0, "StandardizedConv", "eps >= 0", self.eps, "1e-5 is usual.")
+        object.__setattr__(self, "eps", float(self.eps))
+
+    def _weights(self, kernel: jax.Array) -> jax.Array:
+        return F.weight_standardization(kernel, eps=self.eps)
+
+
+def settle(layer: Any) -> None:
+    """Normalise sizes and padding of a convolution layer to tuples, and check what it has of the usual fields."""
+    where = type(layer).__name__
+    for name in ("kernel_size", "stride", "dilation"):
+        object.__setattr__(layer, name, pair(where, name, getattr(layer, name)))
+    object.__setattr__(layer, "padding", normalise_padding(where, layer.padding))
+    for name in ("features", "multiplier", "groups"):
+        if hasattr(layer, name):
+            expect_count(where, name, getattr(layer, name))
+    if hasattr(layer, "groups"):
+        expect(
+            layer.features % layer.groups == 0,
+            where,
+            f"groups that divide the {layer.features} features",
+            layer.groups,
+            "Choose a divisor.",
+        )
+    expect_initializers(where, layer)
+
+
+def kernel_shape(layer: Any, spec: Spec) -> tuple[int, ...]:
+    """Return (kh, kw, C_in / groups, features) for images like `spec`."""
+    channels = channels_of(type(layer).__name__, spec)
+    expect(
+        channels % layer.groups == 0,
+        type(layer).__name__,
+        f"input channels that {layer.groups} groups divide",
+        channels,
+        "Change groups or the layer before.",
+    )
+    return (*layer.kernel_size, channels // layer.groups, layer.features)
+
+
+def kernel_and_bias(layer: Any, key: jax.Array, shape: tuple[int, ...]) -> Params:
+    """Return a kernel of that shape and, with `use_bias`, a bias of its last axis, each by a key of its own."""
+    params = {"kernel": layer.kernel_init(key_for(key, "kernel"), shape, jnp.float32)}
+    if layer.use_bias:
+        params["bias"] = layer.bias_init(key_for(key, "bias"), shape[-1:], jnp.float32)
+    return params
 
 
 def expect_count(where: str, name: str, value: object) -> None:

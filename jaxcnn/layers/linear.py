@@ -12,7 +12,7 @@ from jaxcnn.layers.convolution import expect_count, expect_initializers
 from jaxcnn.layers.layer import Layer, Params, Spec, State, key_for, parameter
 from jaxcnn.layers.serialization import register
 
-__all__ = ["Dense", "Flatten"]
+__all__ = ["Dense", "Flatten", "Maxout"]
 
 
 @register
@@ -36,14 +36,7 @@ class Dense(Layer):
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return the kernel and the bias."""
-        expect(
-            len(spec.shape) >= 1,
-            "Dense",
-            "an input of shape (..., C_in)",
-            spec.shape,
-            "Give the input a channel axis, last.",
-        )
-        shape = (spec.shape[-1], self.features)
+        shape = (_inputs("Dense", spec), self.features)
         params = {"kernel": self.kernel_init(key_for(key, "kernel"), shape, jnp.float32)}
         if self.use_bias:
             params["bias"] = self.bias_init(key_for(key, "bias"), (self.features,), jnp.float32)
@@ -55,6 +48,56 @@ class Dense(Layer):
         """Return (..., features)."""
         bias = parameter("Dense", params, "bias") if self.use_bias else None
         return F.dense(x, parameter("Dense", params, "kernel", self.features), bias), state
+
+
+@register
+@dataclass(frozen=True)
+class Maxout(Layer):
+    """The largest of several affine maps of the last axis; see `functional.maxout`.
+
+    Parameters: kernel (pieces, C_in, features) and, with `use_bias`, bias (pieces, features), float32. `kernel_init`
+    draws each piece by itself, from a kernel's shape (C_in, features).
+    """
+
+    features: int
+    pieces: int = 2
+    _: KW_ONLY
+    use_bias: bool = True
+    kernel_init: initializers.Initializer = initializers.he_normal
+    bias_init: initializers.Initializer = initializers.zeros
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        for name in ("features", "pieces"):
+            expect_count("Maxout", name, getattr(self, name))
+        expect_initializers("Maxout", self)
+
+    def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
+        """Return the kernel and the bias."""
+        shape = (_inputs("Maxout", spec), self.features)
+        keys = jax.random.split(key_for(key, "kernel"), self.pieces)
+        params = {"kernel": jnp.stack([self.kernel_init(k, shape, jnp.float32) for k in keys])}
+        if self.use_bias:
+            params["bias"] = self.bias_init(key_for(key, "bias"), (self.pieces, self.features), jnp.float32)
+        return params, {}
+
+    def apply(
+        self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
+    ) -> tuple[jax.Array, State]:
+        """Return (..., features)."""
+        bias = parameter("Maxout", params, "bias") if self.use_bias else None
+        return F.maxout(x, parameter("Maxout", params, "kernel", self.features), bias), state
+
+
+def _inputs(where: str, spec: Spec) -> int:
+    expect(
+        len(spec.shape) >= 1,
+        where,
+        "an input of shape (..., C_in)",
+        spec.shape,
+        "Give the input a channel axis, last.",
+    )
+    return spec.shape[-1]
 
 
 @register

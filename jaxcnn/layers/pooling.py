@@ -5,11 +5,12 @@ from dataclasses import KW_ONLY, dataclass
 import jax
 
 from jaxcnn import functional as F
+from jaxcnn.functional.pooling import expect_order
 from jaxcnn.functional.window import Padding, Size, normalise_padding, pair
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.layers.serialization import register
 
-__all__ = ["AvgPool", "GlobalAvgPool", "MaxPool"]
+__all__ = ["AvgPool", "LpPool", "MaxPool"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class _Pool(Layer):
     _: KW_ONLY
     stride: Size | None = None
     padding: Padding = "VALID"
+    ceil_mode: bool = False
 
     def __post_init__(self) -> None:
         """Normalise sizes and padding to tuples."""
@@ -37,7 +39,8 @@ class MaxPool(_Pool):
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         """Return (..., H', W', C)."""
-        return F.max_pool(x, self.window, stride=self.stride, padding=self.padding), state
+        y = F.max_pool(x, self.window, stride=self.stride, padding=self.padding, ceil_mode=self.ceil_mode)
+        return y, state
 
 
 @register
@@ -56,6 +59,7 @@ class AvgPool(_Pool):
             self.window,
             stride=self.stride,
             padding=self.padding,
+            ceil_mode=self.ceil_mode,
             count_include_pad=self.count_include_pad,
         )
         return y, state
@@ -63,11 +67,20 @@ class AvgPool(_Pool):
 
 @register
 @dataclass(frozen=True)
-class GlobalAvgPool(Layer):
-    """The mean of each channel over the image; see `functional.global_avg_pool`."""
+class LpPool(_Pool):
+    """The p-norm of each window; see `functional.lp_pool`. `stride` defaults to `window`."""
+
+    p: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Normalise sizes and padding to tuples and make p a float."""
+        super().__post_init__()
+        expect_order("LpPool", self.p)
+        object.__setattr__(self, "p", float(self.p))
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        """Return (..., C)."""
-        return F.global_avg_pool(x), state
+        """Return (..., H', W', C)."""
+        y = F.lp_pool(x, self.window, p=self.p, stride=self.stride, padding=self.padding, ceil_mode=self.ceil_mode)
+        return y, state

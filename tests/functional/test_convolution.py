@@ -84,6 +84,112 @@ def test_value_and_gradients_follow_the_definition(case):
     close(to_bias, np.sum(cotangent, axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)
 
 
+def in_float64(size, kernel_shape, options):
+    """Check value and gradients against `lax`, in float64."""
+    padding = options["padding"]
+    pads = padding if isinstance(padding, str) else tuple(map(tuple, np.broadcast_to(padding, (2, 2)).tolist()))
+
+    def library(x, kernel, bias):
+        y = lax.conv_general_dilated(
+            x,
+            kernel,
+            options["stride"],
+            pads,
+            rhs_dilation=options["dilation"],
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=options["groups"],
+        )
+        return y + bias
+
+    def value_and_gradients(fn):
+        @jax.jit
+        def run(args, cotangent):
+            y, pullback = jax.vjp(fn, *args)
+            return y, *pullback(cotangent)
+
+        return run(args, cotangent)
+
+    rng = np.random.default_rng(1)
+    with jax.enable_x64(True):
+        shapes = [(2, *size, options["groups"] * kernel_shape[2]), kernel_shape, kernel_shape[3:]]
+        args = [rng.normal(size=shape) for shape in shapes]
+        cotangent = rng.normal(size=jax.eval_shape(library, *args).shape)
+        ours = value_and_gradients(lambda *args: F.conv(*args, **options))
+        for a, b in zip(ours, value_and_gradients(library), strict=True):
+            assert a.dtype == np.float64
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+@given(convolutions())
+def test_float64_agrees_with_lax(case):
+    size, kernel_shape, options, _ = case
+    in_float64(size, kernel_shape, options)
+
+
+@given(convolutions())
+def test_random_options_agree_with_torch(agree_with_torch, case):
+    size, kernel_shape, options, spans = case
+    with_torch(agree_with_torch, size, kernel_shape, options, spans)
+
+
+def with_torch(agree_with_torch, size, kernel_shape, options, spans):
+    import torch
+
+    padding = options["padding"]
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(size, spans, options["stride"], padding)
+    (top, bottom), (left, right) = np.broadcast_to(padding, (2, 2)).tolist()
+    rest = {name: value for name, value in options.items() if name != "padding"}
+    agree_with_torch(
+        lambda *args: F.conv(*args, **options),
+        lambda x, *args: torch.nn.functional.conv2d(
+            torch.nn.functional.pad(x, (left, right, top, bottom)), *args, **rest
+        ),
+        draw(1, 2, *size, options["groups"] * kernel_shape[2]),
+        draw(2, *kernel_shape),
+        draw(3, kernel_shape[3]),
+        axes=("images", "kernel", "as is"),
+        output="images",
+    )
+
+
+EDGES = {
+    "1x1": ((5, 4), (1, 1, 3, 2), {}),
+    "1x1 strided": ((5, 4), (1, 1, 3, 2), {"stride": (2, 3)}),
+    "1x1 padded": ((5, 4), (1, 1, 3, 2), {"padding": ((1, 0), (0, 2)), "stride": 2}),
+    "1x1 grouped": ((5, 4), (1, 1, 2, 4), {"groups": 2}),
+    "even": ((6, 5), (2, 4, 2, 3), {"stride": (1, 2)}),
+    "as large as the image": ((5, 4), (5, 4, 2, 3), {"padding": "VALID"}),
+    "larger than the image": ((3, 4), (5, 5, 2, 3), {}),
+    "stride beyond the kernel": ((9, 8), (2, 1, 2, 3), {"stride": (4, 3), "padding": "VALID"}),
+    "stride beyond the image": ((3, 2), (2, 2, 2, 3), {"stride": 5}),
+    "padding beyond the kernel": ((3, 2), (2, 2, 2, 3), {"padding": 3}),
+    "one channel": ((5, 4), (3, 3, 1, 1), {}),
+    "one pixel": ((1, 1), (3, 3, 2, 3), {"padding": 1}),
+    "depthwise": ((5, 4), (3, 2, 1, 3), {"groups": 3, "stride": 2}),
+    "depthwise, two for each": ((5, 4), (3, 2, 1, 6), {"groups": 3, "dilation": 2}),
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_edges_agree_with_lax_in_float64(name):
+    size, kernel_shape, options = EDGES[name]
+    in_float64(size, kernel_shape, all_options(options))
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_edges_agree_with_torch(agree_with_torch, name):
+    size, kernel_shape, options = EDGES[name]
+    options = all_options(options)
+    spans = [(k - 1) * d + 1 for k, d in zip(kernel_shape, options["dilation"], strict=False)]
+    with_torch(agree_with_torch, size, kernel_shape, options, spans)
+
+
+def all_options(options):
+    pairs = {name: tuple(np.broadcast_to(options.get(name, 1), 2).tolist()) for name in ("stride", "dilation")}
+    return {"padding": "SAME", "groups": 1} | options | pairs
+
+
 OPTIONS = {
     "plain": (4, 3, {}),
     "strided": (4, 3, {"stride": 2, "padding": 1}),

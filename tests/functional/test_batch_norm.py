@@ -3,14 +3,17 @@
 import functools
 
 import flax.linen as nn
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from jaxcnn import functional as F
+from jaxcnn.layers import BatchNorm
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -23,7 +26,7 @@ def fresh(channels: int) -> F.BatchStats:
     return F.BatchStats(jnp.zeros(channels), jnp.ones(channels))
 
 
-@functools.partial(jax.jit, static_argnames="axis_name")
+@functools.partial(jax.jit, static_argnames=("axis_name", "groups", "fast_variance"))
 def train(x, **options):
     """Return the value and the statistics, with a scale, a bias and running statistics unlike the initial ones."""
     c = x.shape[-1]
@@ -205,6 +208,227 @@ def test_statistics_keep_their_dtype_in_double_precision():
         assert {leaf.dtype for leaf in after} == {jnp.dtype(jnp.float32)}
 
 
+# Groups of the batch
+
+
+def test_groups_by_hand():
+    x = jnp.array([[0.0], [4.0], [10.0], [12.0]])  # mean 2, variance 4; mean 11, variance 1
+    y, stats = F.batch_norm(x, jnp.array([3.0]), None, fresh(1), train=True, eps=0.0, groups=2)
+    close(y, jnp.array([[-3.0], [3.0], [-3.0], [3.0]]))
+    close(stats, (jnp.array([0.65]), jnp.array([0.9 + 0.25])))  # decay 0.9 towards 6.5 and 2.5
+    y, after = F.batch_norm(x[:3], None, None, stats, train=False, groups=2)  # nothing to divide in evaluation
+    close((y, after), F.batch_norm(x[:3], None, None, stats, train=False))
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["two passes", "one pass"])
+@pytest.mark.parametrize(("shape", "groups"), [((6, 3), 3), ((4, 3, 2, 2), 2), ((4, 2, 2), 4)])
+def test_groups_are_batches_of_their_own(shape, groups, fast):
+    x, cotangent = 2 + 3 * draw(0, *shape), draw(1, *shape)
+
+    def one_by_one(x):
+        parts = [train(part, decay=0.7) for part in jnp.split(x, groups)]
+        means = (jnp.mean(jnp.stack(moments), axis=0) for moments in zip(*(stats for _, stats in parts), strict=True))
+        return jnp.concatenate([y for y, _ in parts]), tuple(means)
+
+    def together(x):
+        return train(x, decay=0.7, groups=groups, fast_variance=fast)
+
+    close(together(x), jax.jit(one_by_one)(x))
+    ours, expected = (gradient(lambda x, fn=fn: fn(x)[0], x, cotangent) for fn in (together, one_by_one))
+    close(ours, expected, atol=3e-5)
+
+
+def test_groups_agree_with_torch(agree_with_torch):
+    import torch
+
+    def theirs(x, scale, bias):
+        parts = [torch.nn.functional.batch_norm(part, None, None, scale, bias, training=True) for part in x.split(2)]
+        return torch.cat(parts)
+
+    agree_with_torch(
+        lambda x, scale, bias: F.batch_norm(x, scale, bias, fresh(2), train=True, groups=3)[0],
+        theirs,
+        draw(3, 6, 4, 5, 2),
+        draw(4, 2),
+        draw(5, 2),
+        axes=("images", "as is", "as is"),
+        output="images",
+    )
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["two passes", "one pass"])
+def test_groups_span_the_named_axes(fast):
+    """The g-th groups of all lanes are one."""
+    x = draw(0, 2, 4, 3, 2)  # two lanes of four examples
+    lanes = jax.vmap(lambda x: train(x, axis_name="lanes", groups=2, fast_variance=fast), axis_name="lanes")
+    y, stats = jax.jit(lanes)(x)
+    gathered = x.reshape(2, 2, 2, 3, 2).swapaxes(0, 1).reshape(8, 3, 2)  # lane, group, example -> group, lane, example
+    expected, expected_stats = train(gathered, groups=2)
+    close(y, expected.reshape(2, 2, 2, 3, 2).swapaxes(0, 1).reshape(x.shape))
+    close(jax.tree.map(lambda leaf: leaf[1], stats), expected_stats)
+
+
+# The variance in one pass
+
+
+def test_one_pass_agrees_with_two(agree):
+    for shape in [(8, 4, 3, 2), (6, 2), (2,)]:
+        x = 5 + draw(0, *shape)
+        agree(lambda x: train(x, fast_variance=True)[0], lambda x: train(x)[0], x, atol=3e-5)
+        close(train(x, fast_variance=True)[1], train(x)[1])
+
+
+def test_one_pass_agrees_with_flax(agree):
+    layer = nn.BatchNorm(use_running_average=False, epsilon=1e-3, use_fast_variance=True)
+
+    def flax(x, scale, bias):
+        variables = {"params": {"scale": scale, "bias": bias}, "batch_stats": fresh(2)._asdict()}
+        return layer.apply(variables, x, mutable=["batch_stats"])[0]
+
+    agree(
+        lambda *args: F.batch_norm(*args, fresh(2), train=True, eps=1e-3, fast_variance=True)[0],
+        flax,
+        draw(3, 3, 4, 5, 2),
+        draw(4, 2),
+        draw(5, 2),
+    )
+
+
+def test_one_pass_has_the_second_derivative_too():
+    x, direction = draw(0, 5, 2), draw(1, 5, 2)
+
+    def curvature(fast):
+        def loss(x):
+            return jnp.sum(jnp.sin(train(x, fast_variance=fast)[0]))
+
+        return jax.jit(lambda x: jax.jvp(jax.grad(loss), (x,), (direction,))[1])(x)
+
+    close(curvature(True), curvature(False), rtol=1e-3, atol=1e-4)
+
+
+def test_one_pass_is_another_computation_unless_there_is_a_mask():
+    def computation(**options):
+        return str(jax.make_jaxpr(functools.partial(F.batch_norm, train=True, **options))(X, None, None, STATS))
+
+    assert computation(fast_variance=True) != computation()
+    mask = np.array([True, True, False, True])
+    assert computation(fast_variance=True, mask=mask) == computation(mask=mask)
+
+
+def test_one_pass_under_vmap_equals_the_whole_batch():
+    x, cotangent = 100 + draw(0, 2, 3, 4, 2), draw(1, 2, 3, 4, 2)
+    lanes = jax.vmap(lambda lane: train(lane, axis_name="lanes", fast_variance=True), axis_name="lanes")
+    y, stats = jax.jit(lanes)(x)
+    whole, whole_stats = train(x.reshape(24, 2))
+    close(y, whole.reshape(x.shape), rtol=1e-4, atol=1e-4)
+    close(jax.tree.map(lambda leaf: leaf[1], stats), whole_stats)
+    expected = gradient(lambda x: train(x.reshape(24, 2))[0].reshape(x.shape), x, cotangent)
+    close(gradient(lambda x: lanes(x)[0], x, cotangent), expected, atol=1e-4)
+
+
+def relative_error(x, fast):
+    """Return that of the batch's variance against float64, per channel, and the exact mean and variance."""
+    stats = F.BatchStats(jnp.zeros(x.shape[-1]), jnp.ones(x.shape[-1]))
+    ours = np.asarray(moments(x, stats, fast_variance=fast).var, np.float64)
+    assert (ours >= 0).all()
+    axes = tuple(range(x.ndim - 1))
+    mean, var = (getattr(x.astype(np.float64), name)(axis=axes) for name in ("mean", "var"))
+    return np.abs(ours - var) / np.where(var > 0, var, 1), mean, var
+
+
+@functools.partial(jax.jit, static_argnames="fast_variance")
+def moments(x, stats, fast_variance):
+    return F.batch_norm(x, None, None, stats, train=True, decay=0.0, fast_variance=fast_variance)[1]
+
+
+channels = st.lists(st.tuples(st.floats(-1e4, 1e4), st.floats(-3, 4)), min_size=3, max_size=3)
+
+
+@pytest.mark.parametrize("shape", [(64, 3), (16, 6, 5, 3)], ids=str)
+@hypothesis.settings(max_examples=40)
+@given(channels, st.integers(0, 99))
+def test_variance_of_channels_far_from_zero(shape, channels, seed):
+    """Where the deviation is at least 1e-3 of the mean: means to 1e4, deviations from 1e-3 to 1e4."""
+    means, deviations = (
+        np.array(v) for v in zip(*((m, max(10.0**d, 2e-3 * abs(m))) for m, d in channels), strict=True)
+    )
+    x = np.random.default_rng(seed).normal(means, deviations, shape).astype(np.float32)
+    exact, mean, var = relative_error(x, fast=False)
+    assert (np.sqrt(var) >= 1e-3 * np.abs(mean)).all()
+    assert (exact < 1e-4).all()
+    assert (relative_error(x, fast=True)[0] < 1e-6 * shape[0]).all()
+
+
+@hypothesis.settings(max_examples=60)
+@given(arrays.arrays(np.float32, (8, 2, 2), elements=st.floats(-1e4, 1e4, width=32, allow_subnormal=False)))
+def test_variance_of_anything(x):
+    """The exact form wherever the deviation is at least 1e-3 of the mean, the fast one wherever float32 has squares."""
+    x = np.where(np.abs(x) < 1e-12, 0, x)
+    error, mean, var = relative_error(x, fast=False)
+    assert (error < 1e-3)[np.sqrt(var) >= 1e-3 * np.abs(mean)].all()
+    error, _, var = relative_error(x, fast=True)
+    assert (error < 1e-6 * 8)[var > 1e-24].all()
+
+
+@pytest.fixture
+def full_compilation(quick_compilation):
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.mark.usefixtures("full_compilation")
+def test_one_pass_is_never_negative_for_constant_channels():
+    """The mean of equal numbers is often off by a rounding, and so is then the difference of the moments."""
+    values = np.random.default_rng(0).normal(0, 1e4, 500).astype(np.float32)
+    x = np.broadcast_to(values, (5, 6, 500))
+    one_pass = functools.partial(F.batch_norm, train=True, decay=0.0, fast_variance=True)
+    var = np.asarray(jax.jit(lambda x: one_pass(x, None, None, fresh(500))[1].var)(x))
+    assert (var >= 0).all()
+    close(var, np.zeros(500), atol=1e-5)
+
+
+@pytest.mark.parametrize("outlier", ["first pixel", "first example", "last example"])
+def test_one_pass_with_an_outlier_at_the_worst_place(outlier):
+    x = np.random.default_rng(0).normal(1e4, 10, (128, 8, 8, 4))
+    x[{"first pixel": (0, 0, 0), "first example": 0, "last example": -1}[outlier]] += 3000
+    error, _, _ = relative_error(x.astype(np.float32), fast=True)
+    assert (error < 1e-6 * 128).all()
+    if outlier != "first example":
+        assert (error < 3e-6).all()
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["two passes", "one pass"])
+def test_constant_channels_have_finite_gradients(fast):
+    for value in (0.0, 0.1, 1e4):
+        x = jnp.full((7, 3, 2), value)
+        y, dx = (
+            train(x, fast_variance=fast)[0],
+            gradient(lambda x: train(x, fast_variance=fast)[0], x, draw(0, 7, 3, 2)),
+        )
+        assert np.isfinite(y).all()
+        assert np.isfinite(dx).all()
+
+
+def test_the_layer_passes_groups_and_one_pass_on():
+    key, x = jax.random.key(0), draw(0, 6, 3, 2)
+    layer = BatchNorm(groups=3, fast_variance=True)
+    params, state = layer.init(key, x)
+
+    def options(**changes):
+        arguments = {"train": True, "groups": 3, "fast_variance": True} | changes
+        return str(jax.make_jaxpr(lambda x: F.batch_norm(x, params["scale"], params["bias"], state, **arguments))(x))
+
+    ours = str(jax.make_jaxpr(lambda x: layer.apply(params, state, x, train=True))(x))
+    assert ours == options()
+    assert ours not in (options(groups=1), options(fast_variance=False))
+    assert len({BatchNorm(), BatchNorm(groups=2), BatchNorm(fast_variance=True)}) == 3
+    assert repr(layer) == "BatchNorm(groups=3, fast_variance=True)"
+    for groups in (0, 2.0, True):
+        with pytest.raises(ValueError, match=r"^BatchNorm: expected groups as a positive int, got .*\. Pass groups=8"):
+            BatchNorm(groups=groups)
+
+
 def test_leading_axes_are_one_batch():
     x = draw(0, 2, 3, 4, 5, 2)
     y, stats = train(x)
@@ -226,6 +450,15 @@ X, STATS = np.zeros((4, 3, 2), np.float32), F.BatchStats(np.zeros(2, np.float32)
         ({"decay": 1.5}, r"decay in \[0, 1\], got 1\.5\. PyTorch's momentum is 1 - decay\."),
         ({"decay": np.float32(-1)}, r"decay in \[0, 1\], got -1\.0\. "),
         ({"x": X[:0]}, r"at least one example, got x of shape \(0, 3, 2\)\. Skip empty batches\."),
+        (
+            {"groups": 3},
+            r"a first axis that groups=3 divide, got x of shape \(4, 3, 2\)\. Choose a divisor of the batch's",
+        ),
+        ({"x": X[0, 0], "groups": 2}, r"a first axis that groups=2 divide, got x of shape \(2,\)\. "),
+        ({"groups": 0}, r"groups as a positive int, got 0\. groups=1 is the whole batch\."),
+        ({"groups": 2.0}, r"groups as a positive int, got 2\.0\. "),
+        ({"groups": True}, r"groups as a positive int, got True\. "),
+        ({"groups": 2, "mask": np.ones(4, bool)}, r"no mask with groups, got a mask and groups=2\. Leave out one of"),
         ({"mask": np.ones(3, bool)}, r"a mask whose shape is the beginning of \(4, 3\), got \(3,\)\. Pass one bool"),
         ({"mask": np.ones((4, 3, 2), bool)}, r"a mask whose shape is the beginning of \(4, 3\), got \(4, 3, 2\)\. "),
     ],

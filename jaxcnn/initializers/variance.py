@@ -1,9 +1,4 @@
-"""Initial values of parameters: functions `(key, shape, dtype=float32) -> array`.
-
-Kernels are (..., C_in, C_out). With fan_in = the inputs of one output (kh * kw * C_in for a convolution) and fan_out
-likewise, an initializer of variance 1 / fan_in keeps the variance of activations through linear layers, 2 / fan_in
-through layers followed by a ReLU.
-"""
+"""Draws scaled by the number of connections, and the scale that a nonlinearity asks for."""
 
 import math
 from collections.abc import Callable
@@ -12,36 +7,23 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcnn.checking import expect
+from jaxcnn.initializers.kernel import Initializer, call, kernel_shape
 
 __all__ = [
-    "Constant",
     "Normal",
+    "Scaled",
     "VarianceScaling",
+    "gain",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
     "he_uniform",
     "lecun_normal",
     "lecun_uniform",
-    "ones",
-    "orthogonal",
-    "zeros",
 ]
-
-Initializer = Callable[..., jax.Array]
-"""`(key, shape, dtype) -> array`."""
-
-
-def zeros(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """Return zeros; the key is not used."""
-    return jnp.zeros(shape, dtype)
-
-
-def ones(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """Return ones; the key is not used."""
-    return jnp.ones(shape, dtype)
 
 
 def he_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
@@ -74,22 +56,6 @@ def lecun_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float
     return _scaled("lecun_uniform", 1.0, "fan_in", "uniform", key, shape, dtype)
 
 
-def orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """Return a random (semi-)orthogonal map from inputs to outputs, uniform over all such (Saxe et al. 2014)."""
-    return jax.nn.initializers.orthogonal()(key, _kernel("orthogonal", shape), dtype)
-
-
-@dataclass(frozen=True)
-class Constant:
-    """Every entry equal to `value`."""
-
-    value: float
-
-    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-        """Return the constant array; the key is not used."""
-        return jnp.full(shape, self.value, dtype)
-
-
 @dataclass(frozen=True)
 class Normal:
     """A normal distribution of mean 0 and standard deviation `stddev`."""
@@ -102,7 +68,7 @@ class Normal:
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Return a draw."""
-        return self.stddev * jax.random.normal(key, shape, dtype)
+        return self.stddev * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -137,6 +103,64 @@ class VarianceScaling:
         return _scaled("VarianceScaling", self.scale, self.mode, self.distribution, key, shape, dtype)
 
 
+@dataclass(frozen=True, repr=False)
+class Scaled:
+    """Another initializer's values times `factor`, the variance times its square.
+
+    `Scaled(orthogonal, gain(functional.relu))` keeps variance through ReLU layers.
+    """
+
+    initializer: Initializer
+    factor: float
+
+    def __post_init__(self) -> None:
+        """Check the parts and make the factor a float."""
+        fix = "Pass one of jaxcnn.initializers."
+        expect(
+            callable(self.initializer), "Scaled", "an initializer (key, shape, dtype)", self.initializer, fix, TypeError
+        )
+        fix = "gain(functional.relu) suits layers followed by a ReLU."
+        expect(math.isfinite(self.factor), "Scaled", "a finite factor", self.factor, fix)
+        object.__setattr__(self, "factor", float(self.factor))
+
+    def __repr__(self) -> str:
+        return call(self)
+
+    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        """Return a draw."""
+        return self.factor * self.initializer(key, shape, dtype)
+
+
+def gain(fn: Callable[[jax.Array], jax.Array]) -> float:
+    """Return what to multiply weights of variance 1 / fan_in by, so that a layer followed by `fn` keeps its scale.
+
+    gain = 1 / sqrt(E[fn(z)^2]), z standard normal, by Gauss-Hermite quadrature: sqrt(2) for a ReLU (He's factor), 1
+    for the identity. `VarianceScaling(gain(fn) ** 2)` draws such weights.
+
+    Args:
+        fn: an elementwise function; its values are computed at once, also where the caller is being traced.
+
+    Returns:
+        A Python float, to 1e-4 for functions that are smooth but for a kink at 0.
+
+    Raises:
+        ValueError: fn changes the shape, or E[fn(z)^2] is zero or not finite.
+
+    Source: He et al. 2015, section 2.2, for any fn; for the ReLU, the leaky ReLU and the identity as
+    `torch.nn.init.calculate_gain`, whose 5/3 for tanh (1.59 here) and 1 for sigmoid (1.85) are conventions.
+    """
+    # An even number of points: none at 0, so that kinks there cost nothing by symmetry.
+    points, weights = np.polynomial.hermite_e.hermegauss(128)
+    with jax.ensure_compile_time_eval():
+        values = np.asarray(fn(jnp.asarray(points, jnp.float32)), np.float64)
+    fix = "Pass a function such as functional.relu."
+    expect(values.shape == points.shape, "gain", "an elementwise function", f"values of shape {values.shape}", fix)
+    power = float(np.sum(weights * values**2) / np.sum(weights))
+    fix = "No factor keeps the scale of such a function."
+    expect(0 < power < math.inf, "gain", "a function with a finite mean square above 0", power, fix)
+    return 1 / math.sqrt(power)
+
+
 def _scaled(
     where: str, scale: float, mode: str, distribution: Any, key: jax.Array, shape: tuple[int, ...], dtype: Any
 ) -> jax.Array:
@@ -145,19 +169,8 @@ def _scaled(
     They are drawn along one axis: random bits of four axes take XLA on CPU ten times as long to compile (22 kernels of
     a residual net: half a minute).
     """
-    *_, ins, outs = _kernel(where, shape)
+    *_, ins, outs = kernel_shape(where, shape)
     taps = math.prod(shape[:-2])
     fan = {"fan_in": taps * ins, "fan_out": taps * outs, "fan_avg": taps * (ins + outs) / 2}[mode]
     flat = jax.nn.initializers.variance_scaling(scale * math.prod(shape) / fan, "fan_in", distribution)
     return flat(key, (math.prod(shape), 1), dtype).reshape(shape)
-
-
-def _kernel(where: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    expect(
-        len(shape) >= 2 and math.prod(shape) > 0,
-        where,
-        "a kernel's shape (..., C_in, C_out) without zeros",
-        shape,
-        "Use zeros, ones, Constant or Normal for vectors.",
-    )
-    return shape

@@ -1,0 +1,1 @@
+"""Benchmarks: experiments that measure speed and memory."""

@@ -1,0 +1,216 @@
+"""Batch normalization: activations with the mean and the variance of their batch made standard."""
+
+import functools
+from numbers import Real
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxcnn.checking import expect, floating, shaped
+
+__all__ = ["BatchStats", "batch_norm"]
+
+
+class BatchStats(NamedTuple):
+    """Running mean and (biased) variance of each channel, float32, shape (C,) each."""
+
+    mean: jax.Array
+    var: jax.Array
+
+
+def batch_norm(
+    x: jax.Array,
+    scale: jax.Array | None,
+    bias: jax.Array | None,
+    stats: BatchStats,
+    *,
+    train: bool,
+    decay: float = 0.9,
+    eps: float = 1e-5,
+    axis_name: str | tuple[str, ...] | None = None,
+    mask: jax.Array | None = None,
+    groups: int = 1,
+    fast_variance: bool = False,
+) -> tuple[jax.Array, BatchStats]:
+    """Return the normalised activations and the running statistics that belong to the next step.
+
+    y = (x - mean) / sqrt(var + eps) * scale + bias, with mean and var those of the batch (over all axes but the
+    last) when `train`, else the running ones. When `train`, stats <- decay * stats + (1 - decay) * batch's.
+
+    Args:
+        x: (..., C), floating. Statistics are computed in float32; the variance is never negative.
+        scale: (C,) float32, or None for 1.
+        bias: (C,) float32, or None for 0.
+        stats: running `BatchStats`, float32.
+        train: whether to use the batch's statistics and to move the running ones.
+        decay: the fraction of the running statistics that is kept, in [0, 1]; PyTorch's `momentum` is 1 - decay.
+        eps: added to the variance.
+        axis_name: named axes of `vmap` or `shard_map` over which the statistics are taken too.
+        mask: bool, shape of x's first axes (for example (N,)): only where True counts for the statistics.
+        groups: when `train`, the first axis is split into this many equal, consecutive parts, each normalised by its
+            own mean and variance ("ghost batches"). The running statistics then move towards the mean over the groups
+            of their means, and of their variances (the spread of the means between groups does not enter).
+        fast_variance: when `train`, read x once for both moments: var = E[(x - a)^2] - E[x - a]^2, a the mean of each
+            group's first example. Its relative error is below 1e-6 times the examples in a group, and near float32's
+            own unless that first example is unlike all the others; the default, two passes, is exact. With a mask
+            there are always two passes.
+
+    Returns:
+        y of x's shape and dtype, and the new `BatchStats` (the given ones, untouched, when not `train`).
+
+    Raises:
+        ValueError: shapes that do not match the channels, decay outside [0, 1], groups that do not divide the first
+            axis, groups with a mask.
+        TypeError: x is not floating.
+
+    Source: Ioffe and Szegedy 2015, algorithms 1 and 2; agrees with `flax.linen.BatchNorm`. The running variance is
+    the biased one, as there; PyTorch keeps n / (n - 1) times it. Groups: Hoffer et al. 2017, algorithm 1, whose
+    running statistics move once a group, one after another.
+    """
+    x = floating("batch_norm", "x", x)
+    expect(x.ndim >= 1, "batch_norm", "x of shape (..., C)", x.shape, "Add a channel axis, last.")
+    channels = x.shape[-1:]
+    expect(
+        isinstance(stats, BatchStats),
+        "batch_norm",
+        "stats as a BatchStats(mean, var)",
+        type(stats).__name__,
+        "Start from BatchStats(jnp.zeros(C), jnp.ones(C)).",
+        TypeError,
+    )
+    stats = BatchStats(*(shaped("batch_norm", f"stats.{n}", v, channels) for n, v in stats._asdict().items()))
+    scale = None if scale is None else shaped("batch_norm", "scale", scale, channels)
+    bias = None if bias is None else shaped("batch_norm", "bias", bias, channels)
+    if isinstance(decay, Real):
+        expect(0 <= decay <= 1, "batch_norm", "decay in [0, 1]", decay, "PyTorch's momentum is 1 - decay.")
+    _check_groups(groups, x, mask, train)
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    if not train:
+        return _affine(wide - stats.mean, lax.rsqrt(stats.var + eps), scale, bias).astype(x.dtype), stats
+    if mask is None:
+        expect(x.size > 0, "batch_norm", "at least one example", f"x of shape {x.shape}", "Skip empty batches.")
+    else:
+        mask = jnp.asarray(mask)
+        expect(
+            mask.ndim < x.ndim and mask.shape == x.shape[: mask.ndim],
+            "batch_norm",
+            f"a mask whose shape is the beginning of {x.shape[:-1]}",
+            mask.shape,
+            "Pass one bool per example, shape (N,).",
+        )
+    parts = wide.reshape(groups, x.shape[0] // groups, *x.shape[1:]) if groups > 1 else wide[None]
+    weight = None if mask is None else mask.astype(wide.dtype).reshape(1, *mask.shape, *(1,) * (x.ndim - mask.ndim))
+    y, *moments = _standardise(parts, scale, bias, weight, eps, axis_name, fast_variance)
+    new = (jnp.mean(moment, axis=tuple(range(parts.ndim - 1))) for moment in moments)
+    moved = (decay * old + (1 - decay) * now for old, now in zip(stats, new, strict=True))
+    return y.reshape(x.shape).astype(x.dtype), BatchStats(
+        *(now.astype(old.dtype) for old, now in zip(stats, moved, strict=True))
+    )
+
+
+def _check_groups(groups: int, x: jax.Array, mask: jax.Array | None, train: bool) -> None:
+    expect(
+        isinstance(groups, int) and not isinstance(groups, bool) and groups >= 1,
+        "batch_norm",
+        "groups as a positive int",
+        repr(groups),
+        "groups=1 is the whole batch.",
+    )
+    if groups == 1:
+        return
+    expect(
+        mask is None,
+        "batch_norm",
+        "no mask with groups",
+        f"a mask and groups={groups}",
+        "Leave out one of the two: a group that the mask empties has no statistics.",
+    )
+    expect(
+        not train or (x.ndim > 1 and x.shape[0] % groups == 0),
+        "batch_norm",
+        f"a first axis that groups={groups} divide",
+        f"x of shape {x.shape}",
+        "Choose a divisor of the batch's size.",
+    )
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5, 6))
+def _standardise(x, scale, bias, weight, eps: float, axis_name, fast: bool):
+    """Return x with the mean and variance of each group and channel made standard, and both moments.
+
+    Args:
+        x: (groups, ..., C), float32 or wider.
+        scale, bias: (C,) or None.
+        weight: None, or 1 where x counts and 0 where not, to be broadcast against x.
+        eps: added to the variance.
+        axis_name: named axes that the moments are taken over too.
+        fast: one pass, as `batch_norm` says.
+
+    Returns:
+        y of x's shape; mean and biased variance >= 0, (groups, 1, ..., 1, C): of no examples at all both are 0.
+    """
+    centred, mean, var = _moments(x, weight, axis_name, fast)
+    return _affine(centred, lax.rsqrt(var + eps), scale, bias), mean, var
+
+
+@_standardise.defjvp
+def _standardise_jvp(eps, axis_name, fast, primals, tangents):
+    """Return value and tangent; the transpose of this needs two sums over the batch and one more pass.
+
+    With z = (x - mean) / sd and m the mean over the batch: dz = (dx - m(dx) - z m(z dx)) / sd.
+    """
+    x, scale, bias, weight = primals
+    dx, dscale, dbias, _ = tangents
+    centred, mean, var = _moments(x, weight, axis_name, fast)
+    inverse = lax.rsqrt(var + eps)
+    factor = inverse if scale is None else inverse * scale
+    dmean = _mean(dx, weight, axis_name)
+    half_dvar = _mean(centred * dx, weight, axis_name)
+    slope, offset = -factor * inverse * inverse * half_dvar, -factor * dmean
+    if dscale is not None:
+        slope = slope + inverse * dscale
+    if dbias is not None:
+        offset = offset + dbias
+    return (_affine(centred, inverse, scale, bias), mean, var), (
+        factor * dx + slope * centred + offset,
+        dmean,
+        2 * half_dvar,
+    )
+
+
+def _moments(x, weight, axis_name, fast: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return x - mean, mean and variance; arguments as for `_standardise`."""
+    if not fast or weight is not None:
+        mean = _mean(x, weight, axis_name)
+        centred = _kept(x - mean)
+        return centred, mean, _mean(jnp.square(centred), weight, axis_name)
+    # Neither moment depends on where it is taken about, so `about` needs no gradient. With n examples in a group,
+    # the squared distance of the first one's mean from that of all is at most n - 1 variances: what cancels in the
+    # difference below is then at most n times what remains.
+    about = lax.stop_gradient(_mean(x[:, :1] if x.ndim > 2 else x, weight, axis_name))
+    first, second = (_mean(v, weight, axis_name) for v in (x - about, jnp.square(x - about)))
+    return x - (about + first), about + first, jnp.maximum(second - jnp.square(first), 0)
+
+
+def _mean(x: jax.Array, weight: jax.Array | None, axis_name) -> jax.Array:
+    """Return the mean of each group and channel, (groups, 1, ..., 1, C), where the weight is 1."""
+    axes = tuple(range(1, x.ndim - 1))
+    if weight is None:
+        mean = jnp.mean(x, axis=axes, keepdims=True)
+        return mean if axis_name is None else lax.pmean(mean, axis_name)
+    total = jnp.sum(jnp.where(weight > 0, x, 0.0), axis=axes, keepdims=True)
+    count = jnp.sum(jnp.broadcast_to(weight, (*x.shape[:-1], 1)))
+    total, count = (total, count) if axis_name is None else lax.psum((total, count), axis_name)
+    return total / jnp.maximum(count, 1)
+
+
+def _affine(centred: jax.Array, inverse: jax.Array, scale: jax.Array | None, bias: jax.Array | None) -> jax.Array:
+    y = centred * (inverse if scale is None else inverse * scale)
+    return y if bias is None else y + bias
+
+
+def _kept(x: jax.Array) -> jax.Array:
+    """Return x, on CPU written down once: its sums there read an array from memory and compute nothing on the way."""
+    return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=lambda x: x)

@@ -1,0 +1,88 @@
+"""Batch normalization as a layer."""
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcnn import functional as F
+from jaxcnn.checking import expect
+from jaxcnn.layers.convolution import expect_count
+from jaxcnn.layers.layer import Layer, Params, Spec, State, parameter
+from jaxcnn.layers.serialization import register
+
+__all__ = ["BatchNorm"]
+
+
+@register
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Batch normalization with running statistics; see `functional.batch_norm`.
+
+    Parameters: scale (C,) and bias (C,), where used, float32. State: `functional.BatchStats(mean, var)`, (C,) each,
+    float32: passed to `apply` and returned by it, moved only when `train`.
+    """
+
+    _: KW_ONLY
+    decay: float = 0.9
+    eps: float = 1e-5
+    axis_name: str | tuple[str, ...] | None = None
+    groups: int = 1
+    fast_variance: bool = False
+    use_scale: bool = True
+    use_bias: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the ranges and make both numbers floats."""
+        expect(
+            0 <= self.decay <= 1,
+            "BatchNorm",
+            "decay in [0, 1]",
+            self.decay,
+            "PyTorch's momentum is 1 - decay.",
+        )
+        expect(self.eps > 0, "BatchNorm", "eps > 0", self.eps, "1e-5 is usual.")
+        expect_count("BatchNorm", "groups", self.groups)
+        for name in ("decay", "eps"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+
+    def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
+        """Return scale 1, bias 0, and statistics of mean 0 and variance 1."""
+        channels = channels_last("BatchNorm", spec)
+        return initial_affine(self, channels), F.BatchStats(jnp.zeros((channels,)), jnp.ones((channels,)))
+
+    def apply(
+        self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
+    ) -> tuple[jax.Array, State]:
+        """Return the normalised activations and the statistics."""
+        return F.batch_norm(
+            x,
+            *affine_parameters(self, params),
+            state,
+            train=train,
+            decay=self.decay,
+            eps=self.eps,
+            axis_name=self.axis_name,
+            groups=self.groups,
+            fast_variance=self.fast_variance,
+        )
+
+
+def channels_last(where: str, spec: Spec) -> int:
+    """Return the length of the last axis of anything like `spec`."""
+    expect(len(spec.shape) >= 1, where, "an input of shape (..., C)", spec.shape, "Add a channel axis, last.")
+    return spec.shape[-1]
+
+
+def initial_affine(layer: Any, channels: int) -> Params:
+    """Return scale 1 and bias 0, of what the layer's `use_scale` and `use_bias` ask for."""
+    params = {"scale": jnp.ones((channels,))} if layer.use_scale else {}
+    return params | ({"bias": jnp.zeros((channels,))} if layer.use_bias else {})
+
+
+def affine_parameters(layer: Any, params: Params) -> tuple[jax.Array | None, jax.Array | None]:
+    """Return scale and bias, None where the layer does not use them."""
+    where = type(layer).__name__
+    scale = parameter(where, params, "scale") if layer.use_scale else None
+    return scale, parameter(where, params, "bias") if layer.use_bias else None

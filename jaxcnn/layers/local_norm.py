@@ -1,0 +1,75 @@
+"""Layers that normalise by the neighbourhood; none has parameters."""
+
+from dataclasses import KW_ONLY, dataclass
+
+import jax
+
+from jaxcnn import functional as F
+from jaxcnn.checking import expect
+from jaxcnn.layers.convolution import expect_count
+from jaxcnn.layers.layer import Layer, Params, State
+from jaxcnn.layers.serialization import register
+
+__all__ = ["LocalContrastNorm", "LocalResponseNorm"]
+
+
+@register
+@dataclass(frozen=True)
+class LocalResponseNorm(Layer):
+    """Division by a power of the energy of the channels beside; see `functional.local_response_norm`."""
+
+    _: KW_ONLY
+    size: int = 5
+    k: float = 2.0
+    alpha: float = 1e-4
+    beta: float = 0.75
+
+    def __post_init__(self) -> None:
+        """Check the ranges and make the numbers floats."""
+        expect_count("LocalResponseNorm", "size", self.size)
+        expect(
+            self.k > 0 and self.alpha >= 0 and self.beta >= 0,
+            "LocalResponseNorm",
+            "k > 0, alpha >= 0 and beta >= 0",
+            (self.k, self.alpha, self.beta),
+            "The paper has 2, 1e-4 and 0.75.",
+        )
+        for name in ("k", "alpha", "beta"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+
+    def apply(
+        self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
+    ) -> tuple[jax.Array, State]:
+        """Return the normalised activations, of x's shape and dtype."""
+        y = F.local_response_norm(x, size=self.size, k=self.k, alpha=self.alpha, beta=self.beta)
+        return y, state
+
+
+@register
+@dataclass(frozen=True)
+class LocalContrastNorm(Layer):
+    """Subtraction of the local mean and division by the local deviation; see `functional.local_contrast_norm`."""
+
+    _: KW_ONLY
+    size: int = 9
+    sigma: float | None = None
+    divisive: bool = True
+    eps: float = 1e-4
+
+    def __post_init__(self) -> None:
+        """Check the ranges, make the numbers floats, and leave out a sigma that is the default one."""
+        where = "LocalContrastNorm"
+        expect_count(where, "size", self.size)
+        expect(self.size % 2 == 1, where, "an odd size", self.size, "The window needs a centre: size=9, say.")
+        sigma = self.size / 4 if self.sigma is None else float(self.sigma)
+        expect(sigma > 0, where, "sigma > 0", sigma, "It is the window's standard deviation in pixels.")
+        expect(self.eps > 0, where, "eps > 0", self.eps, "It is the least deviation to divide by: 1e-4 is usual.")
+        object.__setattr__(self, "sigma", None if sigma == self.size / 4 else sigma)
+        object.__setattr__(self, "eps", float(self.eps))
+
+    def apply(
+        self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
+    ) -> tuple[jax.Array, State]:
+        """Return the normalised images, of x's shape and dtype."""
+        y = F.local_contrast_norm(x, size=self.size, sigma=self.sigma, divisive=self.divisive, eps=self.eps)
+        return y, state
