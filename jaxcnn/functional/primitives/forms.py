@@ -178,6 +178,31 @@ def _dense_kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> ja
     return y.transpose(*inner, 0, x.ndim - 1)
 
 
+def _few_channels_kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
+    """Return the convolution of x, copied once for each tap along the last axis, by g as it is.
+
+    Images and rows are the spatial axes, pixels of a row the channels: g, the larger of the two, is not transposed.
+    """
+    x, g = lax.optimization_barrier(x), lax.optimization_barrier(g)
+    *strides, stride = geometry.stride
+    *dilations, dilation = geometry.dilation
+    x = jnp.moveaxis(x, -1, 0)
+    x = lax.pad(x, jnp.zeros((), x.dtype), [*((0, 0, 0),) * (x.ndim - 1), (*geometry.padding[-1], 0)])
+    starts = [v * dilation for v in range(geometry.window[-1])]
+    reach = (geometry.positions[-1] - 1) * stride + 1
+    x = jnp.concatenate([x[..., start : start + reach : stride] for start in starts])
+    others = zip(*(entries[:-1] for entries in (*geometry[:5], geometry.positions)), strict=True)
+    swapped = geometry._replace(
+        size=x.shape[1:-1],
+        stride=(1, *dilations),
+        dilation=(1, *strides),
+        padding=((0, 0), *((p, (m - 1) * s + 1 + (w - 1) * d - n - p) for n, w, s, (p, _), d, m in others)),
+    )
+    y = _library(x, g, swapped)  # (last taps * channels, 1, other taps, features)
+    y = y.reshape(geometry.window[-1], geometry.channels, *geometry.window[:-1], geometry.features)
+    return y.transpose(*range(2, y.ndim - 1), 0, 1, y.ndim - 1)
+
+
 # Pointwise: the gradients of a window of one pixel are matrix products
 
 
@@ -263,6 +288,7 @@ def _grouped(form: Form) -> Form:
 
 LIBRARY = Forms(_library, _library_input_gradient, _library_kernel_gradient)
 _DENSE = Forms(_library, _dense_input_gradient, _dense_kernel_gradient, sequential=True)
+_FEW_CHANNELS = _DENSE._replace(kernel_gradient=_few_channels_kernel_gradient)
 _GROUPED = Forms(*map(_grouped, _DENSE[:3]), sequential=True)
 _POINTWISE = Forms(_library, _pointwise_input_gradient, _pointwise_kernel_gradient, sequential=True)
 _DEPTHWISE = Forms(_depthwise, _depthwise_input_gradient, _depthwise_kernel_gradient)
@@ -291,4 +317,4 @@ def fast_on_cpu(geometry: Geometry, batch: int) -> Forms:
     large = positions >= 64 and work >= 2**24 and batch * work >= 2**30
     if three and large and geometry.precision not in ("float32", "highest"):
         return _WINOGRAD
-    return _DENSE
+    return _FEW_CHANNELS if geometry.channels * geometry.window[-1] <= 16 else _DENSE
