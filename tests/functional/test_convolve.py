@@ -136,7 +136,9 @@ PLAIN = Geometry((32, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 64, 64, 1)
     [
         ({}, 64, forms._WINOGRAD),
         ({}, 8, forms._DENSE),  # too little work for the longer compilation
+        ({}, 61, forms._DENSE),  # not to be parted
         ({"channels": 16, "features": 16}, 64, forms._DENSE),
+        ({"channels": 3}, 64, forms._FEW_CHANNELS),
         ({"size": (4, 4), "channels": 512, "features": 512}, 512, forms._DENSE),
         ({"stride": (2, 2)}, 64, forms._DENSE),
         ({"window": (5, 5)}, 64, forms._DENSE),

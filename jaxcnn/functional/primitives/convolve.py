@@ -83,11 +83,11 @@ def _bind(primitive: Any, a: jax.Array, b: jax.Array, geometry: Geometry) -> jax
         return primitive.bind(*_equally_varying(a[None], b[None]), geometry=geometry)[0]
 
     sharding = jax.typeof(a).sharding
-    if not sharding.mesh._any_axis_explicit:
+    if jax.sharding.AxisType.Explicit not in (sharding.mesh.axis_types or ()):
         return bind(a, b)
-    # On explicit meshes the batch stays where it is, and a kernel's gradient is the same everywhere.
-    spec = jax.P() if primitive is _kernel_gradient else jax.P(sharding.spec[0])
-    automatic: Any = jax.sharding.auto_axes(bind, out_sharding=jax.NamedSharding(sharding.mesh, spec))
+    # On explicit meshes the batch stays where it is.
+    spread = jax.NamedSharding(sharding.mesh, jax.P(sharding.spec[0]))
+    automatic: Any = jax.sharding.auto_axes(bind, out_sharding=spread)
     return automatic(a, b)
 
 

@@ -313,8 +313,9 @@ def fast_on_cpu(geometry: Geometry, batch: int) -> Forms:
     positions = math.prod(geometry.positions)
     work = positions * math.prod(geometry.kernel)  # multiply-adds of an image
     # Where few pixels meet many kernels the transforms of the kernels cost more than they save; below so much work in
-    # all they are not worth the longer compilation; the precisions are those that ask for plain sums of products.
-    large = positions >= 64 and work >= 2**24 and batch * work >= 2**30
+    # all they are not worth the longer compilation; a batch is taken in parts of a few images; the precisions are
+    # those that ask for plain sums of products.
+    large = positions >= 64 and work >= 2**24 and batch * work >= 2**30 and batch % 4 == 0
     if three and large and geometry.precision not in ("float32", "highest"):
         return _WINOGRAD
     return _FEW_CHANNELS if geometry.channels * geometry.window[-1] <= 16 else _DENSE
