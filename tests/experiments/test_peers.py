@@ -101,7 +101,7 @@ def reference():
 
 
 @pytest.mark.parametrize("library", PACKAGES)
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", [net if net == "lenet" else pytest.param(net, marks=pytest.mark.slow) for net in NETS])
 def test_the_nets_and_their_training_are_the_same_in_every_library(net, library, reference):
     training = built(library, net)
     batch, logits, losses, after = reference(net)
@@ -265,6 +265,7 @@ def test_bfloat16_reaches_the_nets_and_parameters_stay_float32():
         assert jax.eval_shape(training.forward, state, image).dtype == jnp.bfloat16
 
 
+@pytest.mark.slow
 def test_compilation_is_timed_from_nothing(monkeypatch):
     """A small net stands for ResNet-50."""
     for library in (ours, linen):
