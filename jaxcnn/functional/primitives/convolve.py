@@ -5,9 +5,8 @@
     kernel_gradient(x, g)   its transpose in k
 
 The three are bilinear, and each is made of the gradients of the others: forward and reverse mode of any order stay
-among them. `forms` holds the programs. Under `vmap` an operand gets a leading axis of lanes; one of a
-single lane is shared by all, and where one operand alone is mapped the lanes become images, channels or features of one
-dense convolution.
+among them. `forms` holds the programs. Under `vmap` operands get a leading axis of lanes; one of a single lane is shared
+by all.
 """
 
 import functools
@@ -173,12 +172,12 @@ _transposes(
 def _batch(primitive: Any, operands, dims, geometry: Geometry):
     """Return the value of operands of which one or both have an axis more, and where that axis is."""
     lanes = next(v.shape[d] for v, d in zip(operands, dims, strict=True) if d is not None)
-    mapped = [d is not None for d in dims]
-    older = [v.shape[1 if d == 0 else 0] for v, d in zip(operands, dims, strict=True)]
-    if not all(mapped) and older == [1, 1]:
-        merged = _MERGES[primitive, mapped.index(True)]
-        if merged == "batch" or geometry.groups == 1:
-            return _batch_densely(primitive, operands, dims, merged, lanes, geometry)
+    if dims[1] is None and primitive is not _kernel_gradient and operands[1].shape[0] == 1:
+        # More images for the same kernel.
+        a = jnp.moveaxis(operands[0], dims[0], 1)
+        a = a.reshape(a.shape[0], lanes * a.shape[2], *a.shape[3:])
+        y = primitive.bind(*_equally_varying(a, operands[1]), geometry=geometry)
+        return y.reshape(y.shape[0], lanes, y.shape[1] // lanes, *y.shape[2:]), 1
     operands = [jnp.moveaxis(v, d, 0) if d is not None else v[None] for v, d in zip(operands, dims, strict=True)]
     inner = max(v.shape[1] for v in operands)
     # An operand that neither the new nor an older map maps stays shared.
@@ -188,33 +187,6 @@ def _batch(primitive: Any, operands, dims, geometry: Geometry):
     ]
     y = primitive.bind(*_equally_varying(*operands), geometry=geometry)
     return y.reshape(lanes, inner, *y.shape[1:]), 0
-
-
-# What the lanes of one operand become where the other is shared; every one of these axes is the output's too.
-_MERGES = {
-    (_convolve, 0): "batch",
-    (_convolve, 1): "features",
-    (_input_gradient, 0): "batch",
-    (_input_gradient, 1): "channels",
-    (_kernel_gradient, 0): "channels",
-    (_kernel_gradient, 1): "features",
-}
-
-
-def _batch_densely(primitive: Any, operands, dims, merged: str, lanes: int, geometry: Geometry):
-    which = 0 if dims[0] is not None else 1
-    operand = operands[which]
-    image_like = not (which == 1 and primitive is not _kernel_gradient)  # or a kernel
-    axis = 1 if merged == "batch" else operand.ndim - (2 if image_like or merged == "features" else 3)
-    operand = jnp.moveaxis(operand, dims[which], axis)
-    operand = operand.reshape(*operand.shape[:axis], lanes * operand.shape[axis + 1], *operand.shape[axis + 2 :])
-    if merged != "batch":
-        geometry = geometry._replace(**{merged: getattr(geometry, merged) * lanes})
-    both = (operand, operands[1]) if which == 0 else (operands[0], operand)
-    y = primitive.bind(*_equally_varying(*both), geometry=geometry)
-    kernel_like = primitive is _kernel_gradient
-    axis = 1 if merged == "batch" else y.ndim - (2 if kernel_like and merged == "channels" else 1)
-    return y.reshape(*y.shape[:axis], lanes, y.shape[axis] // lanes, *y.shape[axis + 1 :]), axis
 
 
 def _lower(primitive: Any, name: str) -> None:
