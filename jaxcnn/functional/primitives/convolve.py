@@ -5,8 +5,8 @@
     kernel_gradient(x, g)   its transpose in k
 
 The three are bilinear, and each is made of the gradients of the others: forward and reverse mode of any order stay
-among them. `forms` holds the programs. Under `vmap` operands get a leading axis of lanes; one of a single lane is shared
-by all.
+among them. `forms` holds the programs. Under `vmap` operands get a leading axis of lanes; one of a single lane is
+shared by all.
 """
 
 import functools

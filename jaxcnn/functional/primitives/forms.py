@@ -66,6 +66,13 @@ class Forms(NamedTuple):
 
 def _library(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     axes = "HWD"[: len(geometry.size)]
+    if min(min(sides) for sides in geometry.padding) < 0:
+        # Cut off here: XLA on CPU reads beyond the array there in jax 0.10.
+        cut = [(min(before, 0), min(after, 0), 0) for before, after in geometry.padding]
+        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *cut, (0, 0, 0)])
+        geometry = geometry._replace(
+            size=x.shape[1:-1], padding=tuple((max(before, 0), max(after, 0)) for before, after in geometry.padding)
+        )
     return lax.conv_general_dilated(
         x,
         kernel,
