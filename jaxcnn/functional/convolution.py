@@ -1,10 +1,12 @@
 """Convolution: local connectivity and shared weights."""
 
+from collections.abc import Sequence
+
 import jax
 
 from jaxcnn.checking import expect, floating, shaped
 from jaxcnn.functional.primitives.convolve import convolve
-from jaxcnn.functional.window import Padding, Size, flat_batch, images, pair, resolve_padding
+from jaxcnn.functional.window import Padding, Pads, Size, flat_batch, per_axis, resolve_padding
 
 __all__ = ["conv"]
 
@@ -23,6 +25,10 @@ def conv(
 
     y[i, j, o] = bias[o] + sum_{u, v, c} x[i s + u d - p, j s + v d - p, c] kernel[u, v, c, o]
 
+    The kernel's rank says along how many axes it slides: one of shape (k, C_in / groups, C_out) along signals
+    (..., L, C_in), one of (kd, kh, kw, C_in / groups, C_out) through volumes (..., D, H, W, C_in). Options then have
+    one entry or three where the following says two.
+
     Args:
         x: images (..., H, W, C_in), any number of leading axes, none included. Its dtype is the compute dtype.
         kernel: weights (kh, kw, C_in / groups, C_out), cast to the dtype of x.
@@ -40,9 +46,10 @@ def conv(
         ValueError: wrong rank, channel counts that do not match, a window larger than the padded image.
         TypeError: x or kernel of a dtype that is not floating.
 
-    Source: LeCun et al. 1998, section II.A; agrees with `flax.linen.Conv` and `torch.nn.functional.conv2d`.
+    Source: LeCun et al. 1998, section II.A; agrees with `flax.linen.Conv` and `torch.nn.functional.conv1d`,
+    `conv2d` and `conv3d`.
     """
-    x, kernel = images("conv", x), floating("conv", "kernel", kernel)
+    x, kernel = floating("conv", "x", x), floating("conv", "kernel", kernel)
     expect_kernel("conv", x, kernel, groups)
     return convolved("conv", x, kernel, bias, stride, padding, dilation, groups)
 
@@ -58,10 +65,11 @@ def convolved(
     groups: int,
 ) -> jax.Array:
     """Return what `conv` returns, the kernel having been checked, with errors in the name of `where`."""
-    steps, spread = pair(where, "stride", stride), pair(where, "dilation", dilation)
-    pads = resolve_padding(where, padding, x.shape[-3:-1], (kernel.shape[0], kernel.shape[1]), steps, spread)
+    rank = kernel.ndim - 2
+    steps, spread = per_axis(where, "stride", stride, rank), per_axis(where, "dilation", dilation, rank)
+    pads = resolve_padding(where, padding, x.shape[-rank - 1 : -1], kernel.shape[:rank], steps, spread)
     if bias is not None:
-        bias = shaped(where, "bias", bias, kernel.shape[3:])
+        bias = shaped(where, "bias", bias, kernel.shape[-1:])
     y = slide(x, kernel, steps, pads, spread, groups)
     return y if bias is None else y + bias.astype(x.dtype)
 
@@ -69,9 +77,9 @@ def convolved(
 def slide(
     x: jax.Array,
     kernel: jax.Array,
-    stride: tuple[int, int],
-    pads: tuple[tuple[int, int], tuple[int, int]],
-    dilation: tuple[int, int],
+    stride: tuple[int, ...],
+    pads: Pads,
+    dilation: tuple[int, ...],
     groups: int,
 ) -> jax.Array:
     """Return the images, of any leading axes, convolved with the kernel: what all functions of the family rest on.
@@ -84,19 +92,35 @@ def slide(
         dilation: pixels between taps, (vertical, horizontal).
         groups: of channels.
     """
-    batch, lead = flat_batch(x)
+    batch, lead = flat_batch(x, kernel.ndim - 2)
     y = convolve(batch, kernel.astype(x.dtype), stride=stride, padding=pads, dilation=dilation, groups=groups)
     return y.reshape(*lead, *y.shape[1:])
 
 
-def expect_kernel(where: str, x: jax.Array, kernel: jax.Array, groups: int) -> None:
-    """Raise `ValueError` unless the kernel is (kh, kw, C_in / groups, C_out) for images x of C_in channels."""
+def expect_kernel(where: str, x: jax.Array, kernel: jax.Array, groups: int, ranks: Sequence[int] = (1, 2, 3)) -> None:
+    """Raise `ValueError` unless the kernel is (*window, C_in / groups, C_out) for x (..., *size, C_in).
+
+    Args:
+        where: the function that is called.
+        x, kernel: its arguments.
+        groups: of channels.
+        ranks: how many window axes the kernel may have.
+    """
     expect(
-        kernel.ndim == 4,
+        kernel.ndim - 2 in ranks,
         where,
-        "a kernel of shape (kh, kw, C_in / groups, C_out)",
+        "a kernel of shape (kh, kw, C_in / groups, C_out)"
+        + (", or with one or three window axes" if 3 in ranks else ""),
         kernel.shape,
-        "Put the input channels third and the output channels last.",
+        "Put the input channels last but one and the output channels last.",
+    )
+    axes = {3: "L", 4: "H, W", 5: "D, H, W"}[kernel.ndim]
+    expect(
+        x.ndim >= kernel.ndim - 1,
+        where,
+        f"images of shape (..., {axes}, C)",
+        x.shape,
+        "Add the missing axes; a grey image has C = 1, last.",
     )
     *_, per_group, features = kernel.shape
     expect(
@@ -111,5 +135,5 @@ def expect_kernel(where: str, x: jax.Array, kernel: jax.Array, groups: int) -> N
         where,
         f"images of {per_group * groups} channels for a kernel of shape {kernel.shape} and groups={groups}",
         f"x of shape {x.shape}",
-        "Match the kernel's third axis to the images' last.",
+        "Match the kernel's last axis but one to the images' last.",
     )

@@ -6,7 +6,7 @@ import numpy as np
 from jax import lax
 
 from jaxcnn.checking import expect, floating, shaped
-from jaxcnn.functional.window import Padding, Size, flat_batch, images, pair, resolve_padding
+from jaxcnn.functional.window import Padding, Pads, Size, flat_batch, images, pair, resolve_padding
 
 __all__ = ["local_conv"]
 
@@ -79,7 +79,7 @@ def places(
     size: tuple[int, ...],
     window: tuple[int, int],
     stride: tuple[int, int],
-    pads: tuple[tuple[int, int], tuple[int, int]],
+    pads: Pads,
     dilation: tuple[int, int],
 ) -> tuple[int, int]:
     """Return the height and width of what comes out."""

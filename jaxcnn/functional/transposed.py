@@ -65,7 +65,7 @@ def conv_transpose(
     if transpose_kernel:
         _expect_kernel_back(where, x, kernel, groups)
     else:
-        expect_kernel(where, x, kernel, groups)
+        expect_kernel(where, x, kernel, groups, ranks=(2,))
         kernel = _kernel_back(kernel, groups)
     features = kernel.shape[2] * groups
     if bias is not None:

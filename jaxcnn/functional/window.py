@@ -1,5 +1,6 @@
 """Sizes, strides and paddings of a window that slides over an image."""
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +12,14 @@ from jaxcnn.checking import expect, floating
 
 __all__ = [
     "Padding",
+    "Pads",
     "Size",
     "flat_batch",
     "images",
     "is_int",
     "normalise_padding",
     "pair",
+    "per_axis",
     "pool_windows",
     "resolve_padding",
     "some_pixels",
@@ -24,10 +27,13 @@ __all__ = [
 ]
 
 Size = int | Sequence[int]
-"""One int for both axes, or (vertical, horizontal)."""
+"""One int for all axes, or one for each: (vertical, horizontal)."""
 
 Padding = str | int | Sequence[int | Sequence[int]]
 """`"SAME"`, `"VALID"`, pixels on every side, or per axis pixels or (before, after)."""
+
+Pads = tuple[tuple[int, int], ...]
+"""Pixels (before, after) on each axis."""
 
 
 def is_int(value: Any) -> bool:
@@ -41,26 +47,34 @@ def is_int(value: Any) -> bool:
 
 def pair(where: str, name: str, value: Size) -> tuple[int, int]:
     """Return `value` as two positive ints, (vertical, horizontal)."""
-    values: Any = (value, value) if is_int(value) else value
-    ok = isinstance(values, Sequence) and len(values) == 2 and all(is_int(v) and v >= 1 for v in values)
-    expect(ok, where, f"{name} as a positive int or two of them", repr(value), f"Pass {name}=2 or {name}=(2, 3).")
-    return int(values[0]), int(values[1])
+    vertical, horizontal = per_axis(where, name, value, 2)
+    return vertical, horizontal
 
 
-def normalise_padding(where: str, padding: Padding) -> str | tuple[tuple[int, int], tuple[int, int]]:
-    """Return "SAME", "VALID" or ((top, bottom), (left, right))."""
+def per_axis(where: str, name: str, value: Size, rank: int) -> tuple[int, ...]:
+    """Return `value` as a positive int for each of `rank` axes."""
+    values: Any = (value,) * rank if is_int(value) else value
+    ok = isinstance(values, Sequence) and len(values) == rank and all(is_int(v) and v >= 1 for v in values)
+    many = {1: "one in a tuple", 2: "two of them", 3: "three of them"}[rank]
+    example = f"{name}=({', '.join('234'[:rank])}{',' * (rank == 1)})"
+    expect(ok, where, f"{name} as a positive int or {many}", repr(value), f"Pass {name}=2 or {example}.")
+    return tuple(int(v) for v in values)
+
+
+def normalise_padding(where: str, padding: Padding, rank: int = 2) -> str | Pads:
+    """Return "SAME", "VALID" or for each axis (before, after): ((top, bottom), (left, right))."""
     if isinstance(padding, str) and padding.upper() in ("SAME", "VALID"):
         return padding.upper()
-    sides: Any = (padding, padding) if is_int(padding) else padding
-    if isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == 2:
-        both = tuple((side, side) if is_int(side) else side for side in sides)
-        if all(isinstance(b, Sequence) and len(b) == 2 and all(is_int(v) and v >= 0 for v in b) for b in both):
-            (top, bottom), (left, right) = both
-            return (int(top), int(bottom)), (int(left), int(right))
+    sides: Any = (padding,) * rank if is_int(padding) else padding
+    if isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == rank:
+        axes = tuple((side, side) if is_int(side) else side for side in sides)
+        if all(isinstance(a, Sequence) and len(a) == 2 and all(is_int(v) and v >= 0 for v in a) for a in axes):
+            return tuple((int(before), int(after)) for before, after in axes)
+    form = "((top, bottom), (left, right))" if rank == 2 else f"{rank} of (before, after)"
     expect(
         False,
         where,
-        'padding "SAME", "VALID", an int >= 0 or ((top, bottom), (left, right))',
+        f'padding "SAME", "VALID", an int >= 0 or {form}',
         repr(padding),
         'Pass padding="SAME" to keep the size at stride 1.',
     )
@@ -71,28 +85,27 @@ def resolve_padding(
     where: str,
     padding: Padding,
     size: tuple[int, ...],
-    window: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int] = (1, 1),
-) -> tuple[tuple[int, int], tuple[int, int]]:
+    window: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...] | None = None,
+) -> Pads:
     """Return the pixels added (before, after) on each axis, having checked that the window fits.
 
     "SAME" gives ceil(size / stride) outputs, the odd pixel after, as TensorFlow and `jax.lax` do (PyTorch pads
     evenly: pass `padding=1` for its 3x3 convolutions of stride 2).
     """
-    normal = normalise_padding(where, padding)
-    span = [(w - 1) * d + 1 for w, d in zip(window, dilation, strict=True)]
+    normal = normalise_padding(where, padding, len(size))
+    span = [(w - 1) * d + 1 for w, d in zip(window, dilation or (1,) * len(size), strict=True)]
     if normal == "SAME":
         need = [max((-(-n // s) - 1) * s + w - n, 0) for n, s, w in zip(size, stride, span, strict=True)]
-        top, left = need[0] // 2, need[1] // 2
-        return (top, need[0] - top), (left, need[1] - left)
-    pads = ((0, 0), (0, 0)) if isinstance(normal, str) else normal
+        return tuple((n // 2, n - n // 2) for n in need)
+    pads = ((0, 0),) * len(size) if isinstance(normal, str) else normal
     padded = tuple(n + before + after for n, (before, after) in zip(size, pads, strict=True))
     expect(
         all(n >= w for n, w in zip(padded, span, strict=True)),
         where,
-        f"an image of at least {span[0]}x{span[1]} pixels for a window of that span under padding={padding!r}",
-        f"{padded[0]}x{padded[1]}",
+        f"an image of at least {'x'.join(map(str, span))} pixels for a window of that span under padding={padding!r}",
+        "x".join(map(str, padded)),
         'Use a smaller window, a larger image or padding="SAME".',
     )
     return pads
@@ -100,7 +113,7 @@ def resolve_padding(
 
 def pool_windows(
     where: str, size: tuple[int, ...], window: Size, stride: Size | None, padding: Padding, ceil_mode: bool = False
-) -> tuple[tuple[int, int], tuple[int, int], tuple[tuple[int, int], tuple[int, int]]]:
+) -> tuple[tuple[int, int], tuple[int, int], Pads]:
     """Return window, stride and padding of a pool, all explicit, having checked that every window sees a pixel.
 
     `ceil_mode` pads after the image as far as one more window reaches, if that window starts before the padding
@@ -117,8 +130,7 @@ def pool_windows(
         "A window that sees padding alone has nothing to pool.",
     )
     if ceil_mode:
-        both = [_with_ragged_edge(*axis) for axis in zip(size, window, stride, pads, strict=True)]
-        pads = (both[0], both[1])
+        pads = tuple(_with_ragged_edge(*axis) for axis in zip(size, window, stride, pads, strict=True))
     return window, stride, pads
 
 
@@ -155,12 +167,7 @@ def some_pixels(where: str, x: Any) -> jax.Array:
     return x
 
 
-def flat_batch(x: jax.Array) -> tuple[jax.Array, tuple[int, ...]]:
-    """Return `x` with its leading axes as one batch axis, and those axes."""
-    lead = x.shape[:-3]
-    if len(lead) == 1:
-        return x, lead
-    count = 1
-    for n in lead:
-        count *= n
-    return x.reshape(count, *x.shape[-3:]), lead
+def flat_batch(x: jax.Array, rank: int = 2) -> tuple[jax.Array, tuple[int, ...]]:
+    """Return `x` with the axes before its `rank` spatial ones and the channels as one batch axis, and those axes."""
+    lead = x.shape[: -rank - 1]
+    return (x, lead) if len(lead) == 1 else (x.reshape(math.prod(lead), *x.shape[-rank - 1 :]), lead)

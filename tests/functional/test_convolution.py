@@ -244,6 +244,38 @@ def test_agrees_with_torch(agree_with_torch, channels, features, options):
     )
 
 
+RANKS = {
+    "signals": ((9,), (3, 2, 4), {"stride": 2}),
+    "signals, padded": ((9,), (4, 2, 4), {"padding": ((3, 1),), "dilation": (2,)}),
+    "signals, depthwise": ((9,), (3, 1, 4), {"groups": 4}),
+    "volumes": ((4, 5, 3), (2, 3, 2, 2, 4), {"stride": (1, 2, 1)}),
+    "volumes, grouped": ((4, 5, 3), (3, 1, 2, 1, 4), {"groups": 2, "padding": "VALID"}),
+    "volumes, 1x1x1": ((4, 5, 3), (1, 1, 1, 2, 4), {"padding": "VALID"}),
+}
+
+
+@pytest.mark.parametrize(("size", "kernel_shape", "options"), RANKS.values(), ids=RANKS)
+def test_signals_and_volumes_agree_with_flax(agree, size, kernel_shape, options):
+    rank = len(size)
+    flax = nn.Conv(
+        kernel_shape[-1],
+        kernel_shape[:rank],
+        strides=options.get("stride", 1),
+        padding=options.get("padding", "SAME"),
+        kernel_dilation=options.get("dilation", 1),
+        feature_group_count=options.get("groups", 1),
+    )
+    agree(
+        lambda x, kernel, bias: F.conv(x, kernel, bias, **options),
+        lambda x, kernel, bias: flax.apply({"params": {"kernel": kernel, "bias": bias}}, x),
+        draw(1, 2, *size, kernel_shape[-2] * options.get("groups", 1)),
+        draw(2, *kernel_shape),
+        draw(3, kernel_shape[-1]),
+    )
+    one = F.conv(draw(1, *size, kernel_shape[-2] * options.get("groups", 1)), draw(2, *kernel_shape), **options)
+    assert one.ndim == rank + 1
+
+
 def counting(height: int, width: int) -> jax.Array:
     """Return the grey image of 1, 2, 3, ... in rows."""
     return jnp.arange(1.0, height * width + 1).reshape(height, width, 1)
@@ -303,7 +335,11 @@ X, KERNEL = np.zeros((2, 5, 4, 2), np.float32), np.zeros((3, 3, 2, 4), np.float3
     ("x", "kernel", "options", "message"),
     [
         (X[0, 0], KERNEL, {}, r"images of shape \(\.\.\., H, W, C\), got \(4, 2\)\. .*grey image has C = 1"),
-        (X, KERNEL[0], {}, r"a kernel of shape \(kh, kw, C_in / groups, C_out\), got \(3, 2, 4\)\. "),
+        (X, KERNEL[0, 0], {}, r"a kernel of shape \(kh, kw, C_in / groups, C_out\), or .*, got \(2, 4\)\. Put the input"),
+        (X[0, 0], KERNEL[None], {}, r"images of shape \(\.\.\., D, H, W, C\), got \(4, 2\)\. "),
+        (X, KERNEL[0], {"stride": (1, 2)}, r"stride as a positive int or one in a tuple, got \(1, 2\)\. "),
+        (X, KERNEL[None], {"dilation": (1, 2)}, r"dilation as a positive int or three of them, got \(1, 2\)\. "),
+        (X, KERNEL[0], {"padding": (1, 1)}, r"padding \"SAME\", \"VALID\", an int >= 0 or 1 of .*, got \(1, 1\)\. "),
         (
             X[..., :1],
             KERNEL,

@@ -19,7 +19,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.functional.primitives.winograd import in_parts, winograd, winograd_kernel_gradient
+from jaxcnn.functional.primitives.parts import in_parts
+from jaxcnn.functional.primitives.taps import taps
+from jaxcnn.functional.primitives.winograd import winograd, winograd_kernel_gradient
 
 __all__ = ["LIBRARY", "Forms", "Geometry", "fast_on_cpu"]
 
@@ -233,13 +235,11 @@ def _pointwise_kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -
 
 
 def _meetings(x: jax.Array, geometry: Geometry) -> Iterator[tuple[tuple[int, ...], jax.Array]]:
-    """Yield each tap of the window and the pixels of x (N, *positions, features) that it meets, in float32."""
+    """Return what `taps` yields: pixels (N, *positions, features) in float32."""
     x = jnp.repeat(x, geometry.features // geometry.channels, axis=-1).astype(_wide(x))
     sides = [(before, after, 0) for before, after in geometry.padding]
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *sides, (0, 0, 0)])
-    for tap in itertools.product(*map(range, geometry.window)):
-        axes = zip(tap, geometry.dilation, geometry.positions, geometry.stride, strict=True)
-        yield tap, x[(slice(None), *(slice(u * d, u * d + (m - 1) * s + 1, s) for u, d, m, s in axes))]
+    return taps(x, geometry.window, geometry.stride, geometry.dilation)
 
 
 def _wide(x: jax.Array) -> Any:

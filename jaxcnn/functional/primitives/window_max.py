@@ -5,13 +5,14 @@ The maximum is that of `jax.lax` everywhere, its gradient on GPU and TPU too. On
 """
 
 import functools
-import itertools
 from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from jaxcnn.functional.primitives.taps import taps
 
 __all__ = ["window_max"]
 
@@ -79,10 +80,7 @@ def _taken(x: jax.Array, place: jax.Array, size, stride, pads) -> jax.Array:
 
 
 def _slices(x: jax.Array, size, stride, pads, fill: float) -> Iterator[jax.Array]:
-    """Yield, for each place in the window in row-major order, that pixel of every window."""
+    """Return an iterator over the places of the window, in row-major order: that pixel of every window."""
     edges = [(before, after, 0) for before, after in pads]
     x = lax.pad(x, jnp.asarray(fill, x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
-    counts = [(n - w) // s + 1 for n, w, s in zip(x.shape[1:3], size, stride, strict=True)]
-    for at in itertools.product(*map(range, size)):
-        axes = zip(at, counts, stride, strict=True)
-        yield x[(slice(None), *(slice(a, a + (m - 1) * s + 1, s) for a, m, s in axes))]
+    return (pixels for _, pixels in taps(x, size, stride))

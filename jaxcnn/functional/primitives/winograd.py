@@ -6,7 +6,6 @@ channels meet in 16 matrix products instead of 36. Rounding errors are about thr
 Source: Lavin and Gray 2016 (Fast algorithms for convolutional neural networks), section 4.1.
 """
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-__all__ = ["in_parts", "winograd", "winograd_kernel_gradient"]
+from jaxcnn.functional.primitives.parts import in_parts
+
+__all__ = ["winograd", "winograd_kernel_gradient"]
 
 _KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G of the paper
 _KERNELS = np.kron(_KERNEL, _KERNEL)  # (16, 9): of both axes at once
@@ -51,20 +52,6 @@ def winograd_kernel_gradient(x: jax.Array, g: jax.Array, geometry: Any) -> jax.A
     parts = lax.optimization_barrier(x), lax.optimization_barrier(g)
     kernels = jnp.sum(in_parts(run, parts, _images(geometry)), 0)
     return (jnp.asarray(_KERNELS.T, x.dtype) @ kernels.reshape(16, -1)).reshape(geometry.kernel)
-
-
-def in_parts(run: Callable[..., jax.Array], arrays: Sequence[jax.Array], images: int) -> jax.Array:
-    """Return what `run` makes of about `images` images at a time, stacked, (parts, ...).
-
-    Part j has the images j, j + parts, ...: of a batch that is spread over devices each device has some.
-    """
-    batch = arrays[0].shape[0]
-    images = max(count for count in range(1, min(images, batch) + 1) if batch % count == 0)
-    split = [a.reshape(images, batch // images, *a.shape[1:]) for a in arrays]
-    return lax.map(
-        lambda j: run(*(lax.dynamic_index_in_dim(a, j, 1, keepdims=False) for a in split)),
-        jnp.arange(batch // images),
-    )
 
 
 def _images(geometry: Any) -> int:
