@@ -1,11 +1,12 @@
 """The form of every error message: `<function>: expected <what>, got <value>. <what to do>.`"""
 
+import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["expect", "floating", "shaped"]
+__all__ = ["expect", "expect_count", "floating", "is_int", "shaped"]
 
 
 def expect(ok: bool, where: str, what: str, got: object, fix: str, error: type[Exception] = ValueError) -> None:
@@ -21,6 +22,21 @@ def expect(ok: bool, where: str, what: str, got: object, fix: str, error: type[E
     """
     if not ok:
         raise error(f"{where}: expected {what}, got {got}. {fix}")
+
+
+def is_int(value: Any) -> bool:
+    """Return whether `value` is a known integer, NumPy's and JAX's included, bools not."""
+    try:
+        operator.index(value)
+    except TypeError:  # what has no integer value: arrays of several numbers and traced ones among them
+        return False
+    return not isinstance(value, bool)
+
+
+def expect_count(where: str, name: str, value: Any) -> int:
+    """Return `value` as a Python int; raise `ValueError` unless it is a positive integer."""
+    expect(is_int(value) and value >= 1, where, f"{name} as a positive int", repr(value), f"Pass {name}=8, say.")
+    return int(value)
 
 
 def shaped(where: str, name: str, x: Any, shape: tuple[int, ...]) -> jax.Array:

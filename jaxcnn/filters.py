@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, is_int
 from jaxcnn.functional.window import Size, pair
 
 __all__ = ["Box", "Gabor", "Gaussian", "Laplacian", "Sobel"]
@@ -152,7 +152,7 @@ class Gabor:
     def __post_init__(self) -> None:
         """Normalise sizes to tuples and numbers to floats, and check that no kernel vanishes."""
         object.__setattr__(self, "size", pair("Gabor", "size", self.size))
-        counted = isinstance(self.orientations, int) and not isinstance(self.orientations, bool)
+        counted = is_int(self.orientations)
         fix = "Pass orientations=4, say."
         expect(
             counted and self.orientations >= 1, "Gabor", "orientations as a positive int", repr(self.orientations), fix

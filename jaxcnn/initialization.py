@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_count
 from jaxcnn.initializers import Initializer
 from jaxcnn.layers.composition import Concat, Residual, Sequential
 from jaxcnn.layers.layer import Layer, Module, Params, State, apply, show
@@ -49,8 +49,7 @@ def lsuv(
     Source: Mishkin and Matas 2016, algorithm 1; the variance is the whole output's, as there.
     """
     expect(tolerance > 0, "lsuv", "tolerance > 0", tolerance, "0.01 is one per cent of variance.")
-    counted = isinstance(max_divisions, int) and not isinstance(max_divisions, bool) and max_divisions >= 1
-    expect(counted, "lsuv", "max_divisions as a positive int", repr(max_divisions), "Pass max_divisions=10, say.")
+    max_divisions = expect_count("lsuv", "max_divisions", max_divisions)
     watched = replace(net, {layer: _UnitVariance(layer, tolerance, max_divisions) for layer in _leaves(net)})
     # What the wrapped layers return as state are their parameters: the state of the net is then the net's.
     scaled = jax.jit(lambda p, s, x: apply(watched, p, s, x, train=False)[1])(params, state, x)

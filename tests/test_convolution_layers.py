@@ -113,7 +113,7 @@ def test_layers_pass_every_option_on():
 def test_a_separable_convolution_is_its_two_parts():
     bias = {"bias_init": NORMAL["bias_init"]}
     net = Sequential(
-        depthwise=DepthwiseConv(multiplier=2, stride=2, use_bias=False),
+        depthwise=DepthwiseConv(multiplier=2, stride=2, use_bias=False, kernel_init=initializers.lecun_normal),
         pointwise=Conv(5, 1, **bias),
     )
     layer = SeparableConv(5, multiplier=2, stride=2, **bias)
@@ -122,6 +122,21 @@ def test_a_separable_convolution_is_its_two_parts():
         np.testing.assert_array_equal(a, b)
     expected, _ = net.apply(params, state, IMAGES, train=False)
     np.testing.assert_allclose(layer.apply(params, {}, IMAGES, train=False)[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_separable_convolutions_keep_the_scale_through_relu():
+    layers = {f"conv{i}": SeparableConv(64) for i in range(10)}
+    net = Sequential(
+        **{name: part for i in range(10) for name, part in ((f"conv{i}", layers[f"conv{i}"]), (f"act{i}", F.relu))}
+    )
+    x = jax.random.normal(key, (4, 16, 16, 64))
+    params, state = net.init(key, x)
+    assert 0.05 < jnp.mean(jnp.square(net.apply(params, state, x, train=False)[0])) < 2
+
+
+def test_counts_may_be_numpys_and_are_stored_as_ints():
+    layer = Conv(np.int64(8), groups=np.int64(2))
+    assert layer == Conv(8, groups=2) and type(layer.features) is type(layer.groups) is int
 
 
 def test_standardized_kernels_have_no_offset_and_no_scale():

@@ -167,9 +167,9 @@ def test_kernels_need_two_axes(name, shape):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Normal(-1), r"^Normal: expected stddev >= 0, got -1\. Pass a standard deviation\."),
-        (lambda: VarianceScaling(0.0), r"^VarianceScaling: expected scale > 0, got 0\.0\. "),
-        (lambda: VarianceScaling(float("nan")), r"^VarianceScaling: expected scale > 0, got nan\. "),
+        (lambda: Normal(-1), r"^Normal: expected a finite stddev >= 0, got -1\. Pass a standard deviation\."),
+        (lambda: VarianceScaling(0.0), r"^VarianceScaling: expected a finite scale > 0, got 0\.0\. "),
+        (lambda: VarianceScaling(float("nan")), r"^VarianceScaling: expected a finite scale > 0, got nan\. "),
         (
             lambda: VarianceScaling(1.0, "fan"),
             r"^VarianceScaling: expected mode in \('fan_in', .*\), got 'fan'\. Choose",
@@ -471,3 +471,24 @@ def test_whitening_takes_any_leading_axes_dtypes_and_images_without_variance():
 def test_whitening_rejects(x, options, error, message):
     with pytest.raises(error, match=f"^patch_whitening: {message}"):
         initializers.patch_whitening(x, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "plain"),
+    [
+        (lambda n: initializers.Normal(n), initializers.Normal(0.5)),
+        (lambda n: initializers.VarianceScaling(n), initializers.VarianceScaling(0.5)),
+        (lambda n: initializers.Constant(n), initializers.Constant(0.5)),
+    ],
+)
+@pytest.mark.parametrize("number", [np.float32(0.5), jnp.float32(0.5)])
+def test_numbers_become_floats(make, plain, number):
+    made = make(number)
+    assert made == plain and hash(made) == hash(plain) and repr(made) == repr(plain)
+
+
+@pytest.mark.parametrize("make", [initializers.Normal, initializers.VarianceScaling])
+@pytest.mark.parametrize("number", [np.inf, np.nan, -1.0])
+def test_numbers_are_finite_and_not_negative(make, number):
+    with pytest.raises(ValueError, match=r"expected a finite"):
+        make(number)

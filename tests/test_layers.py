@@ -167,7 +167,7 @@ def test_pad_shortcut_by_hand():
         (lambda: Dropout(1.5), r"^Dropout: expected a rate in \[0, 1\], got 1\.5\. It is the fraction set to zero\."),
         (lambda: Dropout(float("nan")), r"^Dropout: expected a rate in \[0, 1\], got nan\. "),
         (lambda: BatchNorm(decay=-0.1), r"^BatchNorm: expected decay in \[0, 1\], got -0\.1\. PyTorch's momentum is"),
-        (lambda: BatchNorm(eps=0), r"^BatchNorm: expected eps > 0, got 0\. 1e-5 is usual\."),
+        (lambda: BatchNorm(eps=-1), r"^BatchNorm: expected eps >= 0, got -1\. 1e-5 is usual\."),
         (lambda: Normalize(0.5, 0), r"^Normalize: expected std > 0, got \(0\.0,\)\. A constant channel has no scale\."),
         (lambda: Normalize((), 1), r"^Normalize: expected one mean and std, or one per channel, got 0 and 1\. "),
         (lambda: Normalize((1, 2), (1, 2, 3)), r"^Normalize: expected one mean and std, or one per .*, got 2 and 3\. "),

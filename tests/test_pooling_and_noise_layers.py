@@ -98,3 +98,9 @@ def test_equal_hyperparameters_make_equal_layers():
 def test_bad_hyperparameters(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize("layer", [MaxPool, AvgPool, LpPool])
+def test_only_the_window_is_positional(layer):
+    with pytest.raises(TypeError, match="positional"):
+        layer(2, 1)

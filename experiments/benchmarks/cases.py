@@ -37,7 +37,9 @@ def build(library: str, net: str, dtype: str) -> Any:
         return built
     except ModuleNotFoundError as missing:
         return f"not installed: {missing.name}"
-    except Exception as error:  # a library that breaks is a finding, and no end of the benchmark
+    except Exception as error:  # another library that breaks is a finding, and no end of the benchmark
+        if library == "ours":
+            raise
         return reason(error)
 
 
@@ -84,16 +86,18 @@ def measure(
                 return jax_program(built, mode, batches, lanes, seed)
             return eager_program(built, mode, batches) if mode in EAGER else "not compared: eager"
         except Exception as error:  # as above
+            if library == "ours":
+                raise
             return reason(error)
 
-    ours = program("ours")
+    ours: Any = program("ours")
     for peer in builds:
         if peer == "ours":
             continue
         row: Row = {"mode": mode, "net": net, "peer": peer}
-        theirs = ours if isinstance(ours, str) else program(peer)
-        if isinstance(ours, str) or isinstance(theirs, str):
-            yield row | {"failed": f"ours {ours}" if isinstance(ours, str) else theirs}
+        theirs = program(peer)
+        if isinstance(theirs, str):
+            yield row | {"failed": theirs}
             continue
         try:
             figures = compare(ours, theirs, seconds, turn).figures()

@@ -63,20 +63,25 @@ class Pairs:
 def compare(ours: Program, theirs: Program, seconds: float, turn: float) -> Pairs:
     """Measure both in turn for as long as `seconds`, at least three pairs; a pair that takes very long once.
 
+    Who begins alternates too: what one leaves in the caches is to meet both alike.
+
     Args:
         ours, theirs: the programs, compiled.
         seconds: for all pairs.
         turn: seconds for which a program runs before the other does, if one call takes less.
     """
-    ours.seconds()  # warms up
-    once_theirs, once_ours = theirs.seconds(), ours.seconds()
+    ours.seconds(), theirs.seconds()  # warm up
+    once_ours, once_theirs = ours.seconds(), theirs.seconds()
     if max(once_ours, once_theirs) > LONG:
         return Pairs([once_ours], [once_theirs])
     calls = [max(1, round(turn / once)) for once in (once_ours, once_theirs)]
     pairs = Pairs()
     began = time.perf_counter()
     while True:
-        pairs.add(ours.seconds(calls[0]), theirs.seconds(calls[1]))
+        turns = [(ours, calls[0]), (theirs, calls[1])]
+        backwards = len(pairs.ours) % 2 == 1
+        times = [program.seconds(count) for program, count in (turns[::-1] if backwards else turns)]
+        pairs.add(*(times[::-1] if backwards else times))
         done, passed = len(pairs.ours), time.perf_counter() - began
         if done >= FEWEST and passed * (done + 1) / done > seconds:
             return pairs

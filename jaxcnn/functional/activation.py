@@ -108,7 +108,8 @@ def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
 
     Source: Clevert et al. 2016; agrees with `jax.nn.elu`.
     """
-    return jax.nn.elu(floating("elu", "x", x), alpha)
+    x = floating("elu", "x", x)
+    return jax.nn.elu(x, jnp.asarray(alpha, x.dtype))
 
 
 def selu(x: jax.Array) -> jax.Array:

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, is_int
 from jaxcnn.functional.linear import flatten
 from jaxcnn.functional.pooling import avg_pool, max_pool
-from jaxcnn.functional.window import Size, images, is_int, pair, some_pixels
+from jaxcnn.functional.window import Size, images, pair, some_pixels
 
 __all__ = ["adaptive_avg_pool", "adaptive_max_pool", "global_avg_pool", "global_max_pool", "spatial_pyramid_pool"]
 

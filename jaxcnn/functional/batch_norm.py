@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.checking import expect, floating, shaped
+from jaxcnn.checking import expect, expect_count, floating, shaped
 
 __all__ = ["BatchStats", "batch_norm"]
 
@@ -48,7 +48,8 @@ def batch_norm(
         decay: the fraction of the running statistics that is kept, in [0, 1]; PyTorch's `momentum` is 1 - decay.
         eps: added to the variance.
         axis_name: named axes of `vmap` or `shard_map` over which the statistics are taken too.
-        mask: bool, shape of x's first axes (for example (N,)): only where True counts for the statistics.
+        mask: bool, shape of x's first axes (for example (N,)): only where True counts for the statistics. A batch of
+            which nothing counts leaves the running ones as they were.
         groups: when `train`, the first axis is split into this many equal, consecutive parts, each normalised by its
             own mean and variance ("ghost batches"). The running statistics then move towards the mean over the groups
             of their means, and of their variances (the spread of the means between groups does not enter).
@@ -62,8 +63,8 @@ def batch_norm(
 
     Raises:
         ValueError: shapes that do not match the channels, decay outside [0, 1], groups that do not divide the first
-            axis, groups with a mask.
-        TypeError: x is not floating.
+            axis, groups with a mask, a negative eps.
+        TypeError: x is not floating, a mask of other than bools.
 
     Source: Ioffe and Szegedy 2015, algorithms 1 and 2; agrees with `flax.linen.BatchNorm`. The running variance is
     the biased one, as there; PyTorch keeps n / (n - 1) times it. Groups: Hoffer et al. 2017, algorithm 1, whose
@@ -85,6 +86,8 @@ def batch_norm(
     bias = None if bias is None else shaped("batch_norm", "bias", bias, channels)
     if isinstance(decay, Real):
         expect(0 <= decay <= 1, "batch_norm", "decay in [0, 1]", decay, "PyTorch's momentum is 1 - decay.")
+    if isinstance(eps, Real):
+        expect(eps >= 0, "batch_norm", "eps >= 0", eps, "It keeps the variance from zero: 1e-5 is usual.")
     _check_groups(groups, x, mask, train)
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     if not train:
@@ -93,6 +96,8 @@ def batch_norm(
         expect(x.size > 0, "batch_norm", "at least one example", f"x of shape {x.shape}", "Skip empty batches.")
     else:
         mask = jnp.asarray(mask)
+        fix = "Compare first: weights > 0."
+        expect(mask.dtype == jnp.bool, "batch_norm", "a mask of bools", mask.dtype, fix, TypeError)
         expect(
             mask.ndim < x.ndim and mask.shape == x.shape[: mask.ndim],
             "batch_norm",
@@ -103,21 +108,20 @@ def batch_norm(
     parts = wide.reshape(groups, x.shape[0] // groups, *x.shape[1:]) if groups > 1 else wide[None]
     weight = None if mask is None else mask.astype(wide.dtype).reshape(1, *mask.shape, *(1,) * (x.ndim - mask.ndim))
     y, *moments = _standardise(parts, scale, bias, weight, eps, axis_name, fast_variance)
+    kept: float | jax.Array = decay
+    if weight is not None:
+        some = jnp.any(weight > 0)
+        some = some if axis_name is None else lax.pmax(some.astype(wide.dtype), axis_name) > 0
+        kept = jnp.where(some, decay, 1.0)
     new = (jnp.mean(moment, axis=tuple(range(parts.ndim - 1))) for moment in moments)
-    moved = (decay * old + (1 - decay) * now for old, now in zip(stats, new, strict=True))
+    moved = (kept * old + (1 - kept) * now for old, now in zip(stats, new, strict=True))
     return y.reshape(x.shape).astype(x.dtype), BatchStats(
         *(now.astype(old.dtype) for old, now in zip(stats, moved, strict=True))
     )
 
 
 def _check_groups(groups: int, x: jax.Array, mask: jax.Array | None, train: bool) -> None:
-    expect(
-        isinstance(groups, int) and not isinstance(groups, bool) and groups >= 1,
-        "batch_norm",
-        "groups as a positive int",
-        repr(groups),
-        "groups=1 is the whole batch.",
-    )
+    expect_count("batch_norm", "groups", groups)
     if groups == 1:
         return
     expect(

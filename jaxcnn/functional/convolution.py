@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import jax
 
-from jaxcnn.checking import expect, floating, shaped
+from jaxcnn.checking import expect, floating, is_int, shaped
 from jaxcnn.functional.primitives.convolve import convolve
+from jaxcnn.functional.spread import spread
 from jaxcnn.functional.window import Padding, Pads, Size, flat_batch, per_axis, resolve_padding
 
 __all__ = ["conv"]
@@ -66,12 +67,12 @@ def convolved(
 ) -> jax.Array:
     """Return what `conv` returns, the kernel having been checked, with errors in the name of `where`."""
     rank = kernel.ndim - 2
-    steps, spread = per_axis(where, "stride", stride, rank), per_axis(where, "dilation", dilation, rank)
-    pads = resolve_padding(where, padding, x.shape[-rank - 1 : -1], kernel.shape[:rank], steps, spread)
+    steps, gaps = per_axis(where, "stride", stride, rank), per_axis(where, "dilation", dilation, rank)
+    pads = resolve_padding(where, padding, x.shape[-rank - 1 : -1], kernel.shape[:rank], steps, gaps)
     if bias is not None:
         bias = shaped(where, "bias", bias, kernel.shape[-1:])
-    y = slide(x, kernel, steps, pads, spread, groups)
-    return y if bias is None else y + bias.astype(x.dtype)
+    y = slide(x, kernel, steps, pads, gaps, groups)
+    return y if bias is None else y + spread(bias, y)
 
 
 def slide(
@@ -124,7 +125,7 @@ def expect_kernel(where: str, x: jax.Array, kernel: jax.Array, groups: int, rank
     )
     *_, per_group, features = kernel.shape
     expect(
-        isinstance(groups, int) and groups >= 1 and features % groups == 0,
+        is_int(groups) and groups >= 1 and features % groups == 0,
         where,
         f"groups that divide the {features} output channels",
         repr(groups),

@@ -1,23 +1,27 @@
 """A bank of filters, the same for every channel: the weighted moving sum."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, floating
-from jaxcnn.functional.convolution import conv
-from jaxcnn.functional.window import Padding, Size, images, pair, resolve_padding
+from jaxcnn.functional.convolution import convolved
+from jaxcnn.functional.window import Padding, Size, images
 
 __all__ = ["moving_sum"]
 
 
-def moving_sum(x: jax.Array, kernels: jax.Array, *, stride: Size = 1, padding: Padding = "SAME") -> jax.Array:
+def moving_sum(
+    x: jax.Array, kernels: jax.Array | Callable[[], jax.Array], *, stride: Size = 1, padding: Padding = "SAME"
+) -> jax.Array:
     """Return every channel of the images filtered by every kernel (cross-correlation, a depthwise convolution).
 
     y[i, j, c n + k] = sum_{u, v} x[i s + u - p, j s + v - p, c] kernels[u, v, k]
 
     Args:
         x: images (..., H, W, C), any number of leading axes, none included. Its dtype is the compute dtype.
-        kernels: n filters (kh, kw, n), such as one of `jaxcnn.filters` returns, cast to the dtype of x.
+        kernels: n filters (kh, kw, n), cast to the dtype of x, or one of `jaxcnn.filters`, which makes them.
         stride: pixels between outputs, one int or (vertical, horizontal).
         padding: "SAME" (zeros around, ceil(H / stride) outputs), "VALID", pixels on every side, or
             ((top, bottom), (left, right)).
@@ -32,7 +36,8 @@ def moving_sum(x: jax.Array, kernels: jax.Array, *, stride: Size = 1, padding: P
     Source: agrees with `flax.linen.Conv(feature_group_count=C)` and `torch.nn.functional.conv2d(groups=C)`, and for
     kernels of odd size with `scipy.ndimage.correlate(mode="constant")` channel by channel.
     """
-    x, kernels = images("moving_sum", x), floating("moving_sum", "kernels", kernels)
+    x = images("moving_sum", x)
+    kernels = floating("moving_sum", "kernels", kernels() if callable(kernels) else kernels)
     expect(
         kernels.ndim == 3 and kernels.size > 0,
         "moving_sum",
@@ -42,6 +47,5 @@ def moving_sum(x: jax.Array, kernels: jax.Array, *, stride: Size = 1, padding: P
     )
     channels = x.shape[-1]
     expect(channels > 0, "moving_sum", "images of at least one channel", x.shape, "A grey image has C = 1, last.")
-    stride = pair("moving_sum", "stride", stride)
-    pads = resolve_padding("moving_sum", padding, x.shape[-3:-1], (kernels.shape[0], kernels.shape[1]), stride)
-    return conv(x, jnp.tile(kernels[:, :, None], (1, 1, 1, channels)), stride=stride, padding=pads, groups=channels)
+    bank = jnp.tile(kernels[:, :, None], (1, 1, 1, channels))
+    return convolved("moving_sum", x, bank, None, stride, padding, 1, channels)

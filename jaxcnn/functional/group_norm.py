@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.checking import expect, floating, shaped
+from jaxcnn.checking import expect, floating, is_int, shaped
 from jaxcnn.functional.window import images
 
 __all__ = ["group_norm", "instance_norm", "layer_norm"]
 
 
-def layer_norm(x: jax.Array, scale: jax.Array | None, bias: jax.Array | None, *, eps: float = 1e-6) -> jax.Array:
+def layer_norm(
+    x: jax.Array, scale: jax.Array | None = None, bias: jax.Array | None = None, *, eps: float = 1e-6
+) -> jax.Array:
     """Return x with mean 0 and variance 1 along its last axis, at every pixel on its own.
 
     y = (x - mean) / sqrt(var + eps) * scale + bias, mean and var over the channels.
@@ -40,7 +42,7 @@ def layer_norm(x: jax.Array, scale: jax.Array | None, bias: jax.Array | None, *,
 
 
 def group_norm(
-    x: jax.Array, scale: jax.Array | None, bias: jax.Array | None, *, groups: int = 32, eps: float = 1e-6
+    x: jax.Array, scale: jax.Array | None = None, bias: jax.Array | None = None, *, groups: int = 32, eps: float = 1e-6
 ) -> jax.Array:
     """Return each image with mean 0 and variance 1 within each group of consecutive channels.
 
@@ -67,7 +69,7 @@ def group_norm(
     x = images("group_norm", x)
     channels = x.shape[-1]
     expect(
-        isinstance(groups, int) and not isinstance(groups, bool) and groups >= 1 and channels % groups == 0,
+        is_int(groups) and groups >= 1 and channels % groups == 0,
         "group_norm",
         f"groups that divide the {channels} channels",
         repr(groups),
@@ -83,7 +85,9 @@ def group_norm(
     return _normalised("group_norm", x, mean_of, scale, bias, eps)
 
 
-def instance_norm(x: jax.Array, scale: jax.Array | None, bias: jax.Array | None, *, eps: float = 1e-6) -> jax.Array:
+def instance_norm(
+    x: jax.Array, scale: jax.Array | None = None, bias: jax.Array | None = None, *, eps: float = 1e-6
+) -> jax.Array:
     """Return each image with mean 0 and variance 1 in each of its channels.
 
     y = (x - mean) / sqrt(var + eps) * scale + bias, mean and var over the pixels of one channel of one image.

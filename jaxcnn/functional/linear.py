@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, floating, shaped
+from jaxcnn.functional.spread import spread
 from jaxcnn.functional.window import images
 
 __all__ = ["dense", "flatten", "maxout"]
@@ -46,7 +47,7 @@ def dense(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax
         "Flatten the images first with flatten, or match the kernel's first axis.",
     )
     y = x @ kernel.astype(x.dtype)
-    return y if bias is None else y + shaped("dense", "bias", bias, (kernel.shape[1],)).astype(x.dtype)
+    return y if bias is None else y + spread(shaped("dense", "bias", bias, (kernel.shape[1],)), y)
 
 
 def maxout(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax.Array:
@@ -86,7 +87,7 @@ def maxout(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> ja
     )
     z = jnp.tensordot(x, kernel.astype(x.dtype), axes=(-1, 1))  # (..., pieces, C_out), in one product
     if bias is not None:
-        z = z + shaped("maxout", "bias", bias, (pieces, features)).astype(x.dtype)
+        z = z + spread(shaped("maxout", "bias", bias, (pieces, features)), z)
     return functools.reduce(_larger, (z[..., p, :] for p in range(pieces)))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from jax import lax
 
 from jaxcnn.checking import expect, floating, shaped
+from jaxcnn.functional.spread import spread
 from jaxcnn.functional.window import Padding, Pads, Size, flat_batch, images, pair, resolve_padding
 
 __all__ = ["local_conv"]
@@ -53,9 +54,9 @@ def local_conv(
         "Put the output's height and width first and the images' channels fifth.",
     )
     window, features = (kernel.shape[2], kernel.shape[3]), kernel.shape[5]
-    steps, spread = pair(where, "stride", stride), pair(where, "dilation", dilation)
-    pads = resolve_padding(where, padding, x.shape[-3:-1], window, steps, spread)
-    size = places(x.shape[-3:-1], window, steps, pads, spread)
+    steps, gaps = pair(where, "stride", stride), pair(where, "dilation", dilation)
+    pads = resolve_padding(where, padding, x.shape[-3:-1], window, steps, gaps)
+    size = places(x.shape[-3:-1], window, steps, pads, gaps)
     expect(
         kernel.shape[:2] == size,
         where,
@@ -68,11 +69,11 @@ def local_conv(
     batch, lead = flat_batch(x)
     # Places in front: one matrix product for each, images by weights.
     padded = jnp.pad(batch, ((0, 0), *pads, (0, 0))).transpose(1, 2, 0, 3)
-    taps = [_tap(padded, (u * spread[0], v * spread[1]), size, steps) for u, v in np.ndindex(window)]
+    taps = [_tap(padded, (u * gaps[0], v * gaps[1]), size, steps) for u, v in np.ndindex(window)]
     patches = jnp.concatenate(taps, -1)
     weights = kernel.astype(x.dtype).reshape(*size, patches.shape[3], features)
     y = jnp.einsum("hwnk,hwko->nhwo", patches, weights).reshape(*lead, *size, features)
-    return y if bias is None else y + bias.astype(x.dtype)
+    return y if bias is None else y + spread(bias, y)
 
 
 def places(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxcnn.checking import expect, floating
+from jaxcnn.checking import expect, floating, is_int
 from jaxcnn.functional.window import images
 
 __all__ = ["local_contrast_norm", "local_response_norm"]
@@ -111,5 +111,5 @@ def _gaussian_means(n: int, size: int, sigma: float) -> np.ndarray:
 
 
 def _check_size(where: str, size: int) -> None:
-    ok = isinstance(size, int) and not isinstance(size, bool) and size >= 1
+    ok = is_int(size) and size >= 1
     expect(ok, where, "size as a positive int", repr(size), "Pass size=5, say.")

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, floating
+from jaxcnn.functional.spread import spread
 
 __all__ = ["deconv_relu", "guided_relu", "leaky_relu", "prelu", "relu", "relu6", "squared_relu"]
 
@@ -52,7 +53,8 @@ def leaky_relu(x: jax.Array, negative_slope: float = 0.1) -> jax.Array:
 
     Source: Maas et al. 2013; agrees with `jax.nn.leaky_relu`.
     """
-    return jax.nn.leaky_relu(floating("leaky_relu", "x", x), negative_slope)
+    x = floating("leaky_relu", "x", x)
+    return jax.nn.leaky_relu(x, jnp.asarray(negative_slope, x.dtype))
 
 
 def prelu(x: jax.Array, negative_slope: jax.Array) -> jax.Array:
@@ -80,7 +82,7 @@ def prelu(x: jax.Array, negative_slope: jax.Array) -> jax.Array:
         slope.shape,
         "Give one slope for all, or one per channel.",
     )
-    return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
+    return jnp.where(x >= 0, x, spread(slope, x) * x)
 
 
 def relu6(x: jax.Array) -> jax.Array:

@@ -1,13 +1,13 @@
 """Transposed convolution: every pixel of a small image paints a kernel onto a larger one."""
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import jax
 
-from jaxcnn.checking import expect, floating, shaped
+from jaxcnn.checking import expect, floating, is_int, shaped
 from jaxcnn.functional.convolution import expect_kernel
 from jaxcnn.functional.primitives.convolve import convolve_transposed
+from jaxcnn.functional.spread import spread
 from jaxcnn.functional.window import Padding, Size, flat_batch, images, normalise_padding, pair
 
 __all__ = ["conv_transpose"]
@@ -70,20 +70,20 @@ def conv_transpose(
     features = kernel.shape[2] * groups
     if bias is not None:
         bias = shaped(where, "bias", bias, (features,))
-    steps, spread = pair(where, "stride", stride), pair(where, "dilation", dilation)
-    pads, size = _geometry(where, x, kernel, steps, padding, output_padding, spread)
+    steps, gaps = pair(where, "stride", stride), pair(where, "dilation", dilation)
+    pads, size = _geometry(where, x, kernel, steps, padding, output_padding, gaps)
     batch, lead = flat_batch(x)
     y = convolve_transposed(
-        batch, kernel.astype(x.dtype), size=size, stride=steps, padding=pads, dilation=spread, groups=groups
+        batch, kernel.astype(x.dtype), size=size, stride=steps, padding=pads, dilation=gaps, groups=groups
     )
     y = y.reshape(*lead, *y.shape[1:])
-    return y if bias is None else y + bias.astype(x.dtype)
+    return y if bias is None else y + spread(bias, y)
 
 
 def margin(where: str, value: Size) -> tuple[int, int]:
     """Return `value`, an output_padding, as two ints >= 0, (vertical, horizontal)."""
     values = value if isinstance(value, Sequence) else (value, value)
-    ok = len(values) == 2 and all(isinstance(v, Integral) and not isinstance(v, bool) and v >= 0 for v in values)
+    ok = len(values) == 2 and all(is_int(v) and v >= 0 for v in values)
     expect(ok, where, "output_padding as an int >= 0 or two of them", repr(value), "Pass output_padding=1, say.")
     return int(values[0]), int(values[1])
 

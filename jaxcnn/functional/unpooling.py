@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, shaped
-from jaxcnn.functional.window import Padding, Size, flat_batch, images, pair, pool_windows, taps
+from jaxcnn.functional.window import Padding, Size, flat_batch, images, pair, pool_windows, some_pixels, taps
 
 __all__ = ["max_pool_with_switches", "max_unpool"]
 
@@ -34,7 +34,7 @@ def max_pool_with_switches(
     Source: Zeiler and Fergus 2014, section 2.1; agrees with `torch.nn.functional.max_pool2d` with `return_indices`.
     """
     where = "max_pool_with_switches"
-    x = images(where, x)
+    x = some_pixels(where, x)
     image = x.shape[-3:-1]
     size, step, pads = pool_windows(where, image, window, stride, padding, ceil_mode)
     # Padding repeats the edge, which every window that reaches the padding sees: the maximum stays where it is.

@@ -1,14 +1,13 @@
 """Sizes, strides and paddings of a window that slides over an image."""
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 from jax import lax
 
-from jaxcnn.checking import expect, floating
+from jaxcnn.checking import expect, floating, is_int
 
 __all__ = [
     "Padding",
@@ -16,7 +15,6 @@ __all__ = [
     "Size",
     "flat_batch",
     "images",
-    "is_int",
     "normalise_padding",
     "pair",
     "per_axis",
@@ -34,15 +32,6 @@ Padding = str | int | Sequence[int | Sequence[int]]
 
 Pads = tuple[tuple[int, int], ...]
 """Pixels (before, after) on each axis."""
-
-
-def is_int(value: Any) -> bool:
-    """Return whether `value` is a known integer, NumPy's and JAX's included, bools not."""
-    try:
-        operator.index(value)
-    except TypeError:  # what has no integer value: arrays of several numbers and traced ones among them
-        return False
-    return not isinstance(value, bool)
 
 
 def pair(where: str, name: str, value: Size) -> tuple[int, int]:

@@ -25,6 +25,10 @@ class Constant:
 
     value: float
 
+    def __post_init__(self) -> None:
+        """Make the number a float."""
+        object.__setattr__(self, "value", float(self.value))
+
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Return the constant array; the key is not used."""
         return jnp.full(shape, self.value, dtype)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_count
 from jaxcnn.initializers.constant import zeros
 from jaxcnn.initializers.kernel import Initializer, call, centre, kernel_shape
 
@@ -40,9 +40,8 @@ class Dirac:
     rest: Initializer = zeros
 
     def __post_init__(self) -> None:
-        """Check the parts."""
-        counted = isinstance(self.groups, int) and not isinstance(self.groups, bool) and self.groups >= 1
-        expect(counted, "Dirac", "groups as a positive int", repr(self.groups), "Pass the groups of the convolution.")
+        """Check the parts and make groups an int."""
+        object.__setattr__(self, "groups", expect_count("Dirac", "groups", self.groups))
         fix = "Pass one of jaxcnn.initializers."
         expect(callable(self.rest), "Dirac", "rest as an initializer", repr(self.rest), fix, TypeError)
 

@@ -63,8 +63,10 @@ class Normal:
     stddev: float = 0.01
 
     def __post_init__(self) -> None:
-        """Check the range."""
-        expect(self.stddev >= 0, "Normal", "stddev >= 0", self.stddev, "Pass a standard deviation.")
+        """Check the range and make the number a float."""
+        ok = 0 <= self.stddev < math.inf
+        expect(ok, "Normal", "a finite stddev >= 0", self.stddev, "Pass a standard deviation.")
+        object.__setattr__(self, "stddev", float(self.stddev))
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Return a draw."""
@@ -86,9 +88,11 @@ class VarianceScaling:
     distribution: Literal["truncated_normal", "normal", "uniform"] = "truncated_normal"
 
     def __post_init__(self) -> None:
-        """Check the choices."""
+        """Check the choices and make scale a float."""
         modes, laws = ("fan_in", "fan_out", "fan_avg"), ("truncated_normal", "normal", "uniform")
-        expect(self.scale > 0, "VarianceScaling", "scale > 0", self.scale, "2.0 suits layers followed by a ReLU.")
+        ok, fix = 0 < self.scale < math.inf, "2.0 suits layers followed by a ReLU."
+        expect(ok, "VarianceScaling", "a finite scale > 0", self.scale, fix)
+        object.__setattr__(self, "scale", float(self.scale))
         expect(self.mode in modes, "VarianceScaling", f"mode in {modes}", repr(self.mode), "Choose one of them.")
         expect(
             self.distribution in laws,

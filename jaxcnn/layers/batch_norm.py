@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
-from jaxcnn.layers.convolution import expect_count
+from jaxcnn.layers.convolution import settle_counts
 from jaxcnn.layers.layer import Layer, Params, Spec, State, parameter
 from jaxcnn.layers.serialization import register
 
@@ -42,8 +42,10 @@ class BatchNorm(Layer):
             self.decay,
             "PyTorch's momentum is 1 - decay.",
         )
-        expect(self.eps > 0, "BatchNorm", "eps > 0", self.eps, "1e-5 is usual.")
-        expect_count("BatchNorm", "groups", self.groups)
+        expect(self.eps >= 0, "BatchNorm", "eps >= 0", self.eps, "1e-5 is usual.")
+        settle_counts(self, "groups")
+        if not isinstance(self.axis_name, str | None):
+            object.__setattr__(self, "axis_name", tuple(self.axis_name))
         for name in ("decay", "eps"):
             object.__setattr__(self, name, float(getattr(self, name)))
 

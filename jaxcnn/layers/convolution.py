@@ -1,5 +1,6 @@
 """Convolution layers."""
 
+import dataclasses
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxcnn import functional as F
 from jaxcnn import initializers
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_count
 from jaxcnn.functional.window import Padding, Size, images, normalise_padding, pair
 from jaxcnn.layers.layer import Layer, Params, Spec, State, key_for, parameter
 from jaxcnn.layers.serialization import register
@@ -96,7 +97,7 @@ def settle(layer: Any) -> None:
     object.__setattr__(layer, "padding", normalise_padding(where, layer.padding))
     for name in ("features", "multiplier", "groups"):
         if hasattr(layer, name):
-            expect_count(where, name, getattr(layer, name))
+            settle_counts(layer, name)
     if hasattr(layer, "groups"):
         expect(
             layer.features % layer.groups == 0,
@@ -129,15 +130,15 @@ def kernel_and_bias(layer: Any, key: jax.Array, shape: tuple[int, ...]) -> Param
     return params
 
 
-def expect_count(where: str, name: str, value: object) -> None:
-    """Raise `ValueError` unless `value` is a positive int."""
-    ok = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    expect(ok, where, f"{name} as a positive int", repr(value), f"Pass {name}=8, say.")
+def settle_counts(layer: Any, *names: str) -> None:
+    """Make the layer's fields of these names Python ints; raise `ValueError` unless they are positive integers."""
+    for name in names:
+        object.__setattr__(layer, name, expect_count(type(layer).__name__, name, getattr(layer, name)))
 
 
 def expect_initializers(where: str, layer: Any) -> None:
-    """Raise `TypeError` unless the layer's `kernel_init` and `bias_init` are functions."""
-    for name in ("kernel_init", "bias_init"):
+    """Raise `TypeError` unless the layer's initializers, its fields called ..._init, are functions."""
+    for name in (field.name for field in dataclasses.fields(layer) if field.name.endswith("_init")):
         value = getattr(layer, name)
         expect(
             callable(value),

@@ -7,7 +7,7 @@ import jax
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
 from jaxcnn.layers.batch_norm import affine_parameters, channels_last, initial_affine
-from jaxcnn.layers.convolution import channels_of, expect_count
+from jaxcnn.layers.convolution import channels_of, settle_counts
 from jaxcnn.layers.layer import Layer, Params, Spec, State
 from jaxcnn.layers.serialization import register
 
@@ -23,7 +23,7 @@ class _OwnNorm(Layer):
 
     def __post_init__(self) -> None:
         """Check the range and make the number a float."""
-        expect(self.eps > 0, type(self).__name__, "eps > 0", self.eps, "1e-6 is usual.")
+        expect(self.eps >= 0, type(self).__name__, "eps >= 0", self.eps, "1e-6 is usual.")
         object.__setattr__(self, "eps", float(self.eps))
 
 
@@ -59,7 +59,7 @@ class GroupNorm(_OwnNorm):
     def __post_init__(self) -> None:
         """Check the ranges and make eps a float."""
         super().__post_init__()
-        expect_count("GroupNorm", "groups", self.groups)
+        settle_counts(self, "groups")
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return scale 1 and bias 0."""

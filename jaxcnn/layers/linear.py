@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxcnn import functional as F
 from jaxcnn import initializers
 from jaxcnn.checking import expect
-from jaxcnn.layers.convolution import expect_count, expect_initializers
+from jaxcnn.layers.convolution import expect_initializers, settle_counts
 from jaxcnn.layers.layer import Layer, Params, Spec, State, key_for, parameter
 from jaxcnn.layers.serialization import register
 
@@ -31,7 +31,7 @@ class Dense(Layer):
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        expect_count("Dense", "features", self.features)
+        settle_counts(self, "features")
         expect_initializers("Dense", self)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
@@ -68,8 +68,7 @@ class Maxout(Layer):
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        for name in ("features", "pieces"):
-            expect_count("Maxout", name, getattr(self, name))
+        settle_counts(self, "features", "pieces")
         expect_initializers("Maxout", self)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:

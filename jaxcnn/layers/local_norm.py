@@ -6,7 +6,7 @@ import jax
 
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
-from jaxcnn.layers.convolution import expect_count
+from jaxcnn.layers.convolution import settle_counts
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.layers.serialization import register
 
@@ -26,7 +26,7 @@ class LocalResponseNorm(Layer):
 
     def __post_init__(self) -> None:
         """Check the ranges and make the numbers floats."""
-        expect_count("LocalResponseNorm", "size", self.size)
+        settle_counts(self, "size")
         expect(
             self.k > 0 and self.alpha >= 0 and self.beta >= 0,
             "LocalResponseNorm",
@@ -59,7 +59,7 @@ class LocalContrastNorm(Layer):
     def __post_init__(self) -> None:
         """Check the ranges, make the numbers floats, and leave out a sigma that is the default one."""
         where = "LocalContrastNorm"
-        expect_count(where, "size", self.size)
+        settle_counts(self, "size")
         expect(self.size % 2 == 1, where, "an odd size", self.size, "The window needs a centre: size=9, say.")
         sigma = self.size / 4 if self.sigma is None else float(self.sigma)
         expect(sigma > 0, where, "sigma > 0", sigma, "It is the window's standard deviation in pixels.")

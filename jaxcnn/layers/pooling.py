@@ -48,6 +48,7 @@ class MaxPool(_Pool):
 class AvgPool(_Pool):
     """The mean of each window; see `functional.avg_pool`. `stride` defaults to `window`."""
 
+    _: KW_ONLY
     count_include_pad: bool = True
 
     def apply(
@@ -70,6 +71,7 @@ class AvgPool(_Pool):
 class LpPool(_Pool):
     """The p-norm of each window; see `functional.lp_pool`. `stride` defaults to `window`."""
 
+    _: KW_ONLY
     p: float = 2.0
 
     def __post_init__(self) -> None:

@@ -65,6 +65,7 @@ class SeparableConv(Layer):
 
     Parameters: depthwise {kernel (kh, kw, 1, C_in * multiplier)} and pointwise {kernel (1, 1, C_in * multiplier,
     features) and, with `use_bias`, bias (features,)}, float32: those of a `DepthwiseConv` without bias and of a `Conv`.
+    `depthwise_init` draws the first kernel, which no ReLU follows, `kernel_init` the second.
     """
 
     features: int
@@ -75,6 +76,7 @@ class SeparableConv(Layer):
     padding: Padding = "SAME"
     dilation: Size = 1
     use_bias: bool = True
+    depthwise_init: initializers.Initializer = initializers.lecun_normal
     kernel_init: initializers.Initializer = initializers.he_normal
     bias_init: initializers.Initializer = initializers.zeros
 
@@ -86,7 +88,9 @@ class SeparableConv(Layer):
         """Return both kernels and the bias."""
         channels = channels_of("SeparableConv", spec) * self.multiplier
         between = jax.ShapeDtypeStruct((*spec.shape[:-1], channels), spec.dtype)
-        deep = DepthwiseConv(self.kernel_size, multiplier=self.multiplier, use_bias=False, kernel_init=self.kernel_init)
+        deep = DepthwiseConv(
+            self.kernel_size, multiplier=self.multiplier, use_bias=False, kernel_init=self.depthwise_init
+        )
         point = Conv(self.features, 1, use_bias=self.use_bias, kernel_init=self.kernel_init, bias_init=self.bias_init)
         return {
             "depthwise": deep.init(key_for(key, "depthwise"), spec)[0],

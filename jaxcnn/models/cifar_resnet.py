@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_count
 from jaxcnn.functional.window import images
 from jaxcnn.initializers import lecun_normal
 from jaxcnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Layer, Residual, Sequential, register
-from jaxcnn.layers.convolution import expect_count
 from jaxcnn.layers.layer import Params, State
 
 __all__ = ["PadShortcut", "cifar_resnet"]

@@ -4,10 +4,9 @@ Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to docu
 """
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_count
 from jaxcnn.initializers import lecun_uniform
 from jaxcnn.layers import AvgPool, BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool, Sequential
-from jaxcnn.layers.convolution import expect_count
 
 __all__ = ["lenet5"]
 

@@ -158,7 +158,7 @@ def clock(monkeypatch):
 def test_programs_are_measured_in_turn_until_the_time_is_spent(clock):
     found = pairs.compare(clock.program("a", [9, 1]), clock.program("b", [9, 2]), seconds=31, turn=0.0)
     # The first calls warm up: they are in no pair.
-    assert clock.calls == "aba" + "ab" * 10
+    assert clock.calls == "abab" + "abba" * 5
     assert found.ours == [1] * 10
     assert found.theirs == [2] * 10
     assert found.figures()["ratio"] == 2
@@ -166,14 +166,15 @@ def test_programs_are_measured_in_turn_until_the_time_is_spent(clock):
 
 def test_short_calls_are_repeated_within_a_turn(clock):
     found = pairs.compare(clock.program("a", [0.125]), clock.program("b", [0.5]), seconds=0.0, turn=1.0)
-    assert clock.calls == "aba" + ("a" * 8 + "bb") * 3
+    a, b = "a" * 8, "bb"
+    assert clock.calls == "abab" + a + b + b + a + a + b
     assert found.ours == [0.125] * 3
     assert found.theirs == [0.5] * 3
 
 
 def test_a_call_that_takes_very_long_is_measured_once(clock):
-    found = pairs.compare(clock.program("a", [9, 1]), clock.program("b", [50]), seconds=5, turn=0.1)
-    assert clock.calls == "aba"
+    found = pairs.compare(clock.program("a", [9, 1]), clock.program("b", [70, 50]), seconds=5, turn=0.1)
+    assert clock.calls == "abab"
     assert (found.ours, found.theirs) == ([1], [50])
 
 
@@ -204,7 +205,7 @@ def test_the_summary_is_against_the_best_jax_peer_of_each_net():
     assert (found["least"], found["least_net"], found["least_peer"]) == (2.0, "lenet", "haiku")
     assert found["torch_geometric_mean"] == pytest.approx(1)
     assert (found["torch_least"], found["torch_least_net"]) == (0.5, "lenet")
-    assert peers.summary(ROWS[-1:]) == {}
+    assert peers.summary(ROWS[-1:]) == {"missing": ["vgg"]}
     assert "geometric mean 4.00, least 2.00 (lenet, haiku)" in peers.words(found)
 
 
@@ -212,6 +213,8 @@ def test_targets_that_are_missed_are_named():
     assert peers.misses({"step": peers.summary(ROWS)}) == []
     assert peers.misses({"scan": peers.summary(ROWS)}) == ["MISSED: scan geometric mean 4.00 < 20.0"]
     assert len(peers.misses({"step": {}})) == 2
+    torn = peers.summary([*ROWS, {"mode": "step", "net": "resnet20", "peer": "linen", "failed": "failed"}])
+    assert peers.misses({"step": torn}) == ["MISSED: step resnet20: no JAX peer measured"]
     assert len(peers.misses({"step": {"geometric_mean": float("nan"), "least": 1.0}})) == 1
 
 
@@ -254,6 +257,15 @@ def test_a_library_that_breaks_is_a_row_and_not_the_end(where, monkeypatch):
     found = list(cases.measure("step", "lenet", builds, batches, lanes=1, seed=0, seconds=0, turn=0))
     assert found == [{"mode": "step", "net": "lenet", "peer": "linen", "failed": "failed: RuntimeError: no"}]
     assert cases.line(found[0]).endswith("failed: RuntimeError: no")
+
+
+def test_jaxcnn_must_not_break(monkeypatch):
+    def broken(*args, **options):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(ours, "build", broken)
+    with pytest.raises(RuntimeError, match="no"):
+        cases.build("ours", "lenet", "float32")
 
 
 def test_bfloat16_reaches_the_nets_and_parameters_stay_float32():

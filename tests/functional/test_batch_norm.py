@@ -163,6 +163,26 @@ def test_gradient_with_a_mask_is_that_of_the_unmasked_subset():
     close(ours[~mask], jnp.zeros((2, 3, 2)))
 
 
+def test_a_batch_of_which_nothing_counts_moves_no_statistics():
+    x, stats = draw(0, 4, 3, 2), F.BatchStats(jnp.array([1.0, 2.0]), jnp.array([3.0, 4.0]))
+    _, after = F.batch_norm(x, None, None, stats, train=True, mask=jnp.zeros(4, bool))
+    for a, b in zip(after, stats, strict=True):
+        np.testing.assert_array_equal(a, b)
+    lanes = jax.vmap(
+        lambda x, m: F.batch_norm(x, None, None, stats, train=True, mask=m, axis_name="lanes")[1], axis_name="lanes"
+    )
+    mask = jnp.array([[False, False], [True, True]])  # one lane counts: both move
+    for a, b in zip(
+        lanes(x.reshape(2, 2, 3, 2), mask), F.batch_norm(x[2:], None, None, stats, train=True)[1], strict=True
+    ):
+        np.testing.assert_allclose(a, jnp.broadcast_to(b, (2, 2)), rtol=1e-5)
+
+
+def test_a_mask_of_weights_is_refused():
+    with pytest.raises(TypeError, match=r"batch_norm: expected a mask of bools, got float32\. Compare first"):
+        train(draw(0, 4, 2), mask=jnp.ones(4))
+
+
 def test_mask_and_axis_name_weigh_every_example_alike():
     x = draw(0, 2, 4, 3)
     mask = jnp.array([[True, False, False, False], [True, True, True, False]])
@@ -455,10 +475,11 @@ X, STATS = np.zeros((4, 3, 2), np.float32), F.BatchStats(np.zeros(2, np.float32)
             r"a first axis that groups=3 divide, got x of shape \(4, 3, 2\)\. Choose a divisor of the batch's",
         ),
         ({"x": X[0, 0], "groups": 2}, r"a first axis that groups=2 divide, got x of shape \(2,\)\. "),
-        ({"groups": 0}, r"groups as a positive int, got 0\. groups=1 is the whole batch\."),
+        ({"groups": 0}, r"groups as a positive int, got 0\. Pass groups=8"),
         ({"groups": 2.0}, r"groups as a positive int, got 2\.0\. "),
         ({"groups": True}, r"groups as a positive int, got True\. "),
         ({"groups": 2, "mask": np.ones(4, bool)}, r"no mask with groups, got a mask and groups=2\. Leave out one of"),
+        ({"eps": -1e-5}, r"eps >= 0, got -1e-05\. "),
         ({"mask": np.ones(3, bool)}, r"a mask whose shape is the beginning of \(4, 3\), got \(3,\)\. Pass one bool"),
         ({"mask": np.ones((4, 3, 2), bool)}, r"a mask whose shape is the beginning of \(4, 3\), got \(4, 3, 2\)\. "),
     ],

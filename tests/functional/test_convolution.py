@@ -335,7 +335,12 @@ X, KERNEL = np.zeros((2, 5, 4, 2), np.float32), np.zeros((3, 3, 2, 4), np.float3
     ("x", "kernel", "options", "message"),
     [
         (X[0, 0], KERNEL, {}, r"images of shape \(\.\.\., H, W, C\), got \(4, 2\)\. .*grey image has C = 1"),
-        (X, KERNEL[0, 0], {}, r"a kernel of shape \(kh, kw, C_in / groups, C_out\), or .*, got \(2, 4\)\. Put the input"),
+        (
+            X,
+            KERNEL[0, 0],
+            {},
+            r"a kernel of shape \(kh, kw, C_in / groups, C_out\), or .*, got \(2, 4\)\. Put the input",
+        ),
         (X[0, 0], KERNEL[None], {}, r"images of shape \(\.\.\., D, H, W, C\), got \(4, 2\)\. "),
         (X, KERNEL[0], {"stride": (1, 2)}, r"stride as a positive int or one in a tuple, got \(1, 2\)\. "),
         (X, KERNEL[None], {"dilation": (1, 2)}, r"dilation as a positive int or three of them, got \(1, 2\)\. "),

@@ -92,10 +92,14 @@ def geometry_of(vertical, horizontal, channels, features, groups=1) -> Geometry:
     return geometry
 
 
-@given(axes, axes, st.sampled_from([(1, 1, 1), (2, 3, 1), (3, 3, 3), (2, 6, 2), (4, 2, 2), (4, 4, 2)]))
+@given(
+    axes,
+    axes,
+    st.sampled_from([(1, 1, 1), (2, 3, 1), (9, 5, 1), (17, 2, 1), (3, 3, 3), (2, 6, 2), (4, 2, 2), (4, 4, 2)]),
+)
 def test_the_fast_forms_equal_the_library(vertical, horizontal, counts):
     geometry = geometry_of(vertical, horizontal, *counts)
-    three_kinds(fast_on_cpu(geometry, 3), geometry)
+    three_kinds(fast_on_cpu(geometry, 3, np.float32), geometry)
 
 
 @given(
@@ -121,26 +125,25 @@ def test_winograd_rounds_nearly_as_well_as_sums_of_products():
     x, kernel = draw(0, 4, 8, 8, 256), draw(1, 3, 3, 256, 4)
     with jax.enable_x64(True):
         exact = np.asarray(lax_conv(jnp.asarray(x, jnp.float64), jnp.asarray(kernel, jnp.float64)))
-    errors = [np.abs(f(x, kernel, geometry) - exact).max() for f in (forms.winograd, LIBRARY.convolve)]
-    assert errors[0] < 8 * errors[1]
-    assert errors[0] < 2e-6 * np.abs(exact).max()
+    errors = [np.sqrt(np.mean((f(x, kernel, geometry) - exact) ** 2)) for f in (forms.winograd, LIBRARY.convolve)]
+    assert errors[0] < 4 * errors[1]
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float64], ids=str)
-@pytest.mark.parametrize("counts", [(4, 6, 1), (4, 4, 4), (4, 8, 4), (4, 4, 2)])
+@pytest.mark.parametrize("counts", [(4, 6, 1), (9, 5, 1), (4, 4, 4), (4, 8, 4), (4, 4, 2)])
 def test_other_dtypes(dtype, counts):
     geometry = Geometry((6, 5), (3, 3), (2, 1), ((1, 1), (1, 1)), (1, 1), *counts)
     with jax.enable_x64(dtype == jnp.float64):
         tolerance = {jnp.bfloat16: 2e-2, jnp.float16: 4e-3, jnp.float64: 1e-13}[dtype]
-        three_kinds(fast_on_cpu(geometry, 3), geometry, dtype=dtype, tolerance=tolerance)
+        three_kinds(fast_on_cpu(geometry, 3, dtype), geometry, dtype=dtype, tolerance=tolerance)
 
 
 @pytest.mark.parametrize("spatial", [1, 3])
 def test_any_number_of_spatial_axes(spatial):
     geometry = Geometry((6,) * spatial, (3,) * spatial, (2,) * spatial, ((1, 0),) * spatial, (1,) * spatial, 2, 3, 1)
-    three_kinds(fast_on_cpu(geometry, 3), geometry)
+    three_kinds(fast_on_cpu(geometry, 3, np.float32), geometry)
     deep = geometry._replace(channels=3, features=6, groups=3)
-    three_kinds(fast_on_cpu(deep, 3), deep)
+    three_kinds(fast_on_cpu(deep, 3, np.float32), deep)
 
 
 PLAIN = Geometry((32, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 64, 64, 1)
@@ -158,6 +161,8 @@ PLAIN = Geometry((32, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 64, 64, 1)
         ({"stride": (2, 2)}, 64, forms._DENSE),
         ({"window": (5, 5)}, 64, forms._DENSE),
         ({"precision": "highest"}, 64, forms._DENSE),
+        ({"precision": "F32_F32_F32"}, 64, forms._DENSE),
+        ({"precision": "default"}, 64, forms._WINOGRAD),
         ({"window": (1, 1), "padding": ((0, 0), (0, 0))}, 64, forms._POINTWISE),
         ({"window": (1, 1)}, 64, forms._DENSE),  # padded
         ({"groups": 64}, 64, forms._DEPTHWISE),
@@ -165,7 +170,12 @@ PLAIN = Geometry((32, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 64, 64, 1)
     ],
 )
 def test_which_form_runs(change, batch, kind):
-    assert fast_on_cpu(PLAIN._replace(**change), batch) is kind
+    assert fast_on_cpu(PLAIN._replace(**change), batch, np.float32) is kind
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_takes_sums_of_products(dtype):
+    assert fast_on_cpu(PLAIN, 64, dtype) is forms._DENSE
 
 
 # The primitives under transformations
@@ -186,6 +196,42 @@ def pair_of(name: str):
     shape, options = CASES[name]
     ours, theirs = (functools.partial(f, **(OPTIONS | options)) for f in (convolve, lax_conv))
     return ours, theirs, draw(0, 3, 6, 5, 4), draw(1, *shape)
+
+
+@pytest.mark.parametrize("operands", [(0, 0), (0, None), (None, 0)], ids=str)
+def test_vmap_over_no_lanes(operands):
+    x, kernel = jnp.zeros((3, 6, 5, 4)), jnp.zeros((3, 3, 4, 6))
+    empty = [a if axis is None else jnp.zeros((0, *a.shape)) for a, axis in zip((x, kernel), operands, strict=True)]
+    assert jax.vmap(functools.partial(convolve, **OPTIONS), operands)(*empty).shape == (0, 3, 6, 5, 6)
+
+
+@pytest.mark.parametrize("name", ["dense", "depthwise"])
+def test_exports_with_a_symbolic_batch(name):
+    _, options = CASES[name]
+    kernel = draw(1, *CASES[name][0])
+
+    def gradients(x):
+        return jax.vjp(lambda *args: convolve(*args, **(OPTIONS | options)), x, kernel)[1](jnp.ones(y.shape))
+
+    (batch,) = jax.export.symbolic_shape("b")
+    shape = (batch, 32, 32, 4)
+    y = jax.eval_shape(lambda x: convolve(x, kernel, **(OPTIONS | options)), jax.ShapeDtypeStruct(shape, jnp.float32))
+    exported = jax.export.export(jax.jit(gradients), platforms=["cpu"])(jax.ShapeDtypeStruct(shape, jnp.float32))
+    assert [aval.shape for aval in exported.out_avals] == [shape, kernel.shape]
+
+
+def test_a_checkpoint_can_keep_convolutions():
+    kernel = draw(1, 3, 3, 4, 4)
+
+    def net(x, policy):
+        return jax.checkpoint(lambda x: jnp.sin(convolve(jnp.sin(x), kernel, **OPTIONS)), policy=policy)(x).sum()
+
+    policies = jax.checkpoint_policies
+    runs = [
+        str(jax.make_jaxpr(jax.grad(lambda x, p=policy: net(x, p)))(draw(0, 3, 6, 5, 4))).count("= convolve[")
+        for policy in (policies.nothing_saveable, policies.save_only_these_names("conv"))
+    ]
+    assert runs == [2, 1]
 
 
 def with_gradients(conv):

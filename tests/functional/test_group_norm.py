@@ -226,9 +226,9 @@ def test_the_layers_are_values():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LayerNorm(eps=0), r"^LayerNorm: expected eps > 0, got 0\. 1e-6 is usual\."),
-        (lambda: GroupNorm(eps=-1), r"^GroupNorm: expected eps > 0, got -1\. "),
-        (lambda: InstanceNorm(eps=0.0), r"^InstanceNorm: expected eps > 0, got 0\.0\. "),
+        (lambda: LayerNorm(eps=-0.1), r"^LayerNorm: expected eps >= 0, got -0\.1\. 1e-6 is usual\."),
+        (lambda: GroupNorm(eps=-1), r"^GroupNorm: expected eps >= 0, got -1\. "),
+        (lambda: InstanceNorm(eps=-1.0), r"^InstanceNorm: expected eps >= 0, got -1\.0\. "),
         (lambda: GroupNorm(0), r"^GroupNorm: expected groups as a positive int, got 0\. Pass groups=8, say\."),
         (lambda: GroupNorm(4.0), r"^GroupNorm: expected groups as a positive int, got 4\.0\. "),
         (lambda: init(GroupNorm(4), X), r"^GroupNorm: expected channels that 4 groups divide, got 6\. Change groups"),

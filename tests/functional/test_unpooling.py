@@ -232,3 +232,22 @@ def test_bad_arguments(y, switches, size, window, error, message):
 def test_bad_pools(x, window, options, error, message):
     with pytest.raises(error, match=f"^max_pool_with_switches: expected {message}"):
         F.max_pool_with_switches(x, window, **options)
+
+
+@pytest.mark.parametrize(("window", "options"), [(2, {}), (4, {}), (3, {"stride": 2, "padding": 1})])
+def test_the_gradient_of_both_poolings_goes_to_the_same_nan(window, options):
+    x = np.random.default_rng(0).integers(-2, 3, (2, 8, 8, 3)).astype(np.float32)
+    x[np.random.default_rng(1).random(x.shape) < 0.2] = np.nan
+    gradients = [
+        jax.jit(jax.grad(lambda x, pool=pool: jnp.sum(pool(x))))(x)
+        for pool in (
+            lambda x: F.max_pool(x, window, **options),
+            lambda x: F.max_pool_with_switches(x, window, **options)[0],
+        )
+    ]
+    np.testing.assert_array_equal(*gradients)
+
+
+def test_no_pixels_have_no_switches():
+    with pytest.raises(ValueError, match=r"max_pool_with_switches: expected images of at least one pixel, got "):
+        F.max_pool_with_switches(jnp.zeros((1, 0, 4, 2)), padding="SAME")

@@ -6,7 +6,8 @@
 
 The three are bilinear, and each is made of the gradients of the others: forward and reverse mode of any order stay
 among them. `forms` holds the programs. Under `vmap` operands get a leading axis of lanes; one of a single lane is
-shared by all.
+shared by all. What the first two return is named "conv" for `jax.checkpoint`, whose policies do not count primitives of
+our own among the dots: `save_only_these_names("conv")` keeps it.
 """
 
 import functools
@@ -18,6 +19,7 @@ import jax
 import jax.extend.core
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 from jax.interpreters import ad, batching, mlir
 
 from jaxcnn.functional.primitives.forms import LIBRARY, Forms, Geometry, fast_on_cpu
@@ -37,7 +39,8 @@ def convolve(
     groups: int = 1,
 ) -> jax.Array:
     """Return the maps (N, *positions, O) of images (N, *size, C) and a kernel (*window, C / groups, O) of one dtype."""
-    return _bind(_convolve, x, kernel, _geometry(x.shape[1:], kernel, stride, padding, dilation, groups))
+    y = _bind(_convolve, x, kernel, _geometry(x.shape[1:], kernel, stride, padding, dilation, groups))
+    return checkpoint_name(y, "conv")
 
 
 def convolve_transposed(
@@ -52,7 +55,8 @@ def convolve_transposed(
 ) -> jax.Array:
     """Return the transpose of `convolve` in its images: maps g (N, *positions, O) -> images (N, *size, C)."""
     image = (*size, kernel.shape[-2] * groups)
-    return _bind(_input_gradient, g, kernel, _geometry(image, kernel, stride, padding, dilation, groups))
+    y = _bind(_input_gradient, g, kernel, _geometry(image, kernel, stride, padding, dilation, groups))
+    return checkpoint_name(y, "conv")
 
 
 def multiply_adds(eqn: Any) -> int | None:
@@ -111,11 +115,7 @@ def _varying(a: jax.Array) -> frozenset[str]:
 def _primitive(name: str, shape_of) -> Any:
     primitive = jax.extend.core.Primitive(name)
 
-    @functools.cache
-    def compiled(geometry: Geometry):
-        return jax.jit(functools.partial(primitive.bind, geometry=geometry))
-
-    primitive.def_impl(lambda a, b, *, geometry: compiled(geometry)(a, b))
+    primitive.def_impl(jax.jit(primitive.bind, static_argnames="geometry"))
     primitive.def_abstract_eval(
         lambda a, b, *, geometry: a.update(
             shape=(max(a.shape[0], b.shape[0]), *shape_of(a, geometry)), dtype=a.dtype, weak_type=False
@@ -172,12 +172,19 @@ _transposes(
 def _batch(primitive: Any, operands, dims, geometry: Geometry):
     """Return the value of operands of which one or both have an axis more, and where that axis is."""
     lanes = next(v.shape[d] for v, d in zip(operands, dims, strict=True) if d is not None)
-    if dims[1] is None and primitive is not _kernel_gradient and operands[1].shape[0] == 1:
+    if lanes and dims[1] is None and primitive is not _kernel_gradient and operands[1].shape[0] == 1:
         # More images for the same kernel.
         a = jnp.moveaxis(operands[0], dims[0], 1)
         a = a.reshape(a.shape[0], lanes * a.shape[2], *a.shape[3:])
         y = primitive.bind(*_equally_varying(a, operands[1]), geometry=geometry)
         return y.reshape(y.shape[0], lanes, y.shape[1] // lanes, *y.shape[2:]), 1
+    if lanes == 0:
+        one = [
+            v if d is None else jax.ShapeDtypeStruct((*v.shape[:d], *v.shape[d + 1 :]), v.dtype)
+            for v, d in zip(operands, dims, strict=True)
+        ]
+        y = jax.eval_shape(functools.partial(primitive.bind, geometry=geometry), *one)
+        return jnp.zeros((0, *y.shape), y.dtype), 0
     operands = [jnp.moveaxis(v, d, 0) if d is not None else v[None] for v, d in zip(operands, dims, strict=True)]
     inner = max(v.shape[1] for v in operands)
     # An operand that neither the new nor an older map maps stays shared.
@@ -194,8 +201,9 @@ def _lower(primitive: Any, name: str) -> None:
 
     def program(choose):
         def run(a: jax.Array, b: jax.Array, *, geometry: Geometry) -> jax.Array:
-            batch = a.shape[1]  # of images or of maps
-            forms: Forms = LIBRARY if 0 in (*a.shape, *b.shape) else choose(geometry, batch)
+            sizes = (*a.shape, *b.shape, *geometry.size)
+            known = all(isinstance(n, int) and n > 0 for n in sizes)  # no symbols of an export, no empty arrays
+            forms: Forms = choose(geometry, a.shape[1], a.dtype) if known else LIBRARY
             form = functools.partial(getattr(forms, name), geometry=geometry)
             mapped = [v.shape[0] > 1 for v in (a, b)]
             a, b = (v if many else v[0] for v, many in zip((a, b), mapped, strict=True))
@@ -209,7 +217,7 @@ def _lower(primitive: Any, name: str) -> None:
 
         return mlir.lower_fun(run, multiple_results=False)
 
-    mlir.register_lowering(primitive, program(lambda geometry, batch: LIBRARY))
+    mlir.register_lowering(primitive, program(lambda *case: LIBRARY))
     mlir.register_lowering(primitive, program(fast_on_cpu), platform="cpu")
 
 

@@ -308,7 +308,7 @@ def _winograd_input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry
 _WINOGRAD = Forms(winograd, _winograd_input_gradient, winograd_kernel_gradient, sequential=True)
 
 
-def fast_on_cpu(geometry: Geometry, batch: int) -> Forms:
+def fast_on_cpu(geometry: Geometry, batch: int, dtype: Any) -> Forms:
     """Return the forms that are fastest on a CPU; elsewhere `LIBRARY` is what cuDNN and the TPU compiler know."""
     if geometry.groups == geometry.channels > 1:
         return _DEPTHWISE
@@ -320,9 +320,9 @@ def fast_on_cpu(geometry: Geometry, batch: int) -> Forms:
     positions = math.prod(geometry.positions)
     work = positions * math.prod(geometry.kernel)  # multiply-adds of an image
     # Where few pixels meet many kernels the transforms of the kernels cost more than they save; below so much work in
-    # all they are not worth the longer compilation; a batch is taken in parts of a few images; the precisions are
-    # those that ask for plain sums of products.
+    # all they are not worth the longer compilation; a batch is taken in parts of a few images; half precision and
+    # whoever asks for a precision want plain sums of products.
     large = positions >= 64 and work >= 2**24 and batch * work >= 2**30 and batch % 4 == 0
-    if three and large and geometry.precision not in ("float32", "highest"):
+    if three and large and geometry.precision in (None, "default") and jnp.finfo(dtype).bits >= 32:
         return _WINOGRAD
     return _FEW_CHANNELS if geometry.channels * geometry.window[-1] <= 16 else _DENSE

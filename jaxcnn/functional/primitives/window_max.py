@@ -59,7 +59,7 @@ def _first_max_jvp(size, stride, pads, primals, tangents):
     best = next(slices)
     place = jnp.zeros(best.shape, jnp.int8)
     for number, pixels in enumerate(slices, start=1):
-        place = jnp.where(pixels > best, jnp.int8(number), place)
+        place = jnp.where((pixels > best) | jnp.isnan(pixels), jnp.int8(number), place)
         best = jnp.maximum(best, pixels)
     return best, _taken(tangents[0], place, size, stride, pads)
 

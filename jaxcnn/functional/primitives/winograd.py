@@ -1,7 +1,8 @@
 """3x3 convolutions with 2.25 times fewer multiplications: Winograd's minimal filtering, F(2x2, 3x3).
 
 Four pixels of a map come from 16 of the image: both are transformed by sums and differences alone, and in between the
-channels meet in 16 matrix products instead of 36. Rounding errors are about three times those of the sum of products.
+channels meet in 16 matrix products instead of 36. Rounding errors are about three times those of the
+sum of products, and an infinite pixel makes NaN of its whole tile.
 
 Source: Lavin and Gray 2016 (Fast algorithms for convolutional neural networks), section 4.1.
 """
