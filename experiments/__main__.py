@@ -4,7 +4,19 @@ import ast
 from pathlib import Path
 
 # Modules (and folders of them) that the experiments are made with, and that answer no question themselves.
-PARTS = {"__init__", "__main__", "progress", "runner", "cases", "chart", "compilation", "nets", "pairs"}
+PARTS = {
+    "__init__",
+    "__main__",
+    "progress",
+    "runner",
+    "augmentation_gallery",
+    "cases",
+    "chart",
+    "compilation",
+    "nets",
+    "operations",
+    "pairs",
+}
 
 
 def experiments() -> dict[str, str]:

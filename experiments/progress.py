@@ -63,6 +63,8 @@ class ProgressBar:
     def _epoch(self, event: Event) -> None:
         entry = event.metrics
         self.shown = f"{entry['images_per_second']:,.0f} images/s"
+        if "data_wait_ms" in entry:
+            self.shown += f"  {entry['data_wait_ms']:.1f} ms waiting for data"
         line = _line(entry, event.epochs)
         self._advance(event, f"{line}  {self.shown}")
         every = max(event.epochs // 10, 1)

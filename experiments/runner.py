@@ -59,7 +59,13 @@ class Result:
 C = TypeVar("C", bound=Common)
 
 
-def run(main: Callable[[C], Result], config_class: type[C], *, name: Callable[[C], str] | None = None) -> None:
+def run(
+    main: Callable[[C], Result],
+    config_class: type[C],
+    *,
+    name: Callable[[C], str] | None = None,
+    resolve: Callable[[C], C] = lambda config: config,
+) -> None:
     """Parse the command line, run `main` in a folder of its own, write record and page, and exit.
 
     Exit codes: 0 it holds; 1 it does not; 2 bad input (one sentence says what to do); 130 interrupted.
@@ -68,6 +74,7 @@ def run(main: Callable[[C], Result], config_class: type[C], *, name: Callable[[C
         main: the experiment.
         config_class: its options.
         name: config -> name of its run; the module's name and the seed unless given.
+        resolve: config -> the config with what was left open, which is what is recorded.
     """
     module = sys.modules[main.__module__]
     experiment = getattr(module.__spec__, "name", main.__module__).removeprefix("experiments.")
@@ -75,6 +82,7 @@ def run(main: Callable[[C], Result], config_class: type[C], *, name: Callable[[C
     folder = None
     try:
         banner(config)
+        config = resolve(config)
         folder = make_folder(config.run or (name(config) if name else f"{experiment}-seed{config.seed}"))
         config = dataclasses.replace(config, run=str(folder))
         result = record(experiment, main, config, folder)

@@ -15,39 +15,59 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.progress import ProgressBar
+from experiments.recipes import Flip, recipe
 from experiments.runner import Common, Result, console, record, run, write_json
 from jaxcnn import augment, data, fingerprint, layers, losses, models, report, training
 
 STEPS_BY_HEART = 200
+QUICK = 2000  # examples of a large set that --quick takes
+SHOWN = 10_000  # test images of a stream that the page is about
 
 
 @dataclass(frozen=True)
 class Config(Common):
-    dataset: str = "digits"  # one of jaxcnn.data.names()
-    model: str = "lenet5"  # one of jaxcnn.models.names()
-    epochs: int = 60  # passes through the training set
-    batch_size: int = 64  # images per step
-    learning_rate: float = 0.1  # peak of the schedule: warm-up over a tenth, then half a cosine
+    # What is None here is the recipe's of the data set and the device: see experiments/recipes.py.
+    dataset: str = "digits"  # one of jaxcnn.data.names(), a set of TFDS, or "folder"
+    path: str | None = None  # of the images, for "folder": a folder for each class, or a zip of such
+    image_size: int | None = None  # pixels: resize the images of a set on disk
+    workers: int = 0  # processes that read a set too large for memory; 0 uses threads
+    model: str | None = None  # one of jaxcnn.models.names()
+    width: int | None = None  # maps of the model's first stage; None for the model's own
+    epochs: int | None = None  # passes through the training set
+    batch_size: int | None = None  # images per step
+    learning_rate: float | None = None  # peak of the schedule: warm-up over a tenth, then half a cosine
     momentum: float = 0.9  # of SGD, Nesterov's
-    weight_decay: float = 5e-4  # of kernels
-    label_smoothing: float = 0.1  # 0..1
-    validation: float = 0.1  # fraction of the training set held out, which chooses the epoch; 0 for none
+    weight_decay: float | None = None  # of kernels
+    label_smoothing: float | None = None  # 0..1
+    validation: float | None = None  # fraction of the training set held out, which chooses the epoch; 0 for none
     patience: int | None = None  # epochs without improvement before stopping; None trains to the end
-    rotation: float = 12.0  # augmentation: degrees either way
-    zoom: float = 0.15  # augmentation: fraction either way
-    shift: float = 1.0  # augmentation: pixels either way
-    flip: bool = False  # augmentation: left and right exchanged half the time
-    brightness: float = 0.0  # augmentation: of full scale, either way
-    contrast: float = 0.0  # augmentation: fraction either way
+    rotation: float | None = None  # augmentation: degrees either way
+    zoom: float | None = None  # augmentation: fraction either way
+    shift: float | None = None  # augmentation: pixels either way
+    crop: int | None = None  # augmentation: pixels of zeros around, out of which a window is cut
+    flip: Flip | None = None  # augmentation: left and right exchanged, half the time or by turns
+    cutout: int | None = None  # augmentation: side of the square that is blotted out, in pixels
+    brightness: float | None = None  # augmentation: of full scale, either way
+    contrast: float | None = None  # augmentation: fraction either way
     seeds: int = 1  # how many seeds, from --seed on
     overfit_batch: bool = False  # learn one batch by heart, as a check of the whole path
     find_lr: bool = False  # try learning rates and suggest one, instead of training
 
 
+def resolve(config: Config) -> Config:
+    """Return the options with the recipe's for those that are not given."""
+    known = recipe(config.dataset, jax.default_backend())
+    if config.model not in (None, known["model"]):
+        known["width"] = None  # it is the model's of the recipe
+    return dataclasses.replace(config, **{name: v for name, v in known.items() if getattr(config, name) is None})
+
+
 def main(config: Config) -> Result:
+    config = resolve(config)
     if config.quick:
         config = dataclasses.replace(config, epochs=min(config.epochs, 8))
     if config.find_lr:
@@ -81,6 +101,7 @@ def train(config: Config) -> Result:
             callbacks=[bar],
         )
     state = result.state
+    streamed = isinstance(test_set, data.Stream)
     # The one look at the test set, every choice being made.
     test = training.evaluate(net, state.params, state.model_state, test_set)
     write_json(folder / "net.json", json.loads(layers.to_json(net)))
@@ -94,7 +115,8 @@ def train(config: Config) -> Result:
         "train_data_sha256": train_set.info.fingerprint,
         "test_data_sha256": test_set.info.fingerprint,
     }
-    sections = report.classifier_sections(net, result, test_set)
+    shown_set = test_set.take(range(min(SHOWN, test_set.size))).dataset() if streamed else test_set
+    sections = report.classifier_sections(net, result, shown_set)
     shown = report.Picture(
         report.image_grid(first),
         "The first batch as the net saw it, after augmentation.",
@@ -109,6 +131,10 @@ def train(config: Config) -> Result:
     validated = (
         [] if held is None else [report.Number("validation accuracy", f"{100 * held:.2f} %", "at the best epoch")]
     )
+    waiting = []
+    if streamed:
+        figures["data_wait_ms"] = statistics.median(entry["data_wait_ms"] for entry in result.history)
+        waiting.append(report.Number("waiting for data", f"{figures['data_wait_ms']:.1f} ms", "a step, median epoch"))
     return Result(
         figures,
         sections,
@@ -116,6 +142,7 @@ def train(config: Config) -> Result:
         headline=[
             report.Number("test accuracy", accuracy, f"of {test_set.size} images never used before"),
             *validated,
+            *waiting,
             report.Number("parameters", f"{figures['parameters']:,}"),
             report.Number(
                 "training", f"{sum(e['seconds'] for e in result.history):.1f} s", f"{figures['epochs']} epochs"
@@ -195,16 +222,28 @@ def overfit_batch(config: Config) -> Result:
     )
 
 
-def load(config: Config) -> tuple[data.Dataset, data.Dataset]:
+def load(config: Config) -> tuple[Any, Any]:
     """Return training and test set; a set without an official test set is split by the run's seed."""
-    return data.load(config.dataset, split_seed=config.seed)
+    options = {"path": config.path, "image_size": config.image_size, "split_seed": config.seed}
+    parts = data.load(config.dataset, **options)
+    if config.quick:
+        parts = tuple(shorter(part, config.seed) for part in parts)
+    return tuple(dataclasses.replace(p, workers=config.workers) if isinstance(p, data.Stream) else p for p in parts)
+
+
+def shorter(part: Any, seed: int) -> Any:
+    """Return some of the examples of a large set, for `--quick`."""
+    if part.size <= QUICK:
+        return part
+    return part.take(np.asarray(jax.random.permutation(jax.random.key(seed), part.size))[:QUICK])
 
 
 def prepare(config: Config) -> tuple[data.Dataset, data.Dataset, layers.Sequential]:
     """Return training set, test set, and the net with the set's normalisation as its first layer."""
     train_set, test_set = load(config)
     info = train_set.info
-    model = models.create(config.model, num_classes=len(info.class_names))
+    options = {} if config.width is None else {"width": config.width}
+    model = models.create(config.model, num_classes=len(info.class_names), **options)
     return train_set, test_set, layers.Sequential(normalize=layers.Normalize(info.mean, info.std), **model.layers)
 
 
@@ -223,8 +262,14 @@ def augmentation(config: Config) -> Callable[[jax.Array, Any], Any] | None:
     if config.rotation or config.zoom or config.shift:
         zoom = (1 - config.zoom, 1 + config.zoom)
         steps.append(partial(augment.affine, degrees=config.rotation, factor=zoom, max_shift=config.shift))
-    if config.flip:
+    if config.crop:
+        steps.append(partial(augment.crop, padding=config.crop))
+    if config.flip == "random":
         steps.append(augment.flip)
+    if config.flip == "alternating":
+        steps.append(partial(augment.alternating_flip, seed=config.seed))
+    if config.cutout:
+        steps.append(partial(augment.cutout, size=config.cutout))
     if config.brightness:
         steps.append(partial(augment.brightness, delta=config.brightness))
     if config.contrast:
@@ -234,8 +279,10 @@ def augmentation(config: Config) -> Callable[[jax.Array, Any], Any] | None:
 
 def first_batch(config: Config, train_set: data.Dataset, transform: Callable | None) -> np.ndarray:
     """Return some training images as the net will see them."""
-    image = data.to_float(train_set["image"][:32])
-    return np.asarray(image if transform is None else jax.jit(transform)(jax.random.key(config.seed), image))
+    some = train_set.take(range(min(32, train_set.size)))
+    image = (some.dataset() if isinstance(some, data.Stream) else some)["image"]
+    batch = {"image": data.to_float(image), "index": jnp.arange(len(image)), "epoch": jnp.zeros(len(image), jnp.int32)}
+    return np.asarray((batch if transform is None else jax.jit(transform)(jax.random.key(config.seed), batch))["image"])
 
 
 def support_vector_accuracy(train_set: data.Dataset, test_set: data.Dataset) -> float:
@@ -262,4 +309,4 @@ def run_name(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    run(main, Config, name=run_name)
+    run(main, Config, name=run_name, resolve=resolve)

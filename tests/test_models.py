@@ -28,6 +28,7 @@ PARAMETERS = [  # name, options, image, parameters, where the number is from
     ("lenet5", {}, (28, 28, 1), 468_138, "by hand: 49 pixels come before dense1 in the place of 4"),
     ("cifar_resnet8", {}, (8, 8, 3), 269_722 - 2 * 97_216, "by hand: two blocks a stage less than depth 20"),
     ("cifar_resnet20", {}, (32, 32, 3), 269_722, "He et al. 2016, table 6: 0.27 M"),
+    ("cifar_vgg", {}, (32, 32, 3), 1_148_874, "by hand"),
     ("cifar_resnet20", {"num_classes": 100}, (32, 32, 3), 269_722 + 90 * 65, "by hand"),
 ]
 every = pytest.mark.parametrize("name", ALL)
@@ -137,7 +138,7 @@ def test_lowers_for_gpu_and_tpu(name):
 
 
 def test_names():
-    assert models.names() == ["cifar_resnet8", "cifar_resnet20", "lenet5"]
+    assert models.names() == ["cifar_resnet8", "cifar_resnet20", "cifar_vgg", "lenet5"]
     assert models.create("cifar_resnet20", width=4) == models.cifar_resnet(20, width=4)
     assert models.create("lenet5", 5, dropout=0.1) == models.lenet5(5, dropout=0.1)
 

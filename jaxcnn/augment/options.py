@@ -2,11 +2,11 @@
 
 import math
 import numbers
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from jaxcnn.checking import expect
 
-__all__ = ["Padding", "check_padding", "interval", "pixels", "whole_pixels"]
+__all__ = ["Outside", "Padding", "interval", "outside_of", "pixels", "whole_pixels"]
 
 Padding = Literal["constant", "reflect", "edge"]
 
@@ -35,8 +35,19 @@ def whole_pixels(where: str, name: str, value: int | tuple[int, int]) -> tuple[i
     return int(rows), int(columns)
 
 
-def check_padding(where: str, padding_mode: str, fill: float) -> None:
-    """Raise `ValueError` unless `padding_mode` is one of `Padding` and `fill` a value an image may have."""
+class Outside(NamedTuple):
+    """What lies outside an image: how it goes on there, and for "constant" with which value and which label."""
+
+    padding_mode: Padding
+    fill: float
+    mask_fill: int
+
+
+def outside_of(where: str, padding_mode: Padding, fill: float, mask_fill: int) -> Outside:
+    """Return the options as `Outside`; raise `ValueError` for another mode, or a fill that can be none.
+
+    Whether a mask can hold `mask_fill` is seen by `geometric`, which knows the masks.
+    """
     modes = ("constant", "reflect", "edge")
     expect(
         padding_mode in modes,
@@ -52,3 +63,6 @@ def check_padding(where: str, padding_mode: str, fill: float) -> None:
         fill,
         "Images are in [0, 1]: divide values of 0 to 255 by 255.",
     )
+    whole = isinstance(mask_fill, numbers.Integral)
+    expect(whole, where, "mask_fill to be an integer", repr(mask_fill), "Pass the label of what lies outside.")
+    return Outside(padding_mode, fill, mask_fill)

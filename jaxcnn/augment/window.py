@@ -3,22 +3,24 @@
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.augment.example import augmentation
-from jaxcnn.augment.options import Padding, check_padding, whole_pixels
+from jaxcnn.augment.example import geometric
+from jaxcnn.augment.motion import Motion
+from jaxcnn.augment.options import Outside, Padding, outside_of, whole_pixels
 from jaxcnn.checking import expect
 
 __all__ = ["crop", "shift"]
 
 
-@augmentation
+@geometric
 def shift(
     key: jax.Array,
-    image: jax.Array,
+    frame: tuple[int, int],
     *,
     max_shift: int | tuple[int, int],
     padding_mode: Padding = "constant",
     fill: float = 0.0,
-) -> jax.Array:
+    mask_fill: int = 0,
+) -> Motion:
     """Return the image moved by a whole number of pixels along each axis.
 
         y[i, j] = x[i - r, j - c],    r and c uniform on {-max_shift, ..., max_shift}
@@ -30,32 +32,33 @@ def shift(
         padding_mode: what comes in from outside: "constant" (fill), "reflect" (mirrored about the outermost
             pixels, which are not repeated) or "edge" (the outermost pixels).
         fill: the value outside for "constant", in [0, 1].
+        mask_fill: the label outside for "constant", in masks.
 
     Returns:
         An image of the same shape and dtype; no pixel is interpolated.
 
     Raises:
-        ValueError: max_shift negative or not whole; another padding_mode; fill outside [0, 1].
+        ValueError: max_shift negative or not whole; another padding_mode; fill outside [0, 1];
+            mask_fill no integer.
 
     Source:
         In distribution torchvision's RandomCrop(size=(H, W), padding=max_shift); padding as `numpy.pad`.
     """
     margin = whole_pixels("shift", "max_shift", max_shift)
-    check_padding("shift", padding_mode, fill)
-    height, width, _ = image.shape
-    return _random_window(key, _pad(image, margin, padding_mode, fill), (height, width))
+    return _random_window(key, frame, margin, frame, outside_of("shift", padding_mode, fill, mask_fill))
 
 
-@augmentation
+@geometric
 def crop(
     key: jax.Array,
-    image: jax.Array,
+    frame: tuple[int, int],
     *,
     size: int | tuple[int, int] | None = None,
     padding: int | tuple[int, int] = 0,
     padding_mode: Padding = "constant",
     fill: float = 0.0,
-) -> jax.Array:
+    mask_fill: int = 0,
+) -> Motion:
     """Return a window of the padded image, at a uniformly random place.
 
         y[i, j] = padded[i + r, j + c],    r uniform on {0, ..., H + 2 padding - height}, c likewise
@@ -68,21 +71,23 @@ def crop(
         padding_mode: what they are: "constant" (fill), "reflect" (mirrored about the outermost pixels, which
             are not repeated) or "edge" (the outermost pixels).
         fill: the value of the padding for "constant", in [0, 1].
+        mask_fill: its label for "constant", in masks.
 
     Returns:
         An image (height, width, C) of the same dtype.
 
     Raises:
         ValueError: size below 1 or beyond the padded image; size or padding negative or not whole; another
-            padding_mode; fill outside [0, 1].
+            padding_mode; fill outside [0, 1];
+            mask_fill no integer.
 
     Source:
         torchvision's RandomCrop(size, padding); padding as `numpy.pad`.
     """
     margin = whole_pixels("crop", "padding", padding)
-    check_padding("crop", padding_mode, fill)
-    height, width = image.shape[:2] if size is None else whole_pixels("crop", "size", size)
-    padded = image.shape[0] + 2 * margin[0], image.shape[1] + 2 * margin[1]
+    outside = outside_of("crop", padding_mode, fill, mask_fill)
+    height, width = frame if size is None else whole_pixels("crop", "size", size)
+    padded = frame[0] + 2 * margin[0], frame[1] + 2 * margin[1]
     ok = 1 <= height <= padded[0] and 1 <= width <= padded[1]
     expect(
         ok,
@@ -91,19 +96,28 @@ def crop(
         (height, width),
         "Change size or padding.",
     )
-    return _random_window(key, _pad(image, margin, padding_mode, fill), (height, width))
+    return _random_window(key, frame, margin, (height, width), outside)
 
 
-def _pad(image: jax.Array, margin: tuple[int, int], padding_mode: Padding, fill: float) -> jax.Array:
-    options = {"constant_values": fill} if padding_mode == "constant" else {}
-    return jnp.pad(image, ((margin[0],) * 2, (margin[1],) * 2, (0, 0)), padding_mode, **options)
-
-
-def _random_window(key: jax.Array, image: jax.Array, size: tuple[int, int]) -> jax.Array:
-    # Under vmap the slice becomes one gather of whole windows. Of 512 32x32x3 images on CPU that was the
-    # fastest form: gathering rows, then columns took x1.3, a scan over images x2, shifts bit by bit x5,
-    # one-hot matmuls x7.
-    height, width, channels = image.shape
-    places = jnp.array([height - size[0] + 1, width - size[1] + 1])
+def _random_window(
+    key: jax.Array, frame: tuple[int, int], margin: tuple[int, int], size: tuple[int, int], outside: Outside
+) -> Motion:
+    places = jnp.array([frame[axis] + 2 * margin[axis] - size[axis] + 1 for axis in (0, 1)])
     row, column = jax.random.randint(key, (2,), 0, places)
-    return jax.lax.dynamic_slice(image, (row, column, 0), (*size, channels))
+
+    def window(array: jax.Array, fill: float) -> jax.Array:
+        # Under vmap the slice becomes one gather of whole windows. Of 512 32x32x3 images on CPU that was the
+        # fastest form: gathering rows, then columns took x1.3, a scan over images x2, shifts bit by bit x5,
+        # one-hot matmuls x7.
+        channels = array.shape[2:]
+        options = {"constant_values": fill} if outside.padding_mode == "constant" else {}
+        widths = (margin[0],) * 2, (margin[1],) * 2, *((0, 0) for _ in channels)
+        padded = jnp.pad(array, widths, outside.padding_mode, **options)
+        return jax.lax.dynamic_slice(padded, (row, column, *(0 for _ in channels)), (*size, *channels))
+
+    return Motion(
+        frame=size,
+        pixels=lambda image: window(image, outside.fill),
+        labels=lambda mask: window(mask, outside.mask_fill),
+        points=lambda xy: xy - jnp.stack([column - margin[1], row - margin[0]]),
+    )

@@ -1,15 +1,20 @@
 """Parts of a data set with the classes in equal proportion."""
 
+from typing import TypeVar
+
 import jax
 import numpy as np
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, is_int
 from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.stream import Stream
 
-__all__ = ["split"]
+__all__ = ["folds", "held_out", "per_class", "split"]
+
+Part = TypeVar("Part", Dataset, Stream)
 
 
-def split(dataset: Dataset, fraction: float, *, key: jax.Array) -> tuple[Dataset, Dataset]:
+def split(dataset: Part, fraction: float, *, key: jax.Array) -> tuple[Part, Part]:
     """Return (the rest, a random `fraction`), each class divided in that proportion, both in the original order.
 
     Args:
@@ -20,20 +25,77 @@ def split(dataset: Dataset, fraction: float, *, key: jax.Array) -> tuple[Dataset
     Raises:
         ValueError: a fraction out of range, or one that leaves a part empty.
     """
-    expect(0 < fraction < 1, "split", "a fraction in (0, 1)", fraction, "0.2 holds out every fifth example.")
-    draw = np.asarray(jax.random.uniform(key, (dataset.size,)))
     label = dataset["label"] if "label" in dataset else np.zeros(dataset.size, np.int32)
-    order = np.lexsort((draw, label))
-    counts = np.bincount(label)
-    # Within each class, in random order, the first round(fraction * count) are held out.
-    rank = np.arange(dataset.size) - np.repeat(np.cumsum(counts) - counts, counts)
-    held = np.zeros(dataset.size, bool)
-    held[order] = rank < np.floor(fraction * counts + 0.5)[label[order]]
+    held = held_out(label, fraction, key=key)
+    return dataset.take(~held), dataset.take(held)
+
+
+def held_out(label: np.ndarray, fraction: float, *, key: jax.Array) -> np.ndarray:
+    """Return which examples `split` puts into the second part: a bool for each.
+
+    Args:
+        label: int (N,), the class of each example.
+        fraction, key: as in `split`, with the same errors.
+    """
+    expect(0 < fraction < 1, "split", "a fraction in (0, 1)", fraction, "0.2 holds out every fifth example.")
+    held = _rank(label, key) < np.floor(fraction * np.bincount(label) + 0.5)[label]
     expect(
         bool(held.any()) and not held.all(),
         "split",
         "a fraction that leaves examples on both sides",
-        f"{fraction} of {dataset.size} examples",
+        f"{fraction} of {len(label)} examples",
         "Use more examples or another fraction.",
     )
-    return dataset.take(~held), dataset.take(held)
+    return held
+
+
+def folds(dataset: Part, k: int, *, key: jax.Array) -> list[tuple[Part, Part]]:
+    """Return `k` pairs (the rest, a fold) for cross-validation: each example is in exactly one fold.
+
+    Args:
+        dataset: with or without labels.
+        k: the number of folds, 2..size. Of each class, and in all, two folds have equally many examples or differ by
+            one.
+        key: a PRNG key; the same key gives the same folds.
+
+    Returns:
+        k pairs, both sets in the original order.
+
+    Raises:
+        ValueError: k out of range.
+    """
+    in_range = is_int(k) and 2 <= k <= dataset.size
+    expect(in_range, "folds", f"k in 2..{dataset.size}", k, "5 or 10 folds are usual.")
+    label = dataset["label"] if "label" in dataset else np.zeros(dataset.size, np.int32)
+    fold = np.empty(dataset.size, np.int64)
+    fold[np.lexsort((_rank(label, key), label))] = np.arange(dataset.size) % k  # dealt like cards, class after class
+    return [(dataset.take(fold != i), dataset.take(fold == i)) for i in range(k)]
+
+
+def per_class(dataset: Part, n: int, *, key: jax.Array) -> Part:
+    """Return `n` random examples of every class, in the original order.
+
+    Args:
+        dataset: with labels.
+        n: at least 1, at most the size of the smallest class.
+        key: a PRNG key; the same key gives the same examples, and those of a smaller n are among those of a larger.
+
+    Raises:
+        ValueError: no labels, or n out of range.
+    """
+    expect("label" in dataset, "per_class", "a data set with labels", dataset, "Pass labels to from_arrays.")
+    counts = np.bincount(dataset["label"], minlength=len(dataset.info.class_names))
+    fewest = f"the fewest examples are of {dataset.info.class_names[counts.argmin()]!r}"
+    in_range = is_int(n) and 1 <= n <= counts.min()
+    expect(in_range, "per_class", f"n in 1..{counts.min()}", n, f"Choose another: {fewest}.")
+    return dataset.take(_rank(dataset["label"], key) < n)
+
+
+def _rank(label: np.ndarray, key: jax.Array) -> np.ndarray:
+    """Return the place of each example in a random order of its class, from 0."""
+    draw = np.asarray(jax.random.uniform(key, (len(label),)))
+    order = np.lexsort((draw, label))
+    counts = np.bincount(label)
+    rank = np.empty(len(label), np.int64)
+    rank[order] = np.arange(len(label)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rank

@@ -11,13 +11,15 @@ from typing import Any
 from jaxcnn.checking import expect
 from jaxcnn.layers import Sequential
 from jaxcnn.models.cifar_resnet import cifar_resnet
+from jaxcnn.models.cifar_vgg import cifar_vgg
 from jaxcnn.models.lenet5 import lenet5
 
-__all__ = ["cifar_resnet", "create", "lenet5", "names"]
+__all__ = ["cifar_resnet", "cifar_vgg", "create", "lenet5", "names"]
 
 _MODELS: Mapping[str, Callable[..., Sequential]] = {
     "cifar_resnet8": functools.partial(cifar_resnet, 8),
     "cifar_resnet20": functools.partial(cifar_resnet, 20),
+    "cifar_vgg": cifar_vgg,
     "lenet5": lenet5,
 }
 

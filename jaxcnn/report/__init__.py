@@ -15,13 +15,17 @@
 Drawing takes numpy arrays and returns matplotlib figures; it needs `pip install "jaxcnn[viz]"`.
 """
 
+from jaxcnn.report.annotated import annotated
 from jaxcnn.report.classes import confusion, label_counts
 from jaxcnn.report.classifier import classifier_sections
 from jaxcnn.report.epochs import curves
+from jaxcnn.report.histograms import value_histograms
 from jaxcnn.report.insides import feature_maps, filters
 from jaxcnn.report.page import Facts, Number, Page, Picture, Section, Table, Verbatim
 from jaxcnn.report.pictures import image_grid, mistakes
 from jaxcnn.report.rates import learning_rates
+from jaxcnn.report.rows import image_rows
+from jaxcnn.report.seeds import seed_dots
 
 __all__ = [
     "Facts",
@@ -31,13 +35,17 @@ __all__ = [
     "Section",
     "Table",
     "Verbatim",
+    "annotated",
     "classifier_sections",
     "confusion",
     "curves",
     "feature_maps",
     "filters",
     "image_grid",
+    "image_rows",
     "label_counts",
     "learning_rates",
     "mistakes",
+    "seed_dots",
+    "value_histograms",
 ]

@@ -14,11 +14,13 @@ import optax
 from jaxcnn.checking import expect
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.splitting import split
+from jaxcnn.data.stream import Stream
 from jaxcnn.functional.noise import expect_key
 from jaxcnn.layers.layer import Layer
 from jaxcnn.losses import Classification
 from jaxcnn.training.checkpoint import save_checkpoint
 from jaxcnn.training.early_stopping import early_stopping
+from jaxcnn.training.feed import Feed, feed
 from jaxcnn.training.files import RunFiles
 from jaxcnn.training.optimizer import sgd, warmup_cosine
 from jaxcnn.training.state import TrainState
@@ -62,15 +64,15 @@ class FitResult:
     history: list[dict[str, Any]] = field(repr=False)
     best_epoch: int
     run_dir: Path | None
-    train: Dataset
-    validation: Dataset | None
+    train: Dataset | Stream
+    validation: Dataset | Stream | None
 
 
 def fit(
     net: Layer,
-    train: Dataset,
+    train: Dataset | Stream,
     *,
-    validation: Dataset | float | None = None,
+    validation: Dataset | Stream | float | None = None,
     optimizer: optax.GradientTransformation | None = None,
     loss: PerExample | None = None,
     metrics: Mapping[str, PerExample] | None = None,
@@ -89,9 +91,12 @@ def fit(
     Every epoch goes through the training set in a new random order, in full batches (the ragged tail is left out of
     that epoch), then measures the validation set. The state with the best validation value is the result.
 
+    Beside what the set holds a batch has "index", the number of each example, and "epoch", from 0, for augmentations
+    that ask. Of a `Stream`, the entries of `history` also have "data_wait_ms", how long a step waited for its batch.
+
     Args:
         net: the net, from images in [0, 1] to outputs.
-        train: the training set.
+        train: the training set, in memory or a stream.
         validation: a data set; or a fraction of `train` to hold out, stratified; or None.
         optimizer: any optax transformation; `sgd(warmup_cosine(0.05, all steps))` unless given.
         loss, metrics, augment: as for `make_train_step`.
@@ -126,7 +131,7 @@ def fit(
             "Pass 1 or more.",
         )
     for name, part in (("train", train), ("validation", validation)):
-        kinds = Dataset if name == "train" else Dataset | float | int | None
+        kinds = Dataset | Stream if name == "train" else Dataset | Stream | float | int | None
         fix = "Make one with data.from_arrays(image, label)."
         expect(isinstance(part, kinds), "fit", f"{name} as a data.Dataset", type(part).__name__, fix, TypeError)
     expect(
@@ -140,7 +145,8 @@ def fit(
     expect_key("fit", key)
     init_key, split_key, order_key = jax.random.split(key, 3)
     if isinstance(validation, int | float):
-        train, validation = split(train, validation, key=split_key)
+        whole: Any = train
+        train, validation = split(whole, validation, key=split_key)
     steps_per_epoch = train.size // batch_size
     expect(
         steps_per_epoch >= 1,
@@ -164,7 +170,8 @@ def fit(
     stopping = early_stopping(patience)
     if isinstance(loss, Classification):
         outputs = jax.eval_shape(lambda k, x: net.apply(*net.init(k, x), x, train=False)[0], key, train.spec)
-        for part in (train, validation):
+        parts: tuple[Any, ...] = (train, validation)
+        for part in parts:
             if part is not None:
                 loss.validate(outputs, part)
     create = jax.jit(lambda k: TrainState.create(net, optimizer, k, train.spec))
@@ -179,9 +186,8 @@ def fit(
 
     tell("start", 0, 0)
     state = create(init_key)
-    run_step = _compiled_step(make_train_step(net, optimizer, loss, metrics=metrics, augment=augment), batch_size)
-    shuffle = jax.jit(lambda epoch: jax.random.permutation(jax.random.fold_in(order_key, epoch), train.size))
-    arrays = {name: jax.device_put(array) for name, array in train.items()}
+    step = make_train_step(net, optimizer, loss, metrics=metrics, augment=augment)
+    fed = feed(step, train, batch_size, order_key)
 
     history: list[dict[str, Any]] = []
     watched = stopping.init()
@@ -189,8 +195,8 @@ def fit(
     try:
         for epoch in range(1, epochs + 1):
             epoch_began = time.perf_counter()
-            order = shuffle(jnp.int32(epoch))
-            state, means = _train_epoch(run_step, state, arrays, order, steps_per_epoch, epoch, tell)
+            waited = fed.waited
+            state, means = _train_epoch(fed, state, steps_per_epoch, epoch, tell)
             seconds = time.perf_counter() - epoch_began
             entry = {"epoch": epoch, "step": epoch * steps_per_epoch}
             entry |= {f"train_{name}": value for name, value in means.items()}
@@ -202,6 +208,8 @@ def fit(
                 # A copy, as the step donates the state that it is given.
                 best, best_epoch = jax.tree.map(jnp.copy, state), epoch
             entry |= {"seconds": seconds, "images_per_second": steps_per_epoch * batch_size / seconds}
+            if isinstance(train, Stream):
+                entry["data_wait_ms"] = 1e3 * (fed.waited - waited) / steps_per_epoch
             history.append(entry)
             if files is not None:
                 files.add_epoch(entry, state.params)
@@ -211,6 +219,7 @@ def fit(
             if bool(watched.stop):
                 break
     finally:
+        fed.close()
         # Also when interrupted, or when the loss is no longer finite: the best so far is kept.
         if files is not None and best is not None:
             save_checkpoint(files.checkpoints, net, best)
@@ -222,35 +231,15 @@ def fit(
     return FitResult(best, history, best_epoch, None if files is None else files.directory, train, validation)
 
 
-def _compiled_step(step: Callable, batch_size: int) -> Callable:
-    """Return the step that gathers its own batch: `(state, arrays, order, at) -> (state, metrics)`, one program.
-
-    The arrays stay on the device. Steps are called from Python, not scanned: XLA on CPU runs convolutions in loops up
-    to 200 times slower.
-    """
-
-    def indexed(state: TrainState, arrays: Mapping[str, jax.Array], order: jax.Array, at: jax.Array):
-        index = jax.lax.dynamic_slice_in_dim(order, at * batch_size, batch_size)
-        return step(state, {name: array[index] for name, array in arrays.items()})
-
-    return jax.jit(indexed, donate_argnums=0)
-
-
 def _train_epoch(
-    run_step: Callable,
-    state: TrainState,
-    arrays: Mapping[str, jax.Array],
-    order: jax.Array,
-    steps: int,
-    epoch: int,
-    tell: Callable[..., None],
+    fed: Feed, state: TrainState, steps: int, epoch: int, tell: Callable[..., None]
 ) -> tuple[TrainState, dict[str, float]]:
     """Return the state after one epoch and the means of its metrics."""
     pending: list[Mapping[str, jax.Array]] = []
     done: list[Mapping[str, Any]] = []
     for at in range(steps):
         step = (epoch - 1) * steps + at + 1
-        state, measured = run_step(state, arrays, order, jnp.int32(at))
+        state, measured = fed.advance(state, epoch - 1, at)
         pending.append(measured)
         if step == 1:
             jax.block_until_ready(measured)

@@ -13,6 +13,7 @@ import optax
 
 from jaxcnn.checking import expect
 from jaxcnn.data.dataset import Dataset, to_float
+from jaxcnn.data.stream import Stream, on_device
 from jaxcnn.layers.layer import Layer, apply
 from jaxcnn.losses import Classification, batch_accuracy, classification
 from jaxcnn.training.state import TrainState
@@ -83,7 +84,7 @@ def evaluate(
     net: Layer,
     params: Any,
     state: Any,
-    dataset: Dataset,
+    dataset: Dataset | Stream,
     *,
     loss: PerExample | None = None,
     metrics: Mapping[str, PerExample] | None = None,
@@ -93,7 +94,7 @@ def evaluate(
 
     Args:
         net, params, state: the trained net.
-        dataset: a `data.Dataset`, or any mapping of arrays with one example per row.
+        dataset: a `data.Dataset`, a `Stream`, or any mapping of arrays with one example per row.
         loss, metrics: as for `make_train_step`.
         batch_size: images at once; the last batch is padded and masked, so that one program serves all.
 
@@ -106,16 +107,18 @@ def evaluate(
     loss, metrics = with_defaults(loss, metrics)
     run = _evaluation(net, loss, tuple(metrics.items()))
     totals = [run(params, state, batch, mask) for batch, mask in _padded_batches("evaluate", dataset, batch_size)]
-    size = len(dataset["image"])
+    size = dataset.size if isinstance(dataset, Stream) else len(dataset["image"])
     return jax.tree.map(lambda *values: sum(map(float, values)) / size, *totals)
 
 
-def predict(net: Layer, params: Any, state: Any, dataset: Mapping[str, Any], *, batch_size: int = 256) -> np.ndarray:
+def predict(
+    net: Layer, params: Any, state: Any, dataset: Stream | Mapping[str, Any], *, batch_size: int = 256
+) -> np.ndarray:
     """Return the outputs for every image of a data set, with `train=False`, in order.
 
     Args:
         net, params, state: the trained net.
-        dataset: anything with `["image"]`, (N, H, W, C).
+        dataset: a `Stream`, or anything with `["image"]`, (N, H, W, C).
         batch_size: images at once; the last batch is padded, so that one program serves all.
 
     Returns:
@@ -126,22 +129,31 @@ def predict(net: Layer, params: Any, state: Any, dataset: Mapping[str, Any], *, 
     """
     forward = jax.jit(_Forward(net))
     parts = []
-    for batch, mask in _padded_batches("predict", {"image": dataset["image"]}, batch_size):
+    images = dataset if isinstance(dataset, Stream) else {"image": dataset["image"]}
+    for batch, mask in _padded_batches("predict", images, batch_size):
         parts.append(np.asarray(forward(params, state, batch["image"]))[np.asarray(mask)])
     return np.concatenate(parts)
 
 
-def _padded_batches(where: str, arrays: Mapping[str, Any], batch_size: int) -> Iterator[tuple[Batch, jax.Array]]:
+def _padded_batches(
+    where: str, dataset: Stream | Mapping[str, Any], batch_size: int
+) -> Iterator[tuple[Batch, jax.Array]]:
     """Yield batches of one size in order, and which of their rows are real."""
-    size = len(arrays["image"])
+    size = dataset.size if isinstance(dataset, Stream) else len(dataset["image"])
     expect(size > 0, where, "at least one example", "none", "Pass a data set with examples.")
     expect(batch_size >= 1, where, "a batch_size >= 1", batch_size, "256 suits most nets.")
     batch_size = min(batch_size, size)
-    on_device = {name: jnp.asarray(array) for name, array in arrays.items()}
+    if isinstance(dataset, Stream):
+        for batch in on_device(dataset.batches(batch_size)):
+            row = jnp.arange(batch_size)
+            last = len(batch["image"]) - 1
+            yield {name: array[jnp.minimum(row, last)] for name, array in batch.items()}, row <= last
+        return
+    arrays = {name: jnp.asarray(array) for name, array in dataset.items()}
     for start in range(0, size, batch_size):
         # Padding repeats the last example, so that padded rows are as harmless as real ones.
         index = jnp.minimum(jnp.arange(start, start + batch_size), size - 1)
-        yield {name: array[index] for name, array in on_device.items()}, jnp.arange(start, start + batch_size) < size
+        yield {name: array[index] for name, array in arrays.items()}, jnp.arange(start, start + batch_size) < size
 
 
 def predictor(net: Layer, params: Any, state: Any) -> Callable[[jax.Array], jax.Array]:

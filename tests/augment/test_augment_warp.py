@@ -125,6 +125,105 @@ def test_rotate_and_scale_are_the_affine_map():
     assert (zoomed == augment.affine(key, image, factor=(0.5, 0.9), padding_mode="edge")).all()
 
 
+def test_shear_leans_to_the_right_and_rises_to_the_right():
+    """At 45 degrees every row moves by a whole number of pixels, and every column."""
+    image = np.asarray(jax.random.uniform(jax.random.key(0), (5, 7, 1)))
+    right = augment.shear(jax.random.key(1), image, degrees=(45, 45))
+    for row, by in enumerate([2, 1, 0, -1, -2]):
+        close(right[row], ndimage.shift(image[row], (by, 0), order=0))
+    up = augment.shear(jax.random.key(1), image, degrees=(0, 0, 45, 45))
+    for column, by in enumerate([3, 2, 1, 0, -1, -2, -3]):
+        close(up[:, column], ndimage.shift(image[:, column], (by, 0), order=0))
+
+
+def test_shear_draws_fill_their_intervals():
+    keys = jax.random.split(jax.random.key(6), 300)
+    points = np.float32([[32.5, 32.5], [33.5, 32.5], [32.5, 33.5]])
+    example = {"image": jnp.zeros((65, 65, 1)), "keypoints": points}
+
+    def slopes(degrees):
+        out = jax.jit(jax.vmap(partial(augment.shear, degrees=degrees), (0, None)))(keys, example)["keypoints"]
+        close(out[:, 0], np.tile(points[0], (300, 1)))
+        across, down = np.moveaxis(np.asarray(out[:, 1:] - out[:, :1]), 1, 0)
+        return np.degrees(np.arctan(-down[:, 0])), np.degrees(np.arctan(-across[:, 1]))
+
+    for degrees, leans, rises in [
+        (20, (-20, 20), (0, 0)),
+        ((5, 30), (5, 30), (0, 0)),
+        ((0, 10, -40, -5), (0, 10), (-40, -5)),
+    ]:
+        for values, (low, high) in zip(slopes(degrees), (leans, rises), strict=True):
+            if low == high:
+                np.testing.assert_allclose(values, low, atol=1e-4)
+            else:
+                unit = (values - low) / (high - low)
+                assert -1e-3 < unit.min() < 0.03
+                assert 0.97 < unit.max() < 1 + 1e-3
+                assert abs(np.mean(unit) - 0.5) < 0.06
+
+
+@pytest.mark.parametrize(
+    ("there", "back"),
+    [
+        (partial(augment.rotate, degrees=(25, 25)), partial(augment.rotate, degrees=(-25, -25))),
+        (partial(augment.scale, factor=(1.3, 1.3)), partial(augment.scale, factor=(1 / 1.3, 1 / 1.3))),
+        (partial(augment.shear, degrees=(20, 20)), partial(augment.shear, degrees=(-20, -20))),
+        (partial(augment.shear, degrees=(0, 0, 15, 15)), partial(augment.shear, degrees=(0, 0, -15, -15))),
+        (
+            partial(augment.affine, degrees=(40, 40), factor=(0.9, 0.9)),
+            partial(augment.affine, degrees=(-40, -40), factor=(1 / 0.9, 1 / 0.9)),
+        ),
+    ],
+    ids=["rotate", "scale", "shear along x", "shear along y", "affine"],
+)
+def test_an_affine_map_and_its_inverse_restore_the_interior(there, back):
+    """Linear interpolation of f errs by less than (|f_yy| + |f_xx|) / 8, twice: 0.01 each time for these waves."""
+    key = jax.random.key(7)
+    wave = np.sin(2 * np.pi * np.arange(48) / 16)
+    image = np.float32(0.5 + 0.25 * wave[:, None, None] * wave[None, :, None])
+    mask = np.arange(48 * 48, dtype=np.int32).reshape(48, 48) // 8
+    points = np.float32([[3, 4], [60, -5], [24, 24]])
+    out = there(key, {"image": image, "mask": mask, "keypoints": points})
+    assert np.abs(out["image"] - image)[16:32, 16:32].max() > 0.1
+    out = back(key, out)
+    np.testing.assert_allclose(out["image"][16:32, 16:32], image[16:32, 16:32], atol=0.02)
+    np.testing.assert_allclose(out["keypoints"], points, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"degrees": (25, 25)},
+        {"factor": (1.4, 1.4)},
+        {"shear_degrees": (20, 20)},
+        {"shear_degrees": (0, 0, -15, -15)},
+        {"degrees": (-50, -50), "factor": (0.8, 0.8), "shear_degrees": (20, 20, -15, -15)},
+    ],
+    ids=["rotate", "scale", "shear x", "shear y", "all"],
+)
+def test_agrees_with_torchvision(options):
+    torch = pytest.importorskip("torch")
+    functional = pytest.importorskip("torchvision.transforms.v2.functional", reason="torchvision is not installed")
+    image = np.asarray(jax.random.uniform(jax.random.key(0), (12, 9, 2)))
+    mask = np.arange(108, dtype=np.int32).reshape(12, 9) + 1
+    values = {name: value[::2] for name, value in options.items()}
+    (angle,), (zoom,) = values.get("degrees", (0,))[:1], values.get("factor", (1,))[:1]
+    lean, rise = (*values.get("shear_degrees", (0,)), 0)[:2]
+    out = augment.affine(jax.random.key(8), {"image": image, "mask": mask}, **options)
+
+    def theirs(x, mode):
+        return functional.affine(x, -angle, [0, 0], zoom, [lean, rise], interpolation=mode).numpy()
+
+    modes = functional.InterpolationMode
+    expected = theirs(torch.tensor(image.transpose(2, 0, 1)), modes.BILINEAR).transpose(1, 2, 0)
+    within = expected != 0
+    assert within.mean() > 0.4
+    # Without a fill of its own theirs blends with nothing outside the frame: so does fill=0 here.
+    np.testing.assert_allclose(out["image"], expected, atol=1e-4)
+    labels = theirs(torch.tensor(mask[None]), modes.NEAREST)[0]
+    assert (out["mask"] != labels).mean() < 0.02
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -155,6 +254,22 @@ def test_rotate_and_scale_are_the_affine_map():
             r"^affine: expected max_shift of at least 0 pixels, got \(1, -0\.5\)\.",
         ),
         (partial(augment.affine, factor=(-1, 1)), r"^affine: expected factor above 0, got \(-1, 1\)\."),
+        (
+            partial(augment.affine, shear_degrees=(0, 90)),
+            r"^affine: expected shear_degrees between -90 and 90, got \(0, 90\)\. At 90",
+        ),
+        (
+            partial(augment.affine, shear_degrees=(0, 5, 5, 0)),
+            r"^affine: expected shear_degrees \(low, high\) with .*, got \(5, 0\)\.",
+        ),
+        (
+            partial(augment.shear, degrees=float("nan")),
+            r"^shear: expected degrees between -90 and 90, got nan\.",
+        ),
+        (
+            partial(augment.shear, degrees=(1, 2, 3)),
+            r"^shear: expected degrees of one, two or four numbers, got \(1, 2, 3\)\. Pass d, \(low, high\)",
+        ),
     ],
 )
 def test_bad_options(call, message):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcnn import data
+from jaxcnn.data.dataset import moments
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (12, 4, 5, 2), np.uint8)
@@ -212,3 +213,34 @@ def test_the_set_does_not_follow_changes_of_the_callers_array():
     dataset = data.from_arrays(image, LABEL)
     image[:] = 0
     assert (dataset["image"] == IMAGE).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (65, 3, 5, 1), (130, 4, 2, 3), (64, 2, 3, 4)])
+def test_moments_against_numpy(dtype, shape):
+    image = RNG.integers(0, 256, shape, np.uint8) if dtype is np.uint8 else RNG.random(shape).astype(dtype)
+    info = data.from_arrays(image).info
+    scale = 255 if dtype is np.uint8 else 1
+    np.testing.assert_allclose(info.mean, image.mean((0, 1, 2), np.float64) / scale, atol=5.1e-7)
+    np.testing.assert_allclose(info.std, image.std((0, 1, 2), np.float64) / scale, atol=5.1e-7)
+
+
+def test_moments_of_images_of_several_sizes_weigh_every_pixel_alike():
+    ones, zeros = np.full((3, 2, 1), 255, np.uint8), np.zeros((1, 2, 1), np.uint8)
+    mean, std = moments([ones, zeros])
+    assert (mean, std) == ((0.75,), (pytest.approx(0.1875**0.5, abs=1e-6),))
+
+
+@pytest.mark.parametrize("value", [0, 1, 77, 255])
+def test_the_deviation_of_one_colour_is_zero(value):
+    assert data.from_arrays(np.full((3, 5, 7, 1), value, np.uint8)).info.std == (0.0,)
+    assert data.from_arrays(np.full((3, 5, 7, 1), value / 255)).info.std == (pytest.approx(0, abs=1e-6),)
+
+
+def test_frozen_arrays_are_not_copied():
+    image = IMAGE.copy()
+    view = image.view()
+    for array in (image, view):
+        array.setflags(write=False)
+    assert np.shares_memory(data.from_arrays(image, LABEL)["image"], image)
+    assert not np.shares_memory(data.from_arrays(view, LABEL)["image"], image)  # its base may be written to

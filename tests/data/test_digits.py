@@ -76,13 +76,3 @@ def test_a_split_of_the_training_part_serves_for_validation(digits):
     rest, held = data.split(digits[0], 0.1, key=jax.random.key(0))
     assert rest.size + held.size == 1438
     assert held.info.mean == digits[0].info.mean
-
-
-@pytest.mark.parametrize(
-    ("name", "fix"), [("digit", "Did you mean 'digits'?"), ("imagenet", "Choose one of them, or make your own")]
-)
-def test_unknown_sets_list_the_known_ones(name, fix):
-    with pytest.raises(ValueError, match=rf"^load: expected one of \['digits'\], got '{name}'\. ") as caught:
-        data.load(name)
-    assert fix in str(caught.value)
-    assert data.names() == ["digits"]

@@ -80,3 +80,85 @@ def test_fractions_that_leave_a_side_empty(label, fraction):
         ValueError, match=r"^split: expected a fraction that leaves .*, got .* of \d examples\. Use more"
     ):
         data.split(numbered(label), fraction, key=KEY)
+
+
+# --- folds
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.data(), st.sampled_from([5, 12, 31]), st.integers(2, 5), st.integers(0, 9))
+def test_folds_are_complete_disjoint_and_in_proportion(draw, size, k, seed):
+    label = np.asarray(draw.draw(st.lists(st.integers(0, 5), min_size=size, max_size=size)))
+    pairs = data.folds(numbered(label), k, key=jax.random.key(seed))
+    assert len(pairs) == k
+    assert sorted(number for _, fold in pairs for number in fold["number"]) == list(range(size))
+    for rest, fold in pairs:
+        assert sorted([*rest["number"], *fold["number"]]) == list(range(size))
+        for side in (rest, fold):
+            assert (np.diff(side["number"]) > 0).all()
+            np.testing.assert_array_equal(side["label"], label[side["number"]])
+    counts = np.stack([np.bincount(fold["label"], minlength=6) for _, fold in pairs])
+    assert np.ptp(counts, axis=0).max() <= 1
+    assert np.ptp(counts.sum(1)) <= 1
+
+
+def test_the_key_decides_the_folds():
+    dataset = numbered(np.arange(40) % 4)
+    first = [data.folds(dataset, 5, key=jax.random.key(seed))[0][1]["number"].tolist() for seed in (0, 0, 1, 2)]
+    assert first[0] == first[1]
+    assert len({tuple(fold) for fold in first}) == 3
+
+
+def test_folds_without_labels():
+    assert [fold.size for _, fold in data.folds(numbered(None), 3, key=KEY)] == [14, 13, 13]
+
+
+@pytest.mark.parametrize("k", [1, 0, -2, 13, 2.0, True, "5"])
+def test_numbers_of_folds_out_of_range(k):
+    with pytest.raises(ValueError, match=rf"^folds: expected k in 2\.\.12, got {k}\. 5 or 10"):
+        data.folds(numbered(np.arange(12) % 3), k, key=KEY)
+
+
+# --- per_class
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.data(), st.integers(1, 3), st.integers(0, 9))
+def test_so_many_of_each_class(draw, n, seed):
+    extra = draw.draw(st.lists(st.integers(0, 5), min_size=6, max_size=6))
+    label = np.asarray(draw.draw(st.permutations([*range(6)] * 3 + extra)))
+    some = data.per_class(numbered(label), n, key=jax.random.key(seed))
+    np.testing.assert_array_equal(np.bincount(some["label"], minlength=6), [n] * 6)
+    assert (np.diff(some["number"]) > 0).all()
+    np.testing.assert_array_equal(some["label"], label[some["number"]])
+    if n > 1:
+        fewer = data.per_class(numbered(label), n - 1, key=jax.random.key(seed))
+        assert set(fewer["number"]) < set(some["number"])
+
+
+def test_every_example_is_chosen_equally_often():
+    dataset = numbered(np.arange(30) % 6)
+    chosen = np.concatenate([data.per_class(dataset, 2, key=jax.random.key(seed))["number"] for seed in range(200)])
+    # 80 of 200 expected, standard deviation 6.9.
+    counts = np.bincount(chosen, minlength=30)
+    assert counts.min() > 50 and counts.max() < 110
+
+
+@pytest.mark.parametrize("n", [0, -1, 3, 1.0, True])
+def test_numbers_per_class_out_of_range(n):
+    label = [0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    message = rf"^per_class: expected n in 1\.\.2, got {n}\. Choose another: the fewest examples are of 'b'\."
+    with pytest.raises(ValueError, match=message):
+        data.per_class(numbered(label), n, key=KEY)
+
+
+def test_per_class_of_a_class_without_examples():
+    with pytest.raises(ValueError, match=r"n in 1\.\.0, got 1\. .* of 'f'"):
+        data.per_class(numbered([0, 1, 2, 3, 4]), 1, key=KEY)
+
+
+def test_per_class_needs_labels():
+    with pytest.raises(
+        ValueError, match=r"^per_class: expected a data set with labels, got Dataset\('arrays', .*\)\. Pass"
+    ):
+        data.per_class(numbered(None), 1, key=KEY)

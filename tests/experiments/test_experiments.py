@@ -43,7 +43,10 @@ def test_find_lr_suggests_a_rate(tmp_path):
 def test_augmentation_is_none_when_every_option_is_zero():
     still = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0}
     assert train.augmentation(train.Config(**still)) is None
-    assert train.augmentation(train.Config(**still, flip=True, brightness=0.1, contrast=0.1)) is not None
+    assert (
+        train.augmentation(train.Config(**still, flip="alternating", crop=2, cutout=4, brightness=0.1, contrast=0.1))
+        is not None
+    )
 
 
 def test_a_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):

@@ -1,0 +1,162 @@
+"""Erasing: images with parts missing, so that a net cannot rely on any of them."""
+
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from jaxcnn.augment.example import augmentation
+from jaxcnn.augment.options import interval
+from jaxcnn.checking import expect
+
+__all__ = ["cutout", "grid_mask", "random_erasing"]
+
+ATTEMPTS = 10
+"""Rectangles that `random_erasing` draws at once, of which it takes the first that fits."""
+
+
+@augmentation
+def cutout(key: jax.Array, image: jax.Array, *, size: int, fill: float = 0.0) -> jax.Array:
+    """Return the image with a square at a random place filled.
+
+        y[i, j] = fill where r - size // 2 <= i < r - size // 2 + size, and j likewise,
+        r uniform on {0, ..., H - 1}, c on {0, ..., W - 1}
+
+    The centre lies in the image; the square may stick out.
+
+    Args:
+        key: a typed key.
+        image: floating (H, W, C) in [0, 1], or an example.
+        size: of the square in pixels, at least 1.
+        fill: its value, in [0, 1].
+
+    Returns:
+        An image of the same shape and dtype.
+
+    Raises:
+        ValueError: size not whole or below 1; fill outside [0, 1].
+
+    Source:
+        DeVries and Taylor 2017 (Cutout), section 3.2, with size 16 on CIFAR-10.
+    """
+    expect(isinstance(size, int) and size >= 1, "cutout", "size in whole pixels", size, "Pass 1 or more.")
+    _expect_value("cutout", fill)
+    height, width, _ = image.shape
+    centre = jax.random.randint(key, (2,), 0, jnp.array([height, width]))
+    top, left = centre - size // 2
+    return jnp.where(_rectangle(image, top, left, size, size), jnp.asarray(fill, image.dtype), image)
+
+
+@augmentation
+def random_erasing(
+    key: jax.Array,
+    image: jax.Array,
+    *,
+    p: float = 0.5,
+    area: tuple[float, float] = (0.02, 0.33),
+    aspect: tuple[float, float] = (0.3, 3.3),
+    fill: float | Literal["random"] = 0.0,
+) -> jax.Array:
+    """Return the image with a random rectangle filled with probability p, else as it is.
+
+        height = round(sqrt(a H W r)),    width = round(sqrt(a H W / r)),
+        a uniform on area, log r uniform on log aspect, the place uniform where the rectangle fits
+
+    Args:
+        key: a typed key.
+        image: floating (H, W, C) in [0, 1], or an example.
+        p: probability, in [0, 1].
+        area: the interval (low, high) of the rectangle's share of the image, within [0, 1].
+        aspect: the interval (low, high) of height / width, low > 0.
+        fill: the value in [0, 1], or "random" for noise, uniform on {0, ..., 255} / 255.
+
+    Returns:
+        An image of the same shape and dtype. Of ten rectangles the first that is smaller than the image on both
+        sides is taken; where none is, the image stays as it is.
+
+    Raises:
+        ValueError: p outside [0, 1]; bounds in the wrong order or out of range; another fill.
+
+    Source:
+        Zhong et al. 2017 (Random erasing), algorithm 1, with the draws of torchvision's RandomErasing, whose "random"
+        is normal.
+    """
+    expect(0 <= p <= 1, "random_erasing", "p in [0, 1]", p, "Pass the probability of erasing.")
+    low, high = interval("random_erasing", "area", area)
+    ok = low >= 0 and high <= 1
+    expect(ok, "random_erasing", "area within [0, 1]", (low, high), "Pass shares of the image, (low, high).")
+    narrow, tall = interval("random_erasing", "aspect", aspect)
+    expect(narrow > 0, "random_erasing", "aspect above 0", (narrow, tall), "Pass height / width, (low, high).")
+    if fill != "random":
+        _expect_value("random_erasing", fill)
+    height, width, _ = image.shape
+
+    draw_key, fill_key = jax.random.split(key)
+    draws = jax.random.uniform(draw_key, (ATTEMPTS + 2, 2))
+    pixels = height * width * (low + (high - low) * draws[:ATTEMPTS, 0])
+    root = jnp.exp((math.log(narrow) + math.log(tall / narrow) * draws[:ATTEMPTS, 1]) / 2)
+    sides = jnp.round(jnp.stack([jnp.sqrt(pixels) * root, jnp.sqrt(pixels) / root], 1)).astype(jnp.int32)
+    fits = (sides < jnp.array([height, width])).all(1)
+    side = sides[jnp.argmax(fits)]
+    room = jnp.array([height, width]) - side
+    top, left = (draws[ATTEMPTS] * (room + 1)).astype(jnp.int32)
+    hole = _rectangle(image, top, left, *side) & fits.any() & (draws[ATTEMPTS + 1, 0] < p)
+    if fill != "random":
+        return jnp.where(hole, jnp.asarray(fill, image.dtype), image)
+    # Bytes of 32-bit words: drawing bits is what noise costs on a CPU.
+    words = jax.random.bits(fill_key, (-(-image.size // 4),))
+    noise = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[: image.size].reshape(image.shape)
+    return jnp.where(hole, (noise.astype(jnp.float32) / 255).astype(image.dtype), image)
+
+
+@augmentation
+def grid_mask(
+    key: jax.Array, image: jax.Array, *, period: tuple[int, int], ratio: float = 0.6, fill: float = 0.0
+) -> jax.Array:
+    """Return the image with a regular grid of squares filled, of random period and place.
+
+        y[i, j] = fill where (i + u) mod d >= l and (j + v) mod d >= l,    l = round(ratio d) in {1, ..., d - 1},
+        d uniform on {low, ..., high},    u and v on {0, ..., d - 1}
+
+    Args:
+        key: a typed key.
+        image: floating (H, W, C) in [0, 1], or an example.
+        period: the interval (low, high) of the distance of the squares in pixels, low >= 2.
+        ratio: the part of a period that is kept along each axis, in (0, 1): (1 - ratio)^2 of the image is filled.
+        fill: the value, in [0, 1].
+
+    Returns:
+        An image of the same shape and dtype.
+
+    Raises:
+        ValueError: period not whole, below 2 or in the wrong order; ratio outside (0, 1); fill outside [0, 1].
+
+    Source:
+        Chen et al. 2020 (GridMask), section 3.2, without turning the grid; period (96, 224) on ImageNet.
+    """
+    low, high = interval("grid_mask", "period", period)
+    ok = isinstance(low, int) and isinstance(high, int) and low >= 2
+    expect(ok, "grid_mask", "period in whole pixels, at least 2", (low, high), "Pass (low, high).")
+    expect(0 < ratio < 1, "grid_mask", "ratio in (0, 1)", ratio, "Pass the part of a period that is kept.")
+    _expect_value("grid_mask", fill)
+    d_draw, *offset_draws = jax.random.uniform(key, (3,))
+    d = low + ((high - low + 1) * d_draw).astype(jnp.int32)
+    kept = jnp.clip(jnp.round(ratio * d).astype(jnp.int32), 1, d - 1)
+    u, v = ((d * draw).astype(jnp.int32) for draw in offset_draws)
+    rows = (jnp.arange(image.shape[0])[:, None, None] + u) % d >= kept
+    columns = (jnp.arange(image.shape[1])[None, :, None] + v) % d >= kept
+    return jnp.where(rows & columns, jnp.asarray(fill, image.dtype), image)
+
+
+def _rectangle(
+    image: jax.Array, top: jax.Array, left: jax.Array, height: jax.Array | int, width: jax.Array | int
+) -> jax.Array:
+    """Which pixels of the image lie in the rectangle, bool (H, W, 1)."""
+    row, column = jnp.arange(image.shape[0])[:, None, None], jnp.arange(image.shape[1])[None, :, None]
+    return (row >= top) & (row < top + height) & (column >= left) & (column < left + width)
+
+
+def _expect_value(where: str, fill: float) -> None:
+    fix = "Images are in [0, 1]: divide values of 0 to 255 by 255."
+    expect(isinstance(fill, int | float) and 0 <= fill <= 1, where, "fill in [0, 1]", fill, fix)

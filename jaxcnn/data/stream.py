@@ -1,0 +1,240 @@
+"""Data sets that do not fit into memory, or whose images have many sizes: read from disk batch by batch."""
+
+import collections
+import dataclasses
+import functools
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.checking import expect, expect_count, is_int
+from jaxcnn.data.cropping import Crop
+from jaxcnn.data.dataset import Dataset, DatasetInfo, from_arrays
+
+__all__ = ["Stream", "on_device"]
+
+AHEAD = 2  # batches on their way to the device while it computes
+
+
+class Source(Protocol):
+    """Examples by number."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        """Return {"image": uint8 (h, w, C), "label": int}."""
+        ...
+
+    def take(self, chosen: np.ndarray) -> "Source":
+        """Return the source of the examples that are `chosen`: indices, or a bool for each."""
+        ...
+
+    def labels(self) -> np.ndarray:
+        """Return all labels, int32 (N,), without decoding an image."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Examples on disk with the `.info`, `.size`, `.spec` and `take` of a `Dataset`; `batches` reads them.
+
+    What a batch holds depends on the key and the number of the batch alone: neither on threads and worker processes
+    nor on the batches before. Position n is therefore restored by `batches(..., start=n)`.
+
+    Args:
+        source: the examples.
+        info: what is known of them.
+        image_size: H and W of the images in a batch, in pixels.
+        crop_scale: which part of an image's area a training crop has, (low, high) in (0, 1].
+        workers: processes that read and decode, at most as many as there are cores; 0 does it in threads.
+
+    Raises:
+        ValueError: options out of range, more workers than cores.
+    """
+
+    source: Source
+    info: DatasetInfo
+    image_size: int = 224
+    crop_scale: tuple[float, float] = (0.25, 1.0)
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        expect_count("Stream", "image_size", self.image_size)
+        low, high = self.crop_scale
+        expect(0 < low <= high <= 1, "Stream", "crop_scale (low, high) in (0, 1]", self.crop_scale, "(0.25, 1), say.")
+        cores = os.cpu_count() or 1
+        ok = is_int(self.workers) and 0 <= self.workers <= cores
+        expect(ok, "Stream", f"workers in 0..{cores}, the cores here", self.workers, "0 uses threads.")
+
+    @property
+    def size(self) -> int:
+        """The number of examples."""
+        return len(self.source)
+
+    @property
+    def spec(self) -> jax.ShapeDtypeStruct:
+        """Shape and dtype of one image as the net sees it: (1, image_size, image_size, C), float32."""
+        return jax.ShapeDtypeStruct((1, self.image_size, self.image_size, len(self.info.mean)), jnp.float32)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names that `self[name]` knows."""
+        return iter(("label",))
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether `self[name]` is there: labels are, images are not."""
+        return name in tuple(self)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return all labels, for "label"; the images do not fit."""
+        fix = "Read them with batches, or some of them with take(...).dataset()."
+        expect(name == "label", "Stream", 'the name "label"', repr(name), fix, KeyError)
+        return self.source.labels()
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> "Stream":
+        """Return the stream of the examples at `indices` (integers, or a bool for each), in that order."""
+        index = np.asarray(indices)
+        chosen = dataclasses.replace(self, source=self.source.take(index if index.size else index.astype(np.int64)))
+        expect(chosen.size > 0, "Stream", "at least one example", "none", "Check how the examples were chosen.")
+        return chosen
+
+    def dataset(self) -> Dataset:
+        """Return the images in memory: the middle square of each, resized to `image_size`."""
+        batches = list(self.batches(min(self.size, 256)))
+        image, label = (np.concatenate([batch[name] for batch in batches]) for name in ("image", "label"))
+        whole = from_arrays(
+            image, label, class_names=self.info.class_names, name=self.info.name, source=self.info.source
+        )
+        return dataclasses.replace(whole, info=dataclasses.replace(whole.info, mean=self.info.mean, std=self.info.std))
+
+    def batches(
+        self, batch_size: int, *, key: jax.Array | None = None, start: int = 0
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Return an iterator over batches; `close` it where it is not read to its end.
+
+        With a key: training, without end. In each epoch all examples in a new random order, full batches alone (the
+        ragged tail is left out of that epoch); of each image a random crop of area `crop_scale` and of aspect ratio 3:4
+        to 4:3, resized. Where several processes train together, each gets its rows of every batch. Without a key: every
+        example once, in order, the last batch perhaps smaller; of each image the middle square.
+
+        Args:
+            batch_size: examples of a batch, of all processes together.
+            key: a typed key, or None.
+            start: how many batches to leave out: the position from which to go on, whatever its epoch.
+
+        Returns:
+            An iterator of {"image": uint8 (N, image_size, image_size, C), "label": int32 (N,), "index": int32 (N,)}.
+
+        Raises:
+            ValueError: options out of range; an image that cannot be decoded, which is named.
+            ImportError: the extra is not installed.
+
+        Source: the crop is torchvision's RandomResizedCrop, whose default for the area is (0.08, 1).
+        """
+        batch_size = expect_count("batches", "batch_size", batch_size)
+        expect(is_int(start) and start >= 0, "batches", "start as an int >= 0", start, "0 begins the first epoch.")
+        crop = Crop(self.image_size, self.crop_scale)
+        if key is None:
+            return _read(_InOrder(self.source, crop, start * batch_size), batch_size, self.workers)
+        expect(batch_size <= self.size, "batches", f"a batch_size of at most {self.size}", batch_size, "Lower it.")
+        processes, process = jax.process_count(), jax.process_index()
+        fix = "Change batch_size."
+        expect(batch_size % processes == 0, "batches", f"rows for {processes} processes", batch_size, fix)
+        seed = tuple(np.asarray(jax.random.bits(key, (2,), jnp.uint32)).tolist())
+        mine = batch_size // processes
+        examples = _Shuffled(self.source, crop, seed, batch_size, mine, process * mine, start)
+        return _read(examples, mine, self.workers)
+
+    def __repr__(self) -> str:
+        """Return name, size and shape."""
+        shape = "x".join(map(str, self.spec.shape[1:]))
+        return f"Stream({self.info.name!r}, {self.size} examples: image uint8[{shape}], label int32[])"
+
+
+@dataclass(frozen=True)
+class _InOrder:
+    """The examples from `first` on: what Grain reads, in whatever process."""
+
+    source: Source
+    crop: Crop
+    first: int
+
+    def __len__(self) -> int:
+        return max(len(self.source) - self.first, 0)
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        return _example(self.source, self.first + at, self.crop, None)
+
+
+@dataclass(frozen=True)
+class _Shuffled:
+    """The rows of one process in the batches of all epochs."""
+
+    source: Source
+    crop: Crop
+    seed: tuple[int, int]
+    batch_size: int
+    mine: int  # rows of each batch,
+    offset: int  # from this one on
+    start: int
+
+    def __len__(self) -> int:
+        return sys.maxsize // self.mine * self.mine
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        batch, row = divmod(at, self.mine)
+        epoch, batch = divmod(self.start + batch, len(self.source) // self.batch_size)
+        order = _order(self.seed, epoch, len(self.source))
+        index = int(order[batch * self.batch_size + self.offset + row])
+        return _example(self.source, index, self.crop, np.random.default_rng((*self.seed, epoch, index)))
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: tuple[int, int], epoch: int, size: int) -> np.ndarray:
+    """Return the order of an epoch; NumPy's, so that worker processes need no JAX."""
+    return np.random.default_rng((*seed, epoch)).permutation(size)
+
+
+def _example(source: Source, index: int, crop: Crop, random: np.random.Generator | None) -> dict[str, Any]:
+    example = source[index]
+    image = crop(example["image"], random)
+    return {"image": image, "label": np.int32(example["label"]), "index": np.int32(index)}
+
+
+def _read(examples: Any, batch_size: int, workers: int) -> Iterator[dict[str, np.ndarray]]:
+    try:
+        import grain
+    except ImportError as error:
+        raise ImportError('Stream: Grain reads the batches. Install it: pip install "jaxcnn[data]".') from error
+    batches = grain.MapDataset.source(examples).batch(batch_size)
+    if not workers:
+        cores = os.cpu_count() or 1
+        return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=cores, prefetch_buffer_size=cores + 1)))
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():  # Grain's processes look at flags, which nobody parses here
+        flags.FLAGS.mark_as_parsed()
+    options = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+    several = grain.multiprocessing.MultiprocessingOptions(num_workers=workers)
+    return iter(batches.to_iter_dataset(options).mp_prefetch(several))
+
+
+def on_device(batches: Iterator[Mapping[str, np.ndarray]]) -> Iterator[dict[str, jax.Array]]:
+    """Yield the batches as arrays of the device, the next ones already on their way; closes what it reads."""
+    waiting: collections.deque[dict[str, jax.Array]] = collections.deque()
+    try:
+        for batch in batches:
+            waiting.append(jax.device_put(dict(batch)))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+    finally:
+        getattr(batches, "close", lambda: None)()

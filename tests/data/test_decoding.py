@@ -1,0 +1,136 @@
+"""The bytes of image files as arrays, against Pillow; and files that would do harm."""
+
+import io
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+
+from jaxcnn.data.decoding import Decoder, Header, require_pillow
+
+Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+ImageOps = pytest.importorskip("PIL.ImageOps")
+
+
+def image(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def saved(picture, kind="PNG", **options):
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def header(data):
+    return Header.read(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP"])
+def test_lossless_formats(kind):
+    pixels = image(5, 7, 3)
+    data = saved(Image.fromarray(pixels), kind, **({"lossless": True} if kind == "WEBP" else {}))
+    np.testing.assert_array_equal(Decoder(3)(data), pixels)
+    assert header(data) == Header(5, 7, False)
+
+
+def test_jpeg_is_what_pillow_decodes():
+    data = saved(Image.fromarray(image(9, 8, 3)), "JPEG")
+    with Image.open(io.BytesIO(data)) as opened:
+        np.testing.assert_array_equal(Decoder(3)(data), np.asarray(opened))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P", "CMYK"])
+@pytest.mark.parametrize(("channels", "to"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
+def test_modes_are_converted(mode, channels, to):
+    picture = Image.fromarray(image(4, 6, 3)).convert(mode)
+    data = saved(picture, "TIFF" if mode == "CMYK" else "PNG")
+    y = Decoder(channels)(data)
+    assert (y.shape, y.dtype) == ((4, 6, channels), np.uint8)
+    np.testing.assert_array_equal(y, np.asarray(picture.convert(to)).reshape(y.shape))
+    assert header(data).grey == (mode in ("1", "L", "LA"))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photographs_are_turned_as_the_camera_was_held(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.fromarray(np.repeat(np.repeat(image(2, 3, 3), 16, 0), 16, 1))
+    data = saved(picture, "JPEG", exif=exif, quality=95)
+    with Image.open(io.BytesIO(data)) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened))
+    np.testing.assert_array_equal(Decoder(3)(data), expected)
+    assert header(data) == Header(*expected.shape[:2], False)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(20, 32, 8), (32, 20, 8), (7, 7, 7), (5, 9, 12)])
+def test_image_size_is_the_middle_square_of_the_resized_image(height, width, size):
+    picture = Image.fromarray(image(height, width, 3))
+    y = Decoder(3, size)(saved(picture))
+    np.testing.assert_array_equal(y, np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)))
+    assert y.shape == (size, size, 3)
+
+
+def test_resizing_does_not_alias():
+    stripes = np.zeros((64, 96), np.uint8)
+    stripes[:, ::2] = 255
+    y = Decoder(1, 16)(saved(Image.fromarray(stripes)))[:, 2:-2]
+    np.testing.assert_allclose(y, 127.5, atol=12)
+
+
+def test_of_an_animation_the_first_picture():
+    frames = [Image.fromarray(np.full((4, 4), value, np.uint8)) for value in (10, 200)]
+    y = Decoder(1)(saved(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert (y == 10).all()
+
+
+# --- harm
+
+
+def png_header(width, height):
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+@pytest.mark.parametrize("side", [9500, 20_000])  # at the first Pillow only warns
+@pytest.mark.parametrize("read", [Decoder(1), header], ids=["pixels", "header"])
+def test_decompression_bombs_are_errors(side, read):
+    data = png_header(side, side) + b"\0\0\0\0IEND\xaeB`\x82"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with pytest.raises((ValueError, Image.DecompressionBombError), match="pixels"):
+            read(data)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_more_than_8_bits_are_not_silently_cut(dtype):
+    data = saved(Image.fromarray(np.arange(12, dtype=dtype).reshape(3, 4)), "TIFF")
+    with pytest.raises(ValueError, match="more than 8 bits a channel"):
+        Decoder(1)(data)
+
+
+def test_formats_that_start_programs_are_not_opened():
+    data = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n"
+    with Image.open(io.BytesIO(data)) as opened:
+        assert opened.format == "EPS"
+    with pytest.raises(OSError, match="cannot identify"):
+        Decoder(3)(data)
+
+
+def test_damaged_files():
+    data = saved(Image.fromarray(image(32, 32, 3)), "JPEG")
+    with pytest.raises(OSError, match="truncated"):
+        Decoder(3)(data[: len(data) // 2])
+    with pytest.raises(OSError, match="cannot identify"):
+        Decoder(3)(b"text")
+
+
+def test_without_pillow(monkeypatch):
+    require_pillow()
+    monkeypatch.setitem(__import__("sys").modules, "PIL", None)
+    with pytest.raises(
+        ImportError, match=r'^load: Pillow decodes the images\. Install it: pip install "jaxcnn\[data\]"'
+    ):
+        require_pillow()

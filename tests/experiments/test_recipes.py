@@ -1,0 +1,61 @@
+"""What a training takes for the options that are not given, and training from images on disk."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+
+from experiments import recipes, train
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+def test_every_option_of_a_recipe_is_one_of_train_and_open_by_default():
+    options = {field.name: field.default for field in dataclasses.fields(train.Config)}
+    for field in dataclasses.fields(recipes.Recipe):
+        assert options[field.name] is None
+
+
+def test_what_is_given_stays_and_the_rest_is_the_recipes():
+    config = train.resolve(train.Config(dataset="fashion_mnist", epochs=3, cutout=0))
+    assert (config.epochs, config.cutout) == (3, 0)
+    assert (config.model, config.width, config.flip) == ("cifar_vgg", 32, "random")
+    assert train.resolve(config) == config
+    assert train.resolve(train.Config(dataset="fashion_mnist", model="lenet5")).width is None
+
+
+def test_sets_and_platforms_without_a_recipe_of_their_own():
+    assert recipes.recipe("digits", "gpu") == recipes.recipe("digits", "cpu")
+    assert recipes.recipe("cifar10", "gpu") != recipes.recipe("cifar10", "cpu")
+    assert recipes.recipe("cifar10", "tpu") == recipes.recipe("cifar10", "gpu")
+    assert recipes.recipe("of one's own", "cpu") == dataclasses.asdict(recipes.Recipe())
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of dark and of bright pictures of several sizes."""
+    image = pytest.importorskip("PIL.Image")
+    random = np.random.default_rng(0)
+    for label, name in enumerate(("dark", "bright")):
+        (tmp_path / "photographs" / name).mkdir(parents=True)
+        for number in range(30):
+            shape = (20 + number % 3, 24, 3)
+            values = random.integers(150 * label, 100 + 150 * label, shape).astype(np.uint8)
+            image.fromarray(values).save(tmp_path / "photographs" / name / f"{number}.png")
+    return tmp_path / "photographs"
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_trains_on_a_folder_of_images(photographs, tmp_path, monkeypatch, streamed):
+    if streamed:
+        pytest.importorskip("grain")
+        monkeypatch.setattr(train.data, "load", functools.partial(train.data.load, memory_limit=1))
+    run = tmp_path / "run"
+    run.mkdir()
+    options = {"model": "lenet5", "epochs": 6, "batch_size": 4, "flip": "alternating", "run": str(run)}
+    config = train.Config(dataset="folder", path=str(photographs), image_size=16, **options)
+    result = train.main(config)
+    assert result.figures["test_accuracy"] == 1.0
+    assert ("data_wait_ms" in result.figures) == streamed
+    assert (run / "augmented.png").exists()
