@@ -39,7 +39,8 @@ class Config(Common):
 def main(config: Config) -> Result:
     if config.quick:
         few = {"per_class": 20, "test_images": 500, "seeds": 2, "epochs": 2, "width": 8}
-        config = dataclasses.replace(config, **{n: min(getattr(config, n), value) for n, value in few.items()})
+        fewer: dict[str, Any] = {n: min(getattr(config, n), value) for n, value in few.items()}
+        config = dataclasses.replace(config, **fewer)
     expect(config.seeds >= 2, "augmentation", "at least 2 seeds", config.seeds, "One has no standard deviation.")
     expect(
         config.test_images >= 1, "augmentation", "at least 1 test image", config.test_images, "2000 are the default."
@@ -87,8 +88,10 @@ def load(config: Config) -> tuple[data.Dataset, data.Dataset]:
             raise
         console.print(f"The digits, since there is no Fashion-MNIST. {missing}", markup=False)
         train_set, test_set = data.load("digits", split_seed=config.seed)
-    inside = isinstance(train_set, data.Dataset) and isinstance(test_set, data.Dataset)
-    expect(inside, "augmentation", "a set that fits into memory", config.dataset, "Choose a smaller one.")
+    if not (isinstance(train_set, data.Dataset) and isinstance(test_set, data.Dataset)):
+        raise ValueError(
+            f"augmentation: expected a set that fits into memory, got {config.dataset}. Choose a smaller one."
+        )
     order = np.asarray(jax.random.permutation(jax.random.key(config.seed), test_set.size))
     return train_set, test_set.take(order[: config.test_images])
 

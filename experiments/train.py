@@ -69,7 +69,7 @@ def resolve(config: Config) -> Config:
 def main(config: Config) -> Result:
     config = resolve(config)
     if config.quick:
-        config = dataclasses.replace(config, epochs=min(config.epochs, 8))
+        config = dataclasses.replace(config, epochs=min(config.epochs or 8, 8))
     if config.find_lr:
         return find_lr(config)
     if config.overfit_batch:

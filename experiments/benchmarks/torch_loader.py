@@ -26,7 +26,7 @@ class Photographs:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Any:
-        import torch
+        import torch  # pyrefly: ignore
         from PIL import Image
 
         with Image.open(self.files[index]) as image:
@@ -39,7 +39,7 @@ class Photographs:
         return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
     def _draw(self, width: int, height: int) -> tuple[int, int, int, int]:
-        import torch
+        import torch  # pyrefly: ignore
 
         for _ in range(10):
             area = width * height * torch.empty(1).uniform_(*self.scale).item()
@@ -54,7 +54,7 @@ class Photographs:
 
 def torch_batches(folder: Path, config: Any, workers: int) -> Iterator[Any]:
     """Yield batches, uint8 (N, C, H, W), without end."""
-    import torch
+    import torch  # pyrefly: ignore
 
     loader = torch.utils.data.DataLoader(
         Photographs(folder, config.image_size, (0.25, 1.0)),  # pyrefly: ignore
