@@ -130,7 +130,7 @@ def coloured(mask: np.ndarray) -> np.ndarray:
     """Return labels (n, h, w) as colours, uint8 (n, h, w, 3): the same label in the same colour everywhere."""
     from matplotlib import colormaps
 
-    palette = np.array([(225, 228, 232), *(np.array(colormaps["tab20"].colors) * 255)]).astype(np.uint8)
+    palette = np.array([(225, 228, 232), *(np.asarray(colormaps["tab20"](range(20)))[:, :3] * 255)]).astype(np.uint8)
     return palette[np.where(mask == 0, 0, 1 + (np.asarray(mask, np.int64) - 1) % 20)]
 
 

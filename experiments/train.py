@@ -58,7 +58,11 @@ class Config(Common):
     find_lr: bool = False  # try learning rates and suggest one, instead of training
 
 
-def resolve(config: Config) -> Config:
+Resolved = Any
+"""A `Config` of which nothing is open any more."""
+
+
+def resolve(config: Config) -> Resolved:
     """Return the options with the recipe's for those that are not given."""
     known = recipe(config.dataset, jax.default_backend())
     if config.model not in (None, known["model"]):
@@ -67,9 +71,13 @@ def resolve(config: Config) -> Config:
 
 
 def main(config: Config) -> Result:
-    config = resolve(config)
+    return resolved(resolve(config))
+
+
+def resolved(config: Resolved) -> Result:
+    """Do what the options ask for, all of them known."""
     if config.quick:
-        config = dataclasses.replace(config, epochs=min(config.epochs or 8, 8))
+        config = dataclasses.replace(config, epochs=min(config.epochs, 8))
     if config.find_lr:
         return find_lr(config)
     if config.overfit_batch:
@@ -77,7 +85,7 @@ def main(config: Config) -> Result:
     return train_seeds(config) if config.seeds > 1 else train(config)
 
 
-def train(config: Config) -> Result:
+def train(config: Resolved) -> Result:
     folder = Path(config.run)
     train_set, test_set, net = prepare(config)
     transform = augmentation(config)
@@ -151,7 +159,7 @@ def train(config: Config) -> Result:
     )
 
 
-def train_seeds(config: Config) -> Result:
+def train_seeds(config: Resolved) -> Result:
     """Train with several seeds, each in a folder of its own, and compare."""
     rows, accuracies, machines = [], [], []
     for seed in range(config.seed, config.seed + config.seeds):
@@ -173,7 +181,7 @@ def train_seeds(config: Config) -> Result:
     return Result(figures, [report.Section("Seeds", [report.Table(rows)])], verdict)
 
 
-def find_lr(config: Config) -> Result:
+def find_lr(config: Resolved) -> Result:
     train_set, _, net = prepare(config)
     found = training.find_learning_rate(
         net,
@@ -196,7 +204,7 @@ def find_lr(config: Config) -> Result:
     return Result(figures, [report.Section("Learning rates", [picture])], verdict)
 
 
-def overfit_batch(config: Config) -> Result:
+def overfit_batch(config: Resolved) -> Result:
     """Learn one batch by heart: a net that cannot has a fault."""
     train_set, _, net = prepare(config)
     chosen = np.asarray(jax.random.permutation(jax.random.key(config.seed), train_set.size))[: config.batch_size]
@@ -222,23 +230,21 @@ def overfit_batch(config: Config) -> Result:
     )
 
 
-def load(config: Config) -> tuple[Any, Any]:
+def load(config: Resolved) -> tuple[Any, Any]:
     """Return training and test set; a set without an official test set is split by the run's seed."""
     options = {"path": config.path, "image_size": config.image_size, "split_seed": config.seed}
-    parts = data.load(config.dataset, **options)
-    if config.quick:
-        parts = tuple(shorter(part, config.seed) for part in parts)
-    return tuple(dataclasses.replace(p, workers=config.workers) if isinstance(p, data.Stream) else p for p in parts)
+    train_set, test_set = (part_of(config, part) for part in data.load(config.dataset, **options))
+    return train_set, test_set
 
 
-def shorter(part: Any, seed: int) -> Any:
-    """Return some of the examples of a large set, for `--quick`."""
-    if part.size <= QUICK:
-        return part
-    return part.take(np.asarray(jax.random.permutation(jax.random.key(seed), part.size))[:QUICK])
+def part_of(config: Resolved, part: Any) -> Any:
+    """Return a set as it is used: some of a large one for `--quick`, with the workers of a stream."""
+    if config.quick and part.size > QUICK:
+        part = part.take(np.asarray(jax.random.permutation(jax.random.key(config.seed), part.size))[:QUICK])
+    return dataclasses.replace(part, workers=config.workers) if isinstance(part, data.Stream) else part
 
 
-def prepare(config: Config) -> tuple[data.Dataset, data.Dataset, layers.Sequential]:
+def prepare(config: Resolved) -> tuple[data.Dataset, data.Dataset, layers.Sequential]:
     """Return training set, test set, and the net with the set's normalisation as its first layer."""
     train_set, test_set = load(config)
     info = train_set.info
@@ -247,16 +253,16 @@ def prepare(config: Config) -> tuple[data.Dataset, data.Dataset, layers.Sequenti
     return train_set, test_set, layers.Sequential(normalize=layers.Normalize(info.mean, info.std), **model.layers)
 
 
-def optimizer(config: Config, steps: int) -> Any:
+def optimizer(config: Resolved, steps: int) -> Any:
     schedule = training.warmup_cosine(config.learning_rate, steps)
     return training.sgd(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
-def steps_per_epoch(config: Config, train_set: data.Dataset) -> int:
+def steps_per_epoch(config: Resolved, train_set: data.Dataset) -> int:
     return max(round(train_set.size * (1 - config.validation)) // config.batch_size, 1)
 
 
-def augmentation(config: Config) -> Callable[[jax.Array, Any], Any] | None:
+def augmentation(config: Resolved) -> Callable[[jax.Array, Any], Any] | None:
     """Return the augmentation of a batch that the options ask for, or None."""
     steps: list[Callable] = []
     if config.rotation or config.zoom or config.shift:
@@ -277,7 +283,7 @@ def augmentation(config: Config) -> Callable[[jax.Array, Any], Any] | None:
     return augment.batched(augment.compose(*steps)) if steps else None
 
 
-def first_batch(config: Config, train_set: data.Dataset, transform: Callable | None) -> np.ndarray:
+def first_batch(config: Resolved, train_set: data.Dataset, transform: Callable | None) -> np.ndarray:
     """Return some training images as the net will see them."""
     some = train_set.take(range(min(32, train_set.size)))
     image = (some.dataset() if isinstance(some, data.Stream) else some)["image"]
@@ -302,7 +308,7 @@ def sentence(values: list[float]) -> str:
     return f"mean={statistics.fmean(values):.4f} sd={statistics.stdev(values):.4f} n={len(values)}"
 
 
-def run_name(config: Config) -> str:
+def run_name(config: Resolved) -> str:
     what = "find-lr-" if config.find_lr else "overfit-" if config.overfit_batch else ""
     seeds = f"seeds{config.seed}-{config.seed + config.seeds - 1}" if config.seeds > 1 else f"seed{config.seed}"
     return f"{what}{config.dataset}-{config.model}-{seeds}"
