@@ -15,7 +15,7 @@ from jaxcnn.augment.histogram import autocontrast, equalize
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(0)
 RAMP = np.arange(256, dtype=np.float32).reshape(16, 16, 1) / 255
-DARK = (np.random.default_rng(0).integers(0, 9, (20, 20, 3)) ** 2).astype(np.float32) / 255
+DARK = (np.random.default_rng(0).integers(0, 9, (40, 40, 3)) ** 2).astype(np.float32) / 255
 IMAGES = [RAMP, DARK, DARK[:3, :3], np.full((20, 20, 1), 0.2, np.float32)]
 
 

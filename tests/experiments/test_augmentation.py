@@ -90,7 +90,7 @@ def test_what_is_left_behind_is_seen(entry, by, found):
 
 
 def test_some_motions_keep_everything_on_its_object(example, monkeypatch):
-    few = {name: gallery.GEOMETRY[name] for name in ("flip", "alternating_flip", "shift", "rotate")}
+    few = {name: gallery.GEOMETRY[name] for name in ("flip", "vertical_flip", "alternating_flip", "shift", "rotate")}
     policies = ("compose", "rand_augment", "trivial_augment")
     monkeypatch.setattr(gallery, "GEOMETRY", few)
     monkeypatch.setattr(gallery, "POLICIES", dict.fromkeys(policies, few["shift"]))
