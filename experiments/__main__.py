@@ -8,6 +8,7 @@ PARTS = {
     "__init__",
     "__main__",
     "progress",
+    "recipes",
     "runner",
     "augmentation_gallery",
     "cases",
@@ -16,6 +17,7 @@ PARTS = {
     "nets",
     "operations",
     "pairs",
+    "torch_loader",
 }
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from jaxcnn import augment
 from jaxcnn.augment.operations import named_operations
@@ -220,8 +220,19 @@ def test_augmix_mixes_chains_of_one_to_three_operations(monkeypatch):
     np.testing.assert_allclose(found, np.round(found), atol=1e-5)
     assert np.abs(np.bincount(np.round(found).astype(int), minlength=4) / 400 - [0, 1 / 3, 1 / 3, 1 / 3]).max() < 0.08
     np.testing.assert_allclose(depths(width=2, depth=4), 4, atol=1e-5)
-    mixture = 2.0 ** -depths(width=2)  # uniform weights of two chains: not always one of 1/2, 1/4, 1/8
-    assert 0.2 < np.mean(np.abs(np.log2(mixture) - np.round(np.log2(mixture))) > 0.01) < 0.8
+
+
+@pytest.mark.parametrize("alpha", [1.0, 3.0])
+def test_augmix_weighs_its_chains_at_random(monkeypatch, alpha):
+    """Of two chains of one operation, where one returns black and the other white, the weight of white shows."""
+    fns = {"identity": lambda level, x: x, "black": lambda level, x: 0 * x, "white": lambda level, x: 0 * x + 1}
+    monkeypatch.setattr(AUGMIX, "named_operations", lambda *_: fns)
+    monkeypatch.setattr(jax.nn, "sigmoid", jnp.ones_like)
+    fn = partial(augment.augmix, width=2, depth=1, alpha=alpha)
+    out = np.asarray(jax.vmap(fn, (0, None))(jax.random.split(KEY, 600), jnp.zeros((1, 1, 1)))).ravel()
+    weight = out[(out > 1e-6) & (out < 1 - 1e-6)]
+    assert abs(len(weight) / 600 - 0.5) < 0.06
+    assert stats.kstest(weight, stats.beta(alpha, alpha).cdf).pvalue > 0.01
 
 
 def test_augmix_draws_operations_levels_and_signs(monkeypatch):
