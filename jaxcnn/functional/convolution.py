@@ -136,5 +136,7 @@ def expect_kernel(where: str, x: jax.Array, kernel: jax.Array, groups: int, rank
         where,
         f"images of {per_group * groups} channels for a kernel of shape {kernel.shape} and groups={groups}",
         f"x of shape {x.shape}",
-        "Match the kernel's last axis but one to the images' last.",
+        f"Channels come last: jax.numpy.moveaxis(x, {1 - kernel.ndim}, -1)."
+        if x.shape[1 - kernel.ndim] == per_group * groups
+        else "Match the kernel's last axis but one to the images' last.",
     )

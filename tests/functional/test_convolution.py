@@ -351,6 +351,12 @@ X, KERNEL = np.zeros((2, 5, 4, 2), np.float32), np.zeros((3, 3, 2, 4), np.float3
             {},
             r"images of 2 channels for a kernel .* and groups=1, got x of shape \(2, 5, 4, 1\)\. ",
         ),
+        (
+            np.moveaxis(X, -1, -3),
+            KERNEL,
+            {},
+            r"images of 2 channels .*\(2, 2, 5, 4\)\. Channels come last: jax\.numpy\.moveaxis\(x, -3, -1\)",
+        ),
         (X, KERNEL, {"groups": 2}, r"images of 4 channels for a kernel .* and groups=2, got x of shape"),
         (X, KERNEL, {"groups": 3}, r"groups that divide the 4 output channels, got 3\. Choose a divisor"),
         (X, KERNEL, {"groups": 0}, r"groups that divide the 4 output channels, got 0\. "),
