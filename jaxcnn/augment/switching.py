@@ -41,8 +41,8 @@ def one_by_one(fn: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any]
     """Return `fn`, a function of one image, of which `vmap` makes a loop over the images on CPU.
 
     Under `vmap` `jax.lax.switch` computes all branches for every image and then chooses: `rand_augment`, with its 14
-    operations, then took x10 for 512 32x32x3 images on CPU, and the operations merged into one formula as far as they
-    go x9. In a loop each image goes through its own branch alone. Other devices deal with the batch at once.
+    operations, then took x10 for 512 32x32x3 images on CPU, and no less with the operations merged into one formula as
+    far as they go. In a loop each image goes through its own branch alone. Other devices deal with the batch at once.
 
     Args:
         fn: from (floats, arrays), both pytrees of arrays, to the same kind of pair; a pure function of them alone.
