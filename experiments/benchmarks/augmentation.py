@@ -10,7 +10,6 @@ with 1 where one of TARGETS is missed.
 A result worth keeping: copy the run's `figures.json` to `experiments/benchmarks/results/NAME.json`.
 """
 
-import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +23,7 @@ from experiments.benchmarks.cases import Row, reason
 from experiments.benchmarks.chart import ratios
 from experiments.benchmarks.operations import DELTA, FACTOR, MARGIN, PACKAGES, PEERS, Augmentation, ours
 from experiments.benchmarks.pairs import Program, compare
-from experiments.benchmarks.peers import summary, words
+from experiments.benchmarks.peers import summary, versions, words
 from experiments.runner import Common, Result, console, run
 from jaxcnn import augment, models, report, training
 from jaxcnn.checking import expect
@@ -68,7 +67,12 @@ def main(config: Config) -> Result:
     found = summary(rows)
     console.print(words(found), markup=False)
     step = share(config.net, key, images, config.seconds_per_case, config.turn)
-    figures = {"ratios": found, "cases": rows, "policy": step, "versions": versions(config.peers)}
+    figures = {
+        "ratios": found,
+        "cases": rows,
+        "policy": step,
+        "versions": versions(PACKAGES[peer] for peer in config.peers),
+    }
     sections = [report.Section("Cases", [report.Table(rows)]), report.Section("Policy and step", [report.Facts(step)])]
     if any("ratio" in row for row in rows):
         picture = report.Picture(
@@ -195,17 +199,6 @@ def line(row: Row) -> str:
         f"{start} {row['ours_ms']:9.2f} {row['theirs_ms']:9.2f} ms  {row['ratio']:7.2f} "
         f"({row['low']:.2f}..{row['high']:.2f}, {row['pairs']} pairs)"
     )
-
-
-def versions(peers: Sequence[str]) -> dict[str, str]:
-    """Return the versions of the peers' packages."""
-    found = {}
-    for package in (PACKAGES[peer] for peer in peers):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 if __name__ == "__main__":

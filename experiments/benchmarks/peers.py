@@ -11,7 +11,7 @@ A result worth keeping: copy the run's `figures.json` to `experiments/benchmarks
 
 import importlib.metadata
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -69,7 +69,12 @@ def main(config: Config) -> Result:
     for mode in config.modes:
         modes[mode] = summary([row for row in rows if row["mode"] == mode])
         console.print(f"{mode}: {words(modes[mode])}", markup=False)
-    figures = {"modes": modes, "cases": rows, "parameters": counts, "versions": versions(config.peers)}
+    figures = {
+        "modes": modes,
+        "cases": rows,
+        "parameters": counts,
+        "versions": versions({PACKAGES[peer] for peer in config.peers}),
+    }
     sections = [report.Section("Cases", [report.Table(rows)])]
     if any("ratio" in row for row in rows):
         picture = report.Picture(
@@ -143,10 +148,10 @@ def misses(modes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return missed
 
 
-def versions(peers: Sequence[str]) -> dict[str, str]:
-    """Return the versions of the peers' packages."""
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of packages."""
     found = {}
-    for package in {PACKAGES[peer] for peer in peers}:
+    for package in packages:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
