@@ -120,7 +120,7 @@ def transforms(classes: int, side: int) -> dict[str, Callable[[jax.Array, Any], 
 def measure(config: Config, train_set: data.Dataset, test_set: data.Dataset) -> dict[str, list[float]]:
     """Return the test accuracies, one a seed, by family; of one seed all have the same images and initial weights."""
     info = train_set.info
-    model = models.create("cifar_vgg", num_classes=len(info.class_names), width=config.width, convolutions=1)
+    model = models.create("cifar_vgg", num_classes=len(info.class_names), width=config.width, convolutions=(1, 1, 1))
     net = layers.Sequential(normalize=layers.Normalize(info.mean, info.std), **model.layers)
     ways = transforms(len(info.class_names), min(train_set["image"].shape[1:3]))
     ways = {name: way for name, way in ways.items() if not config.quick or name in QUICK}

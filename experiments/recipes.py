@@ -17,6 +17,7 @@ class Recipe:
 
     model: str = "cifar_vgg"
     width: int | None = None
+    convolutions: tuple[int, ...] | None = None
     epochs: int = 20
     batch_size: int = 128
     learning_rate: float = 0.1

@@ -23,6 +23,7 @@ from experiments.recipes import Flip, recipe
 from experiments.runner import Common, Result, console, record, run, write_json
 from jaxcnn import augment, data, fingerprint, layers, losses, models, report, training
 
+OF_MODEL = ("width", "convolutions")  # the options that the model's function takes
 STEPS_BY_HEART = 200
 QUICK = 2000  # examples of a large set that --quick takes
 SHOWN = 10_000  # test images of a stream that the page is about
@@ -37,6 +38,7 @@ class Config(Common):
     workers: int = 0  # processes that read a set too large for memory; 0 uses threads
     model: str | None = None  # one of jaxcnn.models.names()
     width: int | None = None  # maps of the model's first stage; None for the model's own
+    convolutions: tuple[int, ...] | None = None  # of each stage of a VGG; None for the model's own
     epochs: int | None = None  # passes through the training set
     batch_size: int | None = None  # images per step
     learning_rate: float | None = None  # peak of the schedule: warm-up over a tenth, then half a cosine
@@ -66,7 +68,7 @@ def resolve(config: Config) -> Resolved:
     """Return the options with the recipe's for those that are not given."""
     known = recipe(config.dataset, jax.default_backend())
     if config.model not in (None, known["model"]):
-        known["width"] = None  # it is the model's of the recipe
+        known |= dict.fromkeys(OF_MODEL)  # they are for the model of the recipe
     return dataclasses.replace(config, **{name: v for name, v in known.items() if getattr(config, name) is None})
 
 
@@ -248,7 +250,7 @@ def prepare(config: Resolved) -> tuple[data.Dataset, data.Dataset, layers.Sequen
     """Return training set, test set, and the net with the set's normalisation as its first layer."""
     train_set, test_set = load(config)
     info = train_set.info
-    options = {} if config.width is None else {"width": config.width}
+    options = {name: getattr(config, name) for name in OF_MODEL if getattr(config, name) is not None}
     model = models.create(config.model, num_classes=len(info.class_names), **options)
     return train_set, test_set, layers.Sequential(normalize=layers.Normalize(info.mean, info.std), **model.layers)
 

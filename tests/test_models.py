@@ -29,6 +29,7 @@ PARAMETERS = [  # name, options, image, parameters, where the number is from
     ("cifar_resnet8", {}, (8, 8, 3), 269_722 - 2 * 97_216, "by hand: two blocks a stage less than depth 20"),
     ("cifar_resnet20", {}, (32, 32, 3), 269_722, "He et al. 2016, table 6: 0.27 M"),
     ("cifar_vgg", {}, (32, 32, 3), 1_148_874, "by hand"),
+    ("cifar_vgg", {"width": 4, "convolutions": (1, 2)}, (8, 8, 1), 1_030, "by hand: 36 + 8 + 288 + 16 + 576 + 16 + 90"),
     ("cifar_resnet20", {"num_classes": 100}, (32, 32, 3), 269_722 + 90 * 65, "by hand"),
 ]
 every = pytest.mark.parametrize("name", ALL)
@@ -170,6 +171,9 @@ def test_unknown_names_list_the_known_ones(name, fix):
         ("lenet5", {"num_classes": -1, "classic": True}, r"^lenet5: expected num_classes as a positive int, got -1\."),
         ("cifar_resnet8", {"num_classes": 2.0}, r"^cifar_resnet: expected num_classes as a positive int, got 2\.0\."),
         ("cifar_resnet8", {"width": 0}, r"^cifar_resnet: expected width as a positive int, got 0\."),
+        ("cifar_vgg", {"convolutions": ()}, r"^cifar_vgg: expected convolutions as a number for each stage, got \(\)"),
+        ("cifar_vgg", {"convolutions": 2}, r"^cifar_vgg: expected convolutions as a number for each stage, got 2\."),
+        ("cifar_vgg", {"convolutions": (1, 0)}, r"^cifar_vgg: expected convolutions as a positive int, got 0\."),
     ],
 )
 def test_bad_options(name, options, message):
