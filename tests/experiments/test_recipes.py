@@ -18,11 +18,12 @@ def test_every_option_of_a_recipe_is_one_of_train_and_open_by_default():
 
 
 def test_what_is_given_stays_and_the_rest_is_the_recipes():
-    config = train.resolve(train.Config(dataset="fashion_mnist", epochs=3, cutout=0))
-    assert (config.epochs, config.cutout) == (3, 0)
-    assert (config.model, config.width, config.flip) == ("cifar_vgg", 32, "random")
+    config = train.resolve(train.Config(dataset="fashion_mnist", epochs=3, flip="no"))
+    assert (config.epochs, config.flip) == (3, "no")
+    assert (config.model, config.width, config.convolutions) == ("cifar_vgg", 32, (1, 2, 2, 2))
     assert train.resolve(config) == config
-    assert train.resolve(train.Config(dataset="fashion_mnist", model="lenet5")).width is None
+    other = train.resolve(train.Config(dataset="fashion_mnist", model="lenet5"))
+    assert (other.width, other.convolutions) == (None, None)
 
 
 def test_sets_and_platforms_without_a_recipe_of_their_own():
