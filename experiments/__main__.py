@@ -14,6 +14,7 @@ PARTS = {
     "cases",
     "chart",
     "compilation",
+    "deep_net",
     "nets",
     "operations",
     "pairs",

@@ -10,26 +10,21 @@ in each; delta-orthogonal weights hand a linear signal on as it is (Xiao et al. 
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
+from experiments.deep_net import ACTIVATIONS, SMALL, Variances, measured
 from experiments.runner import Common, Result, console, run
-from jaxcnn import functional as F
-from jaxcnn import initialization, initializers, report, surgery
+from jaxcnn import report
 from jaxcnn.checking import expect
-from jaxcnn.layers import BatchNorm, Conv, Sequential
 from jaxcnn.report.canvas import BLUE, INK, MUTED, ORANGE, drawing, figure, panel, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SMALL = 0.01  # standard deviation of a signal for which tanh is nearly linear
 # Colour, dashes and width: many lines coincide, and the thin ones are drawn upon the thick ones.
 LINES = {
     "he_normal": (BLUE, "-", 2.6),
@@ -53,32 +48,6 @@ class Config(Common):
     seeds: int = 5  # draws of all weights, 2 or more
 
 
-def linear(x: jax.Array) -> jax.Array:
-    return x
-
-
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": F.relu, "tanh": F.tanh, "linear": linear}
-
-
-@dataclass(frozen=True)
-class Variances:
-    """Of what enters each nonlinearity, and of the gradient of each layer's output: (seeds, depth) each."""
-
-    forward: np.ndarray
-    backward: np.ndarray
-
-    def kept(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return log10 of what is left: forward last layer / first, back first layer / last; one a seed."""
-        forward, backward = np.log10(self.forward), np.log10(self.backward)
-        return forward[:, -1] - forward[:, 0], backward[:, 0] - backward[:, -1]
-
-    def factors(self) -> tuple[float, float]:
-        """Return what one layer multiplies the variance by, forward and back: the geometric mean."""
-        steps = self.forward.shape[1] - 1
-        forward, backward = self.kept()
-        return float(10 ** (forward.mean() / steps)), float(10 ** (backward.mean() / steps))
-
-
 def main(config: Config) -> Result:
     if config.quick:
         depth, images, seeds = min(config.depth, 20), min(config.images, 4), min(config.seeds, 3)
@@ -87,7 +56,7 @@ def main(config: Config) -> Result:
     expect(config.width >= 16, "initialization", "at least 16 maps", config.width, "Narrower nets are left to chance.")
     expect(config.seeds >= 2, "initialization", "at least 2 seeds", config.seeds, "One has no standard deviation.")
     names = list(ACTIVATIONS) if config.activation == "all" else [config.activation]
-    found = measure_all(config, names)
+    found = measure(config, names)
     promises = promised(found, tolerance(config))
     missed = [promise for promise, kept in promises.items() if not kept]
     figures = {name: {scheme: summary(v) for scheme, v in lines.items()} for name, lines in found.items()}
@@ -128,92 +97,17 @@ def main(config: Config) -> Result:
     return Result(figures, sections, verdict, not missed)
 
 
-def measure_all(config: Config, names: list[str]) -> dict[str, dict[str, Variances]]:
-    """Return the variances by activation and way to draw the weights."""
-    image_key, gradient_key, weight_key = jax.random.split(jax.random.key(config.seed), 3)
+def measure(config: Config, names: list[str]) -> dict[str, dict[str, Variances]]:
+    """Return the variances by activation and way to draw the weights, each told as soon as it is known."""
     shape = (config.images, config.size, config.size, config.width)
-    x, cotangent = jax.random.normal(image_key, shape), jax.random.normal(gradient_key, shape)
-    keys = jax.random.split(weight_key, (config.seeds, config.depth))
-
-    def draw(**options: Any) -> Any:
-        net, spec = block(config.width, linear, **options), jax.ShapeDtypeStruct(shape, jnp.float32)
-        return jax.jit(jax.vmap(jax.vmap(lambda key: net.init(key, spec)[0])))(keys)
-
-    plain = ("he_normal", "glorot_normal", "lecun_normal", "orthogonal", "delta_orthogonal")
-    drawn = {name: draw(kernel_init=getattr(initializers, name)) for name in plain}
-    normed = draw(kernel_init=initializers.he_normal, norm=True)
     found: dict[str, dict[str, Variances]] = {}
-    for name in names:
-        act = ACTIVATIONS[name]
-        net, gain = block(config.width, act), initializers.gain(act)
-        run, run_normed = program(net, cotangent), program(block(config.width, act, norm=True), cotangent)
-        weights = {
-            **drawn,
-            # What Scaled(orthogonal, gain(act)) draws.
-            "orthogonal, gain": jax.tree.map(lambda kernel, gain=gain: gain * kernel, drawn["orthogonal"]),
-            "LSUV": jax.jit(jax.vmap(unit_variance(net), in_axes=(0, None)))(drawn["orthogonal"], x),
-        }
-        found[name] = {scheme: run(params, x) for scheme, params in weights.items()}
-        found[name]["he_normal, batch norm"] = run_normed(normed, x)
-        if name == "tanh":
-            found["tanh, small signal"] = {"delta_orthogonal": run(drawn["delta_orthogonal"], SMALL * x)}
-        for scheme, variances in found[name].items():
-            forward, backward = variances.factors()
-            line = f"{name:<8}{scheme:<24}a layer: forward x {forward:.3f}, back x {backward:.3f}"
-            console.print(line, markup=False)
+    console.print(f"{config.depth} layers, {config.seeds} seeds; compiling ...", markup=False)
+    for name, scheme, variances in measured(jax.random.key(config.seed), shape, config.depth, config.seeds, names):
+        found.setdefault(name, {})[scheme] = variances
+        forward, backward = variances.factors()
+        line = f"{name:<20}{scheme:<24}a layer: forward x {forward:.3f}, back x {backward:.3f}"
+        console.print(line, markup=False)
     return found
-
-
-def wrap(x: jax.Array) -> jax.Array:
-    """Return the maps with a pixel more on each side, from the other side."""
-    return jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(1, 1), (1, 1), (0, 0)], mode="wrap")
-
-
-def block(width: int, act: Callable, *, norm: bool = False, **options: Any) -> Sequential:
-    """Return one layer of the deep net."""
-    conv = Conv(width, padding="VALID", use_bias=False, **options)
-    return Sequential(wrap=wrap, sum=Sequential(conv=conv, **({"norm": BatchNorm()} if norm else {})), act=act)
-
-
-def program(net: Sequential, cotangent: jax.Array) -> Callable[[Any, jax.Array], Variances]:
-    """Return a function of the weights of all layers, for every seed, and of the images: all variances.
-
-    The deep net is a scan over its layers. To each output something is added that is zero: the gradient for it is the
-    gradient of that output.
-    """
-
-    @jax.jit
-    def run(params: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        state = net.init(jax.random.key(0), x)[1]
-
-        def layer(x: jax.Array, inputs: tuple[Any, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            weights, nothing = inputs
-            y, seen = surgery.activations(net, weights, state, x, ["sum"], train=True)
-            return y + nothing, jnp.var(seen["sum"])
-
-        def seed(params: Any) -> tuple[jax.Array, jax.Array]:
-            depth = jax.tree.leaves(params)[0].shape[0]
-            nothing = jnp.zeros((depth, *x.shape), x.dtype)
-            _, back, forward = jax.vjp(lambda nothing: lax.scan(layer, x, (params, nothing)), nothing, has_aux=True)
-            return forward, jnp.var(back(cotangent)[0], axis=(1, 2, 3, 4))
-
-        return jax.vmap(seed)(params)
-
-    def variances(params: Any, x: jax.Array) -> Variances:
-        forward, backward = run(params, x)
-        return Variances(np.asarray(forward, np.float64), np.asarray(backward, np.float64))
-
-    return variances
-
-
-def unit_variance(net: Sequential) -> Callable[[Any, jax.Array], Any]:
-    """Return a function of all layers' weights and the images: the weights after LSUV."""
-
-    def layer(x: jax.Array, weights: Any) -> tuple[jax.Array, Any]:
-        weights = initialization.lsuv(net, weights, {}, x)
-        return net.apply(weights, {}, x, train=True)[0], weights
-
-    return lambda params, x: lax.scan(layer, x, params)[1]
 
 
 def tolerance(config: Config) -> float:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, is_int
+from jaxcnn.checking import expect, expect_count, shown
 from jaxcnn.functional.window import Size, pair
 
 __all__ = ["Box", "Gabor", "Gaussian", "Laplacian", "Sobel"]
@@ -152,11 +152,7 @@ class Gabor:
     def __post_init__(self) -> None:
         """Normalise sizes to tuples and numbers to floats, and check that no kernel vanishes."""
         object.__setattr__(self, "size", pair("Gabor", "size", self.size))
-        counted = is_int(self.orientations)
-        fix = "Pass orientations=4, say."
-        expect(
-            counted and self.orientations >= 1, "Gabor", "orientations as a positive int", repr(self.orientations), fix
-        )
+        object.__setattr__(self, "orientations", expect_count("Gabor", "orientations", self.orientations))
         wavelength = _positive("Gabor", "wavelength", self.wavelength)
         expect(wavelength >= 2, "Gabor", "a wavelength of at least 2 pixels", wavelength, "Pixels show no shorter one.")
         object.__setattr__(self, "wavelength", wavelength)
@@ -199,5 +195,5 @@ def _bank(*kernels: np.ndarray) -> jax.Array:
 
 def _positive(where: str, name: str, value: float) -> float:
     ok = isinstance(value, int | float | np.number) and 0 < value < math.inf
-    expect(ok, where, f"{name} as a number > 0", repr(value), f"Pass {name}=2.0, say.")
+    expect(ok, where, f"{name} as a number > 0", shown(value), f"Pass {name}=2.0, say.")
     return float(value)

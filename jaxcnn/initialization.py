@@ -1,4 +1,4 @@
-"""Initial values that need the whole net: `jaxcnn.initializers` fills one array, these functions a net's parameters.
+"""Initial values that need images or the whole net: `jaxcnn.initializers` fills one array and sees its shape alone.
 
 net = initialization.with_kernel_init(net, initializers.orthogonal)
 params, state = net.init(key, train.spec)
@@ -14,12 +14,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcnn.checking import expect, expect_count
+from jaxcnn.functional.primitives.taps import taps
+from jaxcnn.functional.window import Size, images, pair
 from jaxcnn.initializers import Initializer
 from jaxcnn.layers.composition import Concat, Residual, Sequential
 from jaxcnn.layers.layer import Layer, Module, Params, State, apply, show
 from jaxcnn.surgery import replace, unwrapped
 
-__all__ = ["lsuv", "with_kernel_init", "zero_residuals"]
+__all__ = ["lsuv", "patch_whitening", "with_kernel_init", "zero_residuals"]
 
 
 def lsuv(
@@ -61,6 +63,55 @@ def lsuv(
         "See how Residual.apply hands on what its parts return.",
     )
     return scaled
+
+
+def patch_whitening(x: jax.Array, kernel_size: Size = 2, *, eps: float = 5e-4) -> jax.Array:
+    """Return a first kernel whose responses to these images are uncorrelated, and its negation.
+
+    With V diag(d) V^T the covariance of the kh x kw patches of x, output i < n is v_i / sqrt(d_i + eps), and output
+    n + i the negation of output i, so that a ReLU keeps both signs: the first n responses have covariance
+    diag(d / (d + eps)), nearly the identity. `params["conv1"]["kernel"] = patch_whitening(...)` puts it into a net
+    whose first layer is `Conv(2 * n, kernel_size, padding="VALID")`.
+
+    The largest variance comes first. Of both signs of an eigenvector that one is taken whose first entry (row by row,
+    channels fastest) of at least half the largest magnitude is positive.
+
+    Args:
+        x: images (..., H, W, C), floating, as the layer will see them (normalised): some thousands for a stable
+            result. Memory: kh * kw times that of x.
+        kernel_size: pixels, one int or (vertical, horizontal).
+        eps: added to the variances, > 0, so that directions without any are not blown up.
+
+    Returns:
+        (kh, kw, C, 2 n), n = kh * kw * C, of x's dtype but at least float32.
+
+    Raises:
+        ValueError: wrong rank, images smaller than the patch or none at all, eps that is not positive.
+        TypeError: x is not floating.
+
+    Source: the whitening layer of Jordan's airbench (2024), after Page 2019 (How to train your ResNet 8); there the
+    patches' mean, near zero in normalised images, is not subtracted, and the smallest variance comes first.
+    """
+    x = images("patch_whitening", x)
+    kh, kw = pair("patch_whitening", "kernel_size", kernel_size)
+    height, width, channels = x.shape[-3:]
+    fix = "Use a smaller kernel or larger images."
+    expect(height >= kh and width >= kw, "patch_whitening", f"images of at least {kh}x{kw} pixels", x.shape, fix)
+    expect(x.size > 0, "patch_whitening", "at least one image", x.shape, "Pass some of the training images.")
+    expect(eps > 0, "patch_whitening", "eps > 0", eps, "5e-4 is usual.")
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32)).reshape(-1, height, width, channels)
+    rows, columns = height - kh + 1, width - kw + 1
+    patches = jnp.concatenate(list(taps(wide, (kh, kw), (1, 1))), axis=-1)
+    patches = patches.reshape(len(wide), rows * columns, kh * kw * channels)
+    patches -= patches.mean(axis=(0, 1))
+    # Image by image and then the mean of all: sums of millions of numbers would lose digits in float32.
+    products = jnp.einsum("npi,npj->nij", patches, patches, precision=lax.Precision.HIGHEST)
+    variances, vectors = jnp.linalg.eigh(products.mean(axis=0) / (rows * columns))
+    variances, vectors = jnp.maximum(variances[::-1], 0), vectors[:, ::-1]
+    large = jnp.abs(vectors) >= jnp.abs(vectors).max(axis=0) / 2
+    leading = jnp.take_along_axis(vectors, jnp.argmax(large, axis=0)[None], axis=0)
+    half = (vectors * jnp.sign(leading) / jnp.sqrt(variances + eps)).reshape(kh, kw, channels, -1)
+    return jnp.concatenate([half, -half], axis=-1)
 
 
 def with_kernel_init(net: Layer, initializer: Initializer) -> Any:

@@ -233,5 +233,5 @@ def test_parameters_of_another_net(params):
 
 def test_state_of_another_net():
     params, _ = NET.init(key, IMAGES)
-    with pytest.raises(TypeError, match=r"^batch_norm: expected stats as a BatchStats\(mean, var\), got dict\. "):
+    with pytest.raises(TypeError, match=r"^batch_norm: expected stats as a BatchStats\(mean, var\), got \{\}\. "):
         NET.apply(params, {}, IMAGES, train=False)

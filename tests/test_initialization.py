@@ -1,5 +1,6 @@
-"""Initial values of whole nets: unit variance layer by layer, kernels drawn anew, branches that start at zero."""
+"""Initial values from images or of whole nets: unit variance, whitening, kernels drawn anew, zero branches."""
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -317,6 +318,16 @@ def test_each_block_starts_as_its_shortcut(net, zeroed):
     assert any(np.any(at_path(gradients, path)) for path in zeroed)
 
 
+def test_a_norm_that_starts_at_zero_makes_its_block_the_shortcut():
+    net = block(Conv(3), BatchNorm(), F.relu, Conv(3), BatchNorm(scale_init=initializers.zeros))
+    params, state = net.init(key, SPEC)
+    assert changed(params, initialization.zero_residuals(net, params)) == set()
+    np.testing.assert_array_equal(net.apply(params, state, X, train=True)[0], X)
+    drawn = block(Conv(3), BatchNorm(scale_init=Normal(1.0)))
+    zero = initialization.zero_residuals(drawn, drawn.init(key, SPEC)[0])
+    np.testing.assert_array_equal(at_path(zero, "block/branch/batchnorm1/scale"), np.zeros(3))
+
+
 def test_a_resnet_starts_as_a_shallow_net():
     net = cifar_resnet(8, width=4)
     spec = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
@@ -359,3 +370,79 @@ def test_a_net_that_starts_as_the_identity():
     params, state = net.init(key, SPEC)
     y, _ = net.apply(initialization.zero_residuals(net, params), state, X, train=False)
     np.testing.assert_allclose(y, X.mean((1, 2)), rtol=1e-5)
+
+
+def photographs(seed=0, shape=(40, 9, 8, 3)):
+    """Return images whose pixels depend on their neighbours, with a mean that is not zero."""
+    noise = np.random.default_rng(seed).normal(size=(*shape[:-3], shape[-3] + 2, shape[-2] + 2, shape[-1]))
+    smooth = sum(noise[..., u : u + shape[-3], v : v + shape[-2], :] for u in range(3) for v in range(3)) / 3
+    return jnp.asarray(0.7 + smooth @ np.array([[1, 0.6, 0.2], [0, 0.8, 0.3], [0, 0, 0.5]]), jnp.float32)
+
+
+@pytest.mark.parametrize(("size", "eps"), [(2, 5e-4), ((3, 1), 0.1)])
+def test_whitened_responses_are_uncorrelated(size, eps):
+    x = photographs()
+    kernel = initialization.patch_whitening(x, size, eps=eps)
+    half = kernel.shape[-1] // 2
+    assert half == math.prod(kernel.shape[:3])
+    np.testing.assert_array_equal(kernel[..., half:], -kernel[..., :half])
+    y = np.asarray(F.conv(x, kernel[..., :half], padding="VALID"), np.float64).reshape(-1, half)
+    covariance = np.cov(y, rowvar=False, bias=True)
+    # d / (d + eps) on the diagonal, d found from it, largest first.
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 1e-3
+    assert (np.diag(covariance) <= 1 + 1e-4).all()
+    assert (np.diff(np.diag(covariance)) <= 1e-5).all()
+    if eps == 5e-4:
+        np.testing.assert_allclose(covariance, np.eye(half), atol=0.1)
+
+
+def test_whitening_against_numpy_and_its_signs():
+    x = photographs(1)
+    with jax.enable_x64(True):
+        kernel = np.asarray(initialization.patch_whitening(np.asarray(x, np.float64), 2, eps=1e-3))
+        assert kernel.dtype == np.float64
+    windows = np.lib.stride_tricks.sliding_window_view(np.asarray(x, np.float64), (2, 2), axis=(1, 2))
+    patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 12)
+    variances, vectors = np.linalg.eigh(np.cov(patches, rowvar=False, bias=True))
+    expected = vectors[:, ::-1] / np.sqrt(variances[::-1] + 1e-3)
+    flat = kernel.reshape(12, 24)[:, :12]
+    np.testing.assert_allclose(np.abs(flat), np.abs(expected), atol=1e-6)
+    for column in flat.T:
+        assert column[np.abs(column) >= np.abs(column).max() / 2][0] > 0
+    np.testing.assert_allclose(initialization.patch_whitening(x, 2, eps=1e-3), kernel, atol=2e-3)
+
+
+def test_whitening_takes_any_leading_axes_dtypes_and_images_without_variance():
+    x = photographs(2, (6, 5, 5, 3))
+    kernel = initialization.patch_whitening(x)
+    assert (kernel.shape, kernel.dtype) == ((2, 2, 3, 24), jnp.float32)
+    np.testing.assert_array_equal(initialization.patch_whitening(x.reshape(2, 3, 5, 5, 3)), kernel)
+    np.testing.assert_allclose(jax.jit(initialization.patch_whitening)(x), kernel, atol=1e-3)
+    assert initialization.patch_whitening(x[0]).shape == (2, 2, 3, 24)
+    assert initialization.patch_whitening(x.astype(jnp.bfloat16)).dtype == jnp.float32
+    twice = jnp.concatenate([x, x], axis=-1)  # as many directions without variance, some a little below 0 by rounding
+    assert np.isfinite(initialization.patch_whitening(twice, eps=1e-12)).all()
+    flat = np.asarray(initialization.patch_whitening(jnp.full((3, 4, 4, 1), 0.3), 2, eps=0.01))
+    assert np.isfinite(flat).all()
+    np.testing.assert_allclose((flat**2).sum((0, 1, 2)), 100, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "error", "message"),
+    [
+        (np.ones((4, 4), np.float32), {}, ValueError, r"expected images of shape \(\.\.\., H, W, C\), got \(4, 4\)\. "),
+        (np.ones((2, 4, 4, 3), np.uint8), {}, TypeError, r"expected x of a floating dtype, got uint8\. "),
+        (np.ones((2, 4, 4, 3), np.float32), {"kernel_size": 0}, ValueError, r"expected kernel_size as a positive int"),
+        (
+            np.ones((2, 4, 2, 3), np.float32),
+            {"kernel_size": 3},
+            ValueError,
+            r"expected images of at least 3x3 pixels, ",
+        ),
+        (np.ones((0, 4, 4, 3), np.float32), {}, ValueError, r"expected at least one image, got \(0, 4, 4, 3\)\. Pass"),
+        (np.ones((2, 4, 4, 3), np.float32), {"eps": 0.0}, ValueError, r"expected eps > 0, got 0\.0\. 5e-4 is usual"),
+    ],
+)
+def test_whitening_rejects(x, options, error, message):
+    with pytest.raises(error, match=f"^patch_whitening: {message}"):
+        initialization.patch_whitening(x, **options)

@@ -1,5 +1,6 @@
 """What single layers do besides the contract: normalised options, initial values, shown form, errors."""
 
+import dataclasses
 import functools
 
 import jax
@@ -17,14 +18,20 @@ from jaxcnn.layers import (
     Dropout,
     Flatten,
     GlobalAvgPool,
+    GroupNorm,
+    InstanceNorm,
     Layer,
+    LayerNorm,
     MaxPool,
     Normalize,
+    from_json,
+    to_json,
 )
 from jaxcnn.models.cifar_resnet import PadShortcut
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 key = jax.random.key(0)
+NORMS = [BatchNorm, GroupNorm, InstanceNorm, LayerNorm]
 IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 5, 4)), jnp.float32)
 
 
@@ -122,6 +129,31 @@ def test_batch_norm_passes_every_option_on():
     assert set(BatchNorm(use_bias=False).init(key, IMAGES)[0]) == {"scale"}
 
 
+@pytest.mark.parametrize("kind", NORMS)
+def test_norms_draw_scale_and_bias_with_keys_of_their_own(kind):
+    options = {"groups": 2} if kind is GroupNorm else {}
+    drawn = kind(scale_init=initializers.Normal(1.0), bias_init=initializers.Normal(1.0), **options)
+    params, _ = drawn.init(key, IMAGES)
+    assert {name: (leaf.shape, leaf.dtype) for name, leaf in params.items()} == {
+        "scale": ((4,), jnp.float32), "bias": ((4,), jnp.float32),
+    }  # fmt: skip
+    assert not np.isin(params["bias"], params["scale"]).any()
+    alone, _ = dataclasses.replace(drawn, use_scale=False).init(key, IMAGES)
+    assert set(alone) == {"bias"}
+    np.testing.assert_array_equal(alone["bias"], params["bias"])
+    rebuilt = from_json(to_json(drawn))
+    assert rebuilt == drawn != kind(**options)
+    np.testing.assert_array_equal(rebuilt.init(key, IMAGES)[0]["scale"], params["scale"])
+    default, _ = kind(**options).init(None, IMAGES)  # neither of these two draws
+    np.testing.assert_array_equal(default["scale"], np.ones(4))
+    np.testing.assert_array_equal(default["bias"], np.zeros(4))
+
+
+def test_a_net_saved_before_norms_had_initializers_is_rebuilt():
+    text = '{"jaxcnn": 1, "net": {"type": "GroupNorm", "eps": 1e-06, "use_scale": true, "use_bias": true, "groups": 2}}'
+    assert from_json(text) == GroupNorm(2)
+
+
 def test_dropout_is_the_function_while_training_and_the_identity_otherwise():
     y, _ = Dropout(0.5).apply({}, {}, IMAGES, train=True, key=key)
     np.testing.assert_array_equal(y, F.dropout(key, IMAGES, 0.5))
@@ -157,7 +189,7 @@ def test_pad_shortcut_by_hand():
         ),
         (lambda: Conv(8, stride=1.5), r"^Conv: expected stride as a positive int or two of them, got 1\.5\. "),
         (lambda: Conv(8, dilation=-1), r"^Conv: expected dilation as a positive int or two of them, got -1\. "),
-        (lambda: Conv(8, padding="FULL"), r'^Conv: expected padding "SAME", "VALID", an int .*, got \'FULL\'\. '),
+        (lambda: Conv(8, padding="FULL"), r'^Conv: expected padding as "SAME", "VALID", an int .*, got \'FULL\'\. '),
         (lambda: Conv(8, groups=3), r"^Conv: expected groups that divide the 8 features, got 3\. Choose a divisor\."),
         (lambda: Conv(8, groups=0), r"^Conv: expected groups as a positive int, got 0\. "),
         (lambda: Dense(-1), r"^Dense: expected features as a positive int, got -1\. Pass features=8, say\."),
@@ -185,6 +217,13 @@ def test_initializers_are_functions(kind, name):
         TypeError, match=rf"^{kind.__name__}: expected {name} as a function .*, got 'ones'\. Pass one of"
     ):
         kind(8, **{name: "ones"})
+
+
+@pytest.mark.parametrize("name", ["scale_init", "bias_init"])
+@pytest.mark.parametrize("kind", NORMS)
+def test_initializers_of_norms_are_functions(kind, name):
+    with pytest.raises(TypeError, match=rf"^{kind.__name__}: expected {name} as a function .*, got 1\.0\. Pass one of"):
+        kind(**{name: 1.0})
 
 
 def spec(*shape, dtype=jnp.float32):

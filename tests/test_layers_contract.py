@@ -77,6 +77,9 @@ TABLE = {
     "BatchNorm in groups": Case(
         BatchNorm(groups=2, fast_variance=True), (4, 3, 2, 3), shape=(4, 3, 2, 3), stateful=True
     ),
+    "BatchNorm from other values": Case(
+        BatchNorm(scale_init=initializers.zeros, bias_init=initializers.Constant(0.5)), (2, 6, 5, 4), stateful=True
+    ),
     "BatchNorm of vectors": Case(BatchNorm(), (6, 4), shape=(6, 4), stateful=True),
     "Concat": Case(
         Concat(wide=Conv(3), point=Sequential(conv=Conv(2, 1), norm=BatchNorm())), (2, 6, 5, 5), stateful=True
@@ -131,6 +134,9 @@ TABLE = {
     "GlobalAvgPool": Case(GlobalAvgPool(), (2, 4)),
     "GlobalMaxPool": Case(GlobalMaxPool(), (2, 4)),
     "GroupNorm": Case(GroupNorm(2), (2, 6, 5, 4)),
+    "GroupNorm from other values": Case(
+        GroupNorm(4, scale_init=initializers.Constant(0.5), bias_init=initializers.ones), (2, 6, 5, 4)
+    ),
     "InstanceNorm": Case(InstanceNorm(eps=1e-3, use_bias=False), (2, 6, 5, 4)),
     "LayerNorm": Case(LayerNorm(), (2, 6, 5, 4)),
     "LayerNorm of vectors": Case(LayerNorm(use_scale=False), (6, 4), shape=(6, 4)),

@@ -232,7 +232,7 @@ HOSTILE = {
     "private field": (net(CONV | {"__class__": "x"}), NET + ".*'__class__'"),
     "wrong field type": (net({"type": "Conv", "features": "8"}), "Conv: expected features as a positive int, got '8'"),
     "layer as a number": (net({"type": "Conv", "features": CONV}), r"Conv: expected features as a positive int, got C"),
-    "rate as text": (net({"type": "Dropout", "rate": "0.5"}), NET),
+    "rate as text": (net({"type": "Dropout", "rate": "0.5"}), r"Dropout: expected a rate in \[0, 1\], got '0\.5'"),
     "not a number": (net({"type": "Dropout", "rate": float("nan")}), r"Dropout: expected a rate in \[0, 1\], got nan"),
     "infinite": (
         net(CONV | {"stride": float("inf")}),

@@ -9,7 +9,7 @@ from jaxcnn.augment.colour import expect_colours
 from jaxcnn.augment.example import augmentation
 from jaxcnn.augment.operations import Strengths, named_operations
 from jaxcnn.augment.switching import one_by_one
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_count, is_int
 
 __all__ = ["augmix"]
 
@@ -61,11 +61,10 @@ def augmix(
         Hendrycks et al. 2020 (AugMix), algorithm 1, without the Jensen-Shannon loss. The operations are those of
         torchvision's AugMix, which has all_operations and draws one sign and level in the same way.
     """
-    ok = isinstance(severity, int) and 1 <= severity <= BINS
+    ok = is_int(severity) and 1 <= severity <= BINS
     expect(ok, "augmix", f"severity in 1..{BINS}", severity, "3 is usual.")
-    expect(isinstance(width, int) and width >= 1, "augmix", "width of at least 1", width, "3 chains are usual.")
-    ok = depth is None or (isinstance(depth, int) and depth >= 1)
-    expect(ok, "augmix", "depth of at least 1, or None", depth, "None draws 1 to 3 for each chain.")
+    width = expect_count("augmix", "width", width)
+    depth = None if depth is None else expect_count("augmix", "depth", depth)
     expect(0 < alpha < math.inf, "augmix", "alpha above 0", alpha, "1 is usual.")
     expect_colours("augmix", image)
     held_out = set() if all_operations else _HELD_OUT

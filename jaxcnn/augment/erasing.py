@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from jaxcnn.augment.example import augmentation
 from jaxcnn.augment.options import interval
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_count, is_int
+from jaxcnn.functional.primitives.random_bits import random_bits
 
 __all__ = ["cutout", "grid_mask", "random_erasing"]
 
@@ -40,7 +41,7 @@ def cutout(key: jax.Array, image: jax.Array, *, size: int, fill: float = 0.0) ->
     Source:
         DeVries and Taylor 2017 (Cutout), section 3.2, with size 16 on CIFAR-10.
     """
-    expect(isinstance(size, int) and size >= 1, "cutout", "size in whole pixels", size, "Pass 1 or more.")
+    size = expect_count("cutout", "size", size)
     _expect_value("cutout", fill)
     height, width, _ = image.shape
     centre = jax.random.randint(key, (2,), 0, jnp.array([height, width]))
@@ -104,10 +105,8 @@ def random_erasing(
     hole = _rectangle(image, top, left, *side) & fits.any() & (draws[ATTEMPTS + 1, 0] < p)
     if fill != "random":
         return jnp.where(hole, jnp.asarray(fill, image.dtype), image)
-    # Bytes of 32-bit words: drawing bits is what noise costs on a CPU.
-    words = jax.random.bits(fill_key, (-(-image.size // 4),))
-    noise = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[: image.size].reshape(image.shape)
-    return jnp.where(hole, (noise.astype(jnp.float32) / 255).astype(image.dtype), image)
+    noise = random_bits(fill_key, jnp.uint8, image.shape).astype(jnp.float32) / 255
+    return jnp.where(hole, noise.astype(image.dtype), image)
 
 
 @augmentation
@@ -136,7 +135,7 @@ def grid_mask(
         Chen et al. 2020 (GridMask), section 3.2, without turning the grid; period (96, 224) on ImageNet.
     """
     low, high = interval("grid_mask", "period", period)
-    ok = isinstance(low, int) and isinstance(high, int) and low >= 2
+    ok = is_int(low) and is_int(high) and low >= 2
     expect(ok, "grid_mask", "period in whole pixels, at least 2", (low, high), "Pass (low, high).")
     expect(0 < ratio < 1, "grid_mask", "ratio in (0, 1)", ratio, "Pass the part of a period that is kept.")
     _expect_value("grid_mask", fill)

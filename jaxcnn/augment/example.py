@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import numbers
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -10,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.augment.motion import Motion
-from jaxcnn.checking import expect, floating
+from jaxcnn.checking import expect, floating, is_int
 
-__all__ = ["Example", "augmentation", "geometric"]
+__all__ = ["Example", "augmentation", "geometric", "lifted"]
 
 Example = dict[str, Any]
 Options = ParamSpec("Options")
@@ -35,7 +34,7 @@ def augmentation(
     def change(key: jax.Array, example: Example, *args: Options.args, **options: Options.kwargs) -> Example:
         return {**example, "image": fn(key, example["image"], *args, **options)}
 
-    return _lifted(fn, change)
+    return lifted(fn, change)
 
 
 def geometric(
@@ -65,16 +64,16 @@ def geometric(
         motion = fn(key, frame, *args, **options)
         return {name: moved(motion) for name, moved in entries.items()}
 
-    lifted = _lifted(fn, change)
+    of_examples = lifted(fn, change)
     signature = inspect.signature(fn)
     key, frame, *options = signature.parameters.values()
     image = frame.replace(name="image", annotation=jax.Array | Example)
     signature = signature.replace(parameters=[key, image, *options], return_annotation=image.annotation)
-    lifted.__signature__ = signature  # pyrefly: ignore
-    return lifted
+    of_examples.__signature__ = signature  # pyrefly: ignore
+    return of_examples
 
 
-def _lifted(fn: Callable[..., Any], change: Callable[..., Example]) -> Callable[..., Any]:
+def lifted(fn: Callable[..., Any], change: Callable[..., Example]) -> Callable[..., Any]:
     """Return `change`, a function of a key and an example with a checked image, under the name of `fn`."""
     where = fn.__name__
 
@@ -116,7 +115,7 @@ def _mask(where: str, name: str, value: Any, frame: tuple[int, int], fill: Any) 
     fix = "Labels are (H, W), without a channel axis."
     expect(mask.shape == frame, where, f"{name} of the image's shape {frame}", mask.shape, fix)
     info = jnp.iinfo(mask.dtype)
-    fits = isinstance(fill, numbers.Integral) and info.min <= int(fill) <= info.max
+    fits = is_int(fill) and info.min <= int(fill) <= info.max
     expect(fits, where, f"mask_fill within {name}'s dtype {mask.dtype}", fill, "Choose a label that it can hold.")
     return mask
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxcnn.augment.blending import blend, factors
 from jaxcnn.augment.example import augmentation
 from jaxcnn.augment.options import interval
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, is_int
 
 __all__ = ["blur", "sharpen", "smoothed"]
 
@@ -44,7 +44,7 @@ def blur(
     low, high = interval("blur", "sigma", sigma)
     expect(low > 0, "blur", "sigma above 0", (low, high), "Pass (low, high) in pixels.")
     size = 2 * math.ceil(3 * high) + 1 if size is None else size
-    ok = isinstance(size, int) and size >= 1 and size % 2 == 1
+    ok = is_int(size) and size >= 1 and size % 2 == 1
     expect(ok, "blur", "size as an odd number of pixels", size, "Pass 3, 5, 7, ..., or None.")
     s = jax.random.uniform(key, (), jnp.float32, low, high)
     weights = jnp.exp(-0.5 * ((jnp.arange(size) - size // 2) / s) ** 2)

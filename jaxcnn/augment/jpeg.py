@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxcnn.augment.colour import expect_colours
 from jaxcnn.augment.example import augmentation
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, is_int
 
 __all__ = ["jpeg", "steps"]
 
@@ -62,7 +62,7 @@ def jpeg(key: jax.Array, image: jax.Array, *, quality: int | tuple[int, int]) ->
         transforms in whole numbers round to another step: on average within half a level of 8 bits.
     """
     low, high = quality if isinstance(quality, tuple | list) else (quality, quality)
-    ok = isinstance(low, int) and isinstance(high, int) and 1 <= low <= high <= 100
+    ok = is_int(low) and is_int(high) and 1 <= low <= high <= 100
     expect(ok, "jpeg", "quality from 1 to 100", quality, "Pass (low, high), or one number.")
     expect_colours("jpeg", image)
     height, width, channels = image.shape

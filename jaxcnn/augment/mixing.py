@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.augment.example import Example
-from jaxcnn.checking import expect, floating
+from jaxcnn.checking import expect, expect_count, floating
 
 __all__ = ["cutmix", "mixup"]
 
@@ -102,7 +102,7 @@ def _images_and_labels(where: str, batch: Example, alpha: float, classes: int) -
     got = list(batch) if isinstance(batch, dict) else type(batch).__name__
     expect(ok, where, 'a batch with "image" and "label"', got, "Pass a dict of arrays.")
     expect(0 < alpha < math.inf, where, "alpha above 0", alpha, "1 makes all proportions equally likely.")
-    expect(isinstance(classes, int) and classes >= 1, where, "classes of at least 1", classes, "Pass their number.")
+    classes = expect_count(where, "classes", classes)
     image, label = floating(where, "image", batch["image"]), jnp.asarray(batch["label"])
     mixes = "Mixing takes the whole batch, without jaxcnn.augment.batched."
     expect(image.ndim == 4, where, "images (N, H, W, C)", f"shape {image.shape}", mixes)

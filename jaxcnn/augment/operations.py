@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxcnn.augment.affine import linear_motion
 from jaxcnn.augment.blending import blend
 from jaxcnn.augment.colour import luma
-from jaxcnn.augment.example import Example, _lifted, augmentation, geometric
+from jaxcnn.augment.example import Example, augmentation, geometric, lifted
 from jaxcnn.augment.filtering import smoothed
 from jaxcnn.augment.histogram import autocontrast, equalize
 from jaxcnn.augment.motion import Motion
@@ -45,7 +45,7 @@ class Strengths(NamedTuple):
 
 def policy(fn: Callable[..., Example]) -> Callable[..., Any]:
     """Return `fn`, a function of a key and an example with a checked image, as one that takes images too."""
-    return _lifted(fn, fn)
+    return lifted(fn, fn)
 
 
 def named_operations(where: str, strengths: Strengths, fill: float, mask_fill: int) -> dict[str, Operation]:

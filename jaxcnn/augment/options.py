@@ -1,10 +1,9 @@
 """The forms options come in: an interval to draw from, a number for each axis, what lies outside an image."""
 
 import math
-import numbers
 from typing import Literal, NamedTuple
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, is_int
 
 __all__ = ["Outside", "Padding", "interval", "outside_of", "pixels", "whole_pixels"]
 
@@ -30,7 +29,7 @@ def pixels(where: str, name: str, value: float | tuple[float, float]) -> tuple[f
 def whole_pixels(where: str, name: str, value: int | tuple[int, int]) -> tuple[int, int]:
     """Return `value` as `pixels` does, but only if it is whole."""
     rows, columns = pixels(where, name, value)
-    ok = isinstance(rows, numbers.Integral) and isinstance(columns, numbers.Integral)
+    ok = is_int(rows) and is_int(columns)
     expect(ok, where, f"{name} in whole pixels", value, "Pass an int; jaxcnn.augment.affine shifts by fractions.")
     return int(rows), int(columns)
 
@@ -63,6 +62,6 @@ def outside_of(where: str, padding_mode: Padding, fill: float, mask_fill: int) -
         fill,
         "Images are in [0, 1]: divide values of 0 to 255 by 255.",
     )
-    whole = isinstance(mask_fill, numbers.Integral)
-    expect(whole, where, "mask_fill to be an integer", repr(mask_fill), "Pass the label of what lies outside.")
+    fix = "Pass the label of what lies outside."
+    expect(is_int(mask_fill), where, "mask_fill to be an integer", repr(mask_fill), fix)
     return Outside(padding_mode, fill, mask_fill)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.augment.example import augmentation
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, is_int
 
 __all__ = ["levels", "posterize", "posterized"]
 
@@ -31,7 +31,7 @@ def posterize(key: jax.Array, image: jax.Array, *, bits: int | tuple[int, int]) 
         PIL's `ImageOps.posterize` and, on uint8 images, torchvision's `posterize`, exactly.
     """
     low, high = bits if isinstance(bits, tuple | list) else (bits, bits)
-    ok = isinstance(low, int) and isinstance(high, int) and 1 <= low <= high <= 8
+    ok = is_int(low) and is_int(high) and 1 <= low <= high <= 8
     expect(ok, "posterize", "bits from 1 to 8", bits, "Pass (low, high), or one number.")
     return posterized(image, jax.random.randint(key, (), low, high + 1))
 

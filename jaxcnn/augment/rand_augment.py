@@ -7,7 +7,7 @@ from jaxcnn.augment.colour import expect_colours
 from jaxcnn.augment.example import Example
 from jaxcnn.augment.operations import Strengths, named_operations, policy
 from jaxcnn.augment.switching import switch
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_count, is_int
 
 __all__ = ["rand_augment", "trivial_augment"]
 
@@ -55,9 +55,9 @@ def rand_augment(
         bilinear interpolation and no fill, within 1e-4 on images of 8 bits, 1e-3 for color and contrast (its luma has
         rounded weights).
     """
-    _expect_count("rand_augment", "operations", operations, 1)
-    _expect_count("rand_augment", "bins", bins, 2)
-    ok = isinstance(magnitude, int) and 0 <= magnitude < bins
+    operations = expect_count("rand_augment", "operations", operations)
+    bins = expect_count("rand_augment", "bins", bins, 2)
+    ok = is_int(magnitude) and 0 <= magnitude < bins
     expect(ok, "rand_augment", f"magnitude in 0..{bins - 1}", magnitude, "Pass a whole number; 9 of 31 is usual.")
     expect_colours("rand_augment", image["image"])
     fns = list(named_operations("rand_augment", _STANDARD, fill, mask_fill).values())
@@ -94,14 +94,9 @@ def trivial_augment(
         Müller and Hutter 2021 (TrivialAugment), section 3, with its wide space. The operations are those of
         torchvision's TrivialAugmentWide, as in `rand_augment`.
     """
-    _expect_count("trivial_augment", "bins", bins, 2)
+    bins = expect_count("trivial_augment", "bins", bins, 2)
     expect_colours("trivial_augment", image["image"])
     fns = list(named_operations("trivial_augment", _WIDE, fill, mask_fill).values())
     which, strength, sign = jax.random.uniform(key, (3,))
     level = jnp.where(sign < 0.5, -1, 1) * jnp.floor(strength * bins) / (bins - 1)
     return switch((which * len(fns)).astype(jnp.int32), fns, level, image)
-
-
-def _expect_count(where: str, name: str, value: int, least: int) -> None:
-    ok = isinstance(value, int) and value >= least
-    expect(ok, where, f"{name} of at least {least}", value, "Pass a whole number.")

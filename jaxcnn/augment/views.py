@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.augment.options import Padding, outside_of
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, is_int
 
 __all__ = ["mirrored", "shifted", "test_time"]
 
@@ -44,8 +44,7 @@ def shifted(
     Source:
         `numpy.pad`.
     """
-    ok = isinstance(down, int) and isinstance(right, int)
-    expect(ok, "shifted", "moves in whole pixels", (down, right), "Pass ints.")
+    expect(is_int(down) and is_int(right), "shifted", "moves in whole pixels", (down, right), "Pass ints.")
     outside_of("shifted", padding_mode, fill, 0)
     pads = [(0, 0)] * (images.ndim - 3) + [(max(d, 0), max(-d, 0)) for d in (down, right)] + [(0, 0)]
     options = {"constant_values": fill} if padding_mode == "constant" else {}

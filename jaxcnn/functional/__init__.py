@@ -1,7 +1,8 @@
 """Layers as functions: arrays in, arrays out, nothing hidden.
 
 Images are `(..., H, W, C)` with any number of leading axes; arrays are positional and options keyword-only; the dtype
-of `x` is the compute dtype. Usable in any JAX code:
+of `x` is the compute dtype. Three axes are one image, whatever they hold: signals `(N, L, C)`, which `conv` alone takes
+as they are (with a kernel of three axes), are images of height 1 elsewhere, `x[:, None]`. Usable in any JAX code:
 
     from jaxcnn import functional as F
     y = F.max_pool(F.relu(F.conv(x, kernel, bias)), 2)

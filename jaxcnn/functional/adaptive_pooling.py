@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, is_int
+from jaxcnn.checking import expect, is_int, shown
 from jaxcnn.functional.linear import flatten
 from jaxcnn.functional.pooling import avg_pool, max_pool
 from jaxcnn.functional.window import Size, images, pair, some_pixels
@@ -18,7 +18,7 @@ def global_avg_pool(x: jax.Array) -> jax.Array:
     """Return the mean of each channel over the whole image: (..., H, W, C) -> (..., C).
 
     Args:
-        x: images (..., H, W, C), floating; sums are accumulated in float32.
+        x: images (..., H, W, C), or one (H, W, C), floating; sums are accumulated in float32.
 
     Returns:
         (..., C) of x's dtype.
@@ -39,7 +39,7 @@ def global_max_pool(x: jax.Array) -> jax.Array:
     Pixels that share the maximum share the gradient equally.
 
     Args:
-        x: images (..., H, W, C) of at least one pixel, floating.
+        x: images (..., H, W, C), or one (H, W, C), of at least one pixel, floating.
 
     Returns:
         (..., C) of x's dtype.
@@ -61,7 +61,7 @@ def adaptive_avg_pool(x: jax.Array, size: Size) -> jax.Array:
     Neighbouring windows share a pixel where H' does not divide H.
 
     Args:
-        x: images (..., H, W, C) of at least one pixel, floating; sums are accumulated in float32.
+        x: images (..., H, W, C), or one (H, W, C), of at least one pixel, floating; sums are accumulated in float32.
         size: (H', W') of the output, or one int for both; it may exceed the image's.
 
     Returns:
@@ -91,7 +91,7 @@ def adaptive_max_pool(x: jax.Array, size: Size) -> jax.Array:
     The gradient goes to the first maximum of each window in row-major order.
 
     Args:
-        x: images (..., H, W, C) of at least one pixel, floating.
+        x: images (..., H, W, C), or one (H, W, C), of at least one pixel, floating.
         size: (H', W') of the output, or one int for both; it may exceed the image's.
 
     Returns:
@@ -121,7 +121,7 @@ def spatial_pyramid_pool(x: jax.Array, levels: Sequence[int] = (1, 2, 4), *, ave
     y = the images pooled to l x l for each level l, flattened (channels fastest) and put one after the other.
 
     Args:
-        x: images (..., H, W, C) of at least one pixel, floating.
+        x: images (..., H, W, C), or one (H, W, C), of at least one pixel, floating.
         levels: windows along each axis, level by level.
         average: the means of the windows in the place of their maxima.
 
@@ -144,7 +144,7 @@ def spatial_pyramid_pool(x: jax.Array, levels: Sequence[int] = (1, 2, 4), *, ave
 def pyramid_levels(where: str, levels: Sequence[int]) -> tuple[int, ...]:
     """Return `levels` as a tuple of at least one positive int."""
     ok = isinstance(levels, Sequence) and len(levels) >= 1 and all(is_int(level) and level >= 1 for level in levels)
-    expect(ok, where, "levels as a sequence of positive ints", repr(levels), "Pass levels=(1, 2, 4).")
+    expect(ok, where, "levels as a sequence of positive ints", shown(levels), "Pass levels=(1, 2, 4).")
     return tuple(int(level) for level in levels)
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.checking import expect, expect_count, floating, shaped
+from jaxcnn.checking import expect, expect_count, expect_train, floating, shaped
 
 __all__ = ["BatchStats", "batch_norm"]
 
@@ -44,7 +44,7 @@ def batch_norm(
         scale: (C,) float32, or None for 1.
         bias: (C,) float32, or None for 0.
         stats: running `BatchStats`, float32.
-        train: whether to use the batch's statistics and to move the running ones.
+        train: whether to use the batch's statistics and to move the running ones; a Python bool, static under jit.
         decay: the fraction of the running statistics that is kept, in [0, 1]; PyTorch's `momentum` is 1 - decay.
         eps: added to the variance.
         axis_name: named axes of `vmap` or `shard_map` over which the statistics are taken too.
@@ -64,12 +64,13 @@ def batch_norm(
     Raises:
         ValueError: shapes that do not match the channels, decay outside [0, 1], groups that do not divide the first
             axis, groups with a mask, a negative eps.
-        TypeError: x is not floating, a mask of other than bools.
+        TypeError: x is not floating, a mask of other than bools, train that is no bool or traced.
 
     Source: Ioffe and Szegedy 2015, algorithms 1 and 2; agrees with `flax.linen.BatchNorm`. The running variance is
     the biased one, as there; PyTorch keeps n / (n - 1) times it. Groups: Hoffer et al. 2017, algorithm 1, whose
     running statistics move once a group, one after another.
     """
+    expect_train("batch_norm", train)
     x = floating("batch_norm", "x", x)
     expect(x.ndim >= 1, "batch_norm", "x of shape (..., C)", x.shape, "Add a channel axis, last.")
     channels = x.shape[-1:]
@@ -77,7 +78,7 @@ def batch_norm(
         isinstance(stats, BatchStats),
         "batch_norm",
         "stats as a BatchStats(mean, var)",
-        type(stats).__name__,
+        stats,
         "Start from BatchStats(jnp.zeros(C), jnp.ones(C)).",
         TypeError,
     )

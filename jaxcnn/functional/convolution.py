@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import jax
 
-from jaxcnn.checking import expect, floating, is_int, shaped
+from jaxcnn.checking import expect, floating, is_int, shaped, shown
 from jaxcnn.functional.primitives.convolve import convolve
 from jaxcnn.functional.spread import spread
-from jaxcnn.functional.window import Padding, Pads, Size, flat_batch, per_axis, resolve_padding
+from jaxcnn.functional.window import IMAGES_ONLY, Padding, Pads, Size, flat_batch, per_axis, resolve_padding
 
 __all__ = ["conv"]
 
@@ -113,7 +113,9 @@ def expect_kernel(where: str, x: jax.Array, kernel: jax.Array, groups: int, rank
         "a kernel of shape (kh, kw, C_in / groups, C_out)"
         + (", or with one or three window axes" if 3 in ranks else ""),
         kernel.shape,
-        "Put the input channels last but one and the output channels last.",
+        "Put the input channels last but one and the output channels last."
+        if kernel.ndim != 3 or x.ndim != 3
+        else IMAGES_ONLY,
     )
     axes = {3: "L", 4: "H, W", 5: "D, H, W"}[kernel.ndim]
     expect(
@@ -128,7 +130,7 @@ def expect_kernel(where: str, x: jax.Array, kernel: jax.Array, groups: int, rank
         is_int(groups) and groups >= 1 and features % groups == 0,
         where,
         f"groups that divide the {features} output channels",
-        repr(groups),
+        shown(groups),
         "Choose a divisor of the kernel's last axis.",
     )
     expect(

@@ -37,6 +37,9 @@ def moving_sum(
     kernels of odd size with `scipy.ndimage.correlate(mode="constant")` channel by channel.
     """
     x = images("moving_sum", x)
+    fix = "Pass an instance such as filters.Sobel()."
+    kind = getattr(kernels, "__name__", "")
+    expect(not isinstance(kernels, type), "moving_sum", "kernels or a bank of jaxcnn.filters", kind, fix, TypeError)
     kernels = floating("moving_sum", "kernels", kernels() if callable(kernels) else kernels)
     expect(
         kernels.ndim == 3 and kernels.size > 0,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.checking import expect, floating, is_int, shaped
+from jaxcnn.checking import expect, floating, is_int, shaped, shown
 from jaxcnn.functional.window import images
 
 __all__ = ["group_norm", "instance_norm", "layer_norm"]
@@ -50,7 +50,7 @@ def group_norm(
     group, of each image on its own.
 
     Args:
-        x: images (..., H, W, C), floating. Statistics are computed in float32, in two passes.
+        x: images (..., H, W, C), or one (H, W, C), floating. Statistics are computed in float32, in two passes.
         scale: (C,) float32, or None for 1.
         bias: (C,) float32, or None for 0.
         groups: a divisor of C. 1 normalises the whole image; C is `instance_norm`.
@@ -68,13 +68,7 @@ def group_norm(
     """
     x = images("group_norm", x)
     channels = x.shape[-1]
-    expect(
-        is_int(groups) and groups >= 1 and channels % groups == 0,
-        "group_norm",
-        f"groups that divide the {channels} channels",
-        repr(groups),
-        "Choose a divisor, such as groups=1 or groups=C.",
-    )
+    expect_groups("group_norm", groups, channels)
 
     def mean_of(v):
         # Channel by channel first: much faster on CPUs than over pixels and channels at once.
@@ -93,7 +87,7 @@ def instance_norm(
     y = (x - mean) / sqrt(var + eps) * scale + bias, mean and var over the pixels of one channel of one image.
 
     Args:
-        x: images (..., H, W, C), floating. Statistics are computed in float32, in two passes.
+        x: images (..., H, W, C), or one (H, W, C), floating. Statistics are computed in float32, in two passes.
         scale: (C,) float32, or None for 1.
         bias: (C,) float32, or None for 0.
         eps: added to the variance, >= 0; PyTorch defaults to 1e-5.
@@ -110,6 +104,14 @@ def instance_norm(
     """
     x = images("instance_norm", x)
     return _normalised("instance_norm", x, lambda v: jnp.mean(v, axis=(-3, -2), keepdims=True), scale, bias, eps)
+
+
+def expect_groups(where: str, groups: int, channels: int) -> None:
+    """Raise `ValueError` unless the channels fall into that many groups of one size."""
+    if not (is_int(groups) and groups >= 1 and channels % groups == 0):
+        divisors = ", ".join(str(d) for d in range(1, channels + 1) if channels % d == 0)
+        fix = f"Pass groups as one of {divisors}: the default, 32, does not suit all."
+        expect(False, where, f"groups that divide the {channels} channels", shown(groups), fix)
 
 
 def standardised(where: str, x: jax.Array, mean_of: Callable[[jax.Array], jax.Array], eps: float) -> jax.Array:

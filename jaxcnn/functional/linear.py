@@ -100,7 +100,7 @@ def flatten(x: jax.Array) -> jax.Array:
     """Return each image as one vector: (..., H, W, C) -> (..., H * W * C), channels fastest.
 
     Args:
-        x: images (..., H, W, C) of a floating dtype.
+        x: images (..., H, W, C), or one (H, W, C), floating.
 
     Returns:
         (..., H * W * C) of x's dtype.

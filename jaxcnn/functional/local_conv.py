@@ -7,7 +7,7 @@ from jax import lax
 
 from jaxcnn.checking import expect, floating, shaped
 from jaxcnn.functional.spread import spread
-from jaxcnn.functional.window import Padding, Pads, Size, flat_batch, images, pair, resolve_padding
+from jaxcnn.functional.window import IMAGES_ONLY, Padding, Pads, Size, flat_batch, images, pair, resolve_padding
 
 __all__ = ["local_conv"]
 
@@ -51,7 +51,9 @@ def local_conv(
         where,
         f"a kernel of shape (H', W', kh, kw, {x.shape[-1]}, C_out) for x of shape {x.shape}",
         kernel.shape,
-        "Put the output's height and width first and the images' channels fifth.",
+        "Put the output's height and width first and the images' channels fifth."
+        if kernel.ndim != 4 or x.ndim != 3
+        else IMAGES_ONLY,
     )
     window, features = (kernel.shape[2], kernel.shape[3]), kernel.shape[5]
     steps, gaps = pair(where, "stride", stride), pair(where, "dilation", dilation)

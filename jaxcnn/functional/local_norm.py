@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxcnn.checking import expect, floating, is_int
+from jaxcnn.checking import expect, expect_count, floating
 from jaxcnn.functional.window import images
 
 __all__ = ["local_contrast_norm", "local_response_norm"]
@@ -38,7 +38,7 @@ def local_response_norm(
     where = "local_response_norm"
     x = floating(where, "x", x)
     expect(x.ndim >= 1, where, "x of shape (..., C)", x.shape, "Add a channel axis, last.")
-    _check_size(where, size)
+    size = expect_count(where, "size", size)
     ranges = k > 0 and alpha >= 0 and beta >= 0
     expect(ranges, where, "k > 0, alpha >= 0 and beta >= 0", (k, alpha, beta), "The paper has 2, 1e-4 and 0.75.")
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -62,7 +62,7 @@ def local_contrast_norm(
     pixels that there are sum to 1.
 
     Args:
-        x: images (..., H, W, C), floating; computed in float32.
+        x: images (..., H, W, C), or one (H, W, C), floating; computed in float32.
         size: pixels on a side of the window, odd; it may be larger than the image.
         sigma: standard deviation of the window in pixels, > 0; size / 4 unless given.
         divisive: whether to divide, or to subtract alone.
@@ -81,7 +81,7 @@ def local_contrast_norm(
     """
     where = "local_contrast_norm"
     x = images(where, x)
-    _check_size(where, size)
+    size = expect_count(where, "size", size)
     expect(size % 2 == 1, where, "an odd size", size, "The window needs a centre: size=9, say.")
     sigma = size / 4 if sigma is None else sigma
     expect(sigma > 0, where, "sigma > 0", sigma, "It is the window's standard deviation in pixels.")
@@ -108,8 +108,3 @@ def _gaussian_means(n: int, size: int, sigma: float) -> np.ndarray:
     offset = np.arange(n)[None, :] - np.arange(n)[:, None]
     weights = np.exp(-np.square(offset / sigma) / 2) * (abs(offset) <= size // 2)
     return weights / weights.sum(axis=1, keepdims=True)
-
-
-def _check_size(where: str, size: int) -> None:
-    ok = is_int(size) and size >= 1
-    expect(ok, where, "size as a positive int", repr(size), "Pass size=5, say.")

@@ -1,15 +1,14 @@
 """Noise that regularises: activations set to zero at random while training."""
 
-import math
 from functools import reduce
-from numbers import Real
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from jaxcnn.checking import expect, floating
-from jaxcnn.functional.window import Size, images, pair, some_pixels, taps
+from jaxcnn.checking import expect, floating, is_number, shown
+from jaxcnn.functional.primitives.random_bits import random_halves
+from jaxcnn.functional.primitives.taps import taps_along
+from jaxcnn.functional.window import Size, images, pair, some_pixels
 
 __all__ = ["drop_block", "drop_path", "dropout", "spatial_dropout"]
 
@@ -22,7 +21,7 @@ def dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> jax.Array:
     Args:
         key: a PRNG key, consumed.
         x: any shape, floating.
-        rate: the fraction set to zero, in [0, 1], rounded to a multiple of 1/65536; may be traced.
+        rate: the fraction set to zero, in [0, 1], rounded to a multiple of 1/65536; a traced one outside gives NaN.
 
     Returns:
         The shape and dtype of x; x itself at rate 0, all zeros at rate 1.
@@ -34,6 +33,7 @@ def dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> jax.Array:
     Source: Srivastava et al. 2014, in the inverted form of `flax.linen.Dropout` and PyTorch, which draw other masks
     of the same distribution.
     """
+    expect_key("dropout", key)
     x = floating("dropout", "x", x)
     return _drop("dropout", key, x, rate, x.shape)
 
@@ -45,8 +45,9 @@ def spatial_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> ja
 
     Args:
         key: a PRNG key, consumed.
-        x: images (..., H, W, C), floating.
-        rate: the fraction of maps set to zero, in [0, 1], rounded to a multiple of 1/65536; may be traced.
+        x: images (..., H, W, C), or one (H, W, C), floating.
+        rate: the fraction of maps set to zero, in [0, 1], rounded to a multiple of 1/65536; a traced one outside
+            gives NaN.
 
     Returns:
         The shape and dtype of x; x itself at rate 0, all zeros at rate 1.
@@ -58,6 +59,7 @@ def spatial_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> ja
     Source: Tompson et al. 2015 (Efficient object localization using convolutional networks), section 3.2; the
     distribution of `torch.nn.functional.dropout2d`.
     """
+    expect_key("spatial_dropout", key)
     x = images("spatial_dropout", x)
     return _drop("spatial_dropout", key, x, rate, (*x.shape[:-3], 1, 1, x.shape[-1]))
 
@@ -70,9 +72,9 @@ def drop_path(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> jax.Arra
 
     Args:
         key: a PRNG key, consumed.
-        x: images (..., H, W, C), floating: what a draw belongs to is what the last three axes hold. Give vectors
-            (..., C) an image of one pixel, `x[..., None, None, :]`.
-        rate: the fraction set to zero, in [0, 1], rounded to a multiple of 1/65536; may be traced.
+        x: images (..., H, W, C), or one (H, W, C), floating: what a draw belongs to is what the last three axes hold.
+            Give vectors (..., C) an image of one pixel, `x[..., None, None, :]`.
+        rate: the fraction set to zero, in [0, 1], rounded to a multiple of 1/65536; a traced one outside gives NaN.
 
     Returns:
         The shape and dtype of x; x itself at rate 0, all zeros at rate 1.
@@ -84,6 +86,7 @@ def drop_path(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> jax.Arra
     Source: Huang et al. 2016 (Deep networks with stochastic depth), section 3, divided by 1 - rate while training
     instead of multiplied by it afterwards; the distribution of timm's `drop_path` on batches of images.
     """
+    expect_key("drop_path", key)
     x = images("drop_path", x)
     return _drop("drop_path", key, x, rate, (*x.shape[:-3], 1, 1, 1))
 
@@ -99,8 +102,9 @@ def drop_block(
 
     Args:
         key: a PRNG key, consumed.
-        x: images (..., H, W, C) of at least one pixel, floating.
-        rate: the fraction to be set to zero, in [0, 1]; may be traced. Gamma is rounded to a multiple of 1/65536.
+        x: images (..., H, W, C), or one (H, W, C), of at least one pixel, floating.
+        rate: the fraction to be set to zero, in [0, 1]; a traced one outside gives NaN. Gamma is rounded to a
+            multiple of 1/65536.
         block_size: pixels, one int or (vertical, horizontal); made no larger than the image.
         shared: the same blocks in all channels; the paper found blocks of their own to work better.
 
@@ -114,20 +118,20 @@ def drop_block(
     Source: Ghiasi et al. 2018 (DropBlock), algorithm 1 and equation 1, scaled image by image, so that images do not
     depend on each other.
     """
-    x = some_pixels("drop_block", x)
-    _expect_draw("drop_block", key, rate)
+    expect_key("drop_block", key)
+    x, rate = some_pixels("drop_block", x), _fraction("drop_block", rate)
     *lead, height, width, channels = x.shape
     block = pair("drop_block", "block_size", block_size)
     bh, bw = min(block[0], height), min(block[1], width)
     rows, columns = height - bh + 1, width - bw + 1
-    gamma = jnp.asarray(rate, jnp.float32) * (height * width / (bh * bw * rows * columns))
+    gamma = rate * (height * width / (bh * bw * rows * columns))
     kept, _ = keep_mask(key, 1 - gamma, (*lead, rows, columns, 1 if shared else channels))
     # A block begins where it was drawn; a pixel is kept if no block that reaches it was.
     around = ((bh - 1, bh - 1), (bw - 1, bw - 1), (0, 0))
     kept = jnp.pad(kept, ((0, 0),) * len(lead) + around, constant_values=True)
     for axis, size in ((-3, bh), (-2, bw)):
-        kept = reduce(jnp.logical_and, taps(kept, axis, size, 1))
-    return _scaled(x, kept, jnp.mean(kept, axis=(-3, -2, -1), keepdims=True, dtype=jnp.float32))
+        kept = reduce(jnp.logical_and, taps_along(kept, axis, size, 1))
+    return _scaled(x, kept, jnp.mean(kept, axis=(-3, -2, -1), keepdims=True, dtype=jnp.float32), rate)
 
 
 def keep_mask(key: jax.Array, keep: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
@@ -144,40 +148,30 @@ def keep_mask(key: jax.Array, keep: jax.Array, shape: tuple[int, ...]) -> tuple[
         bool of `shape`, and a float32 scalar.
     """
     threshold = jnp.clip(jnp.round(keep * 65536), 0, 65536)
-    count = math.prod(shape)
-    kept = _halves(key, count).astype(jnp.uint32) < threshold.astype(jnp.uint32)
-    return kept.reshape(shape), threshold / 65536
-
-
-def _halves(key: jax.Array, count: int) -> jax.Array:
-    """Random 16-bit halves of 32-bit words, uint16 (count,): drawing bits is what dropout costs on a CPU.
-
-    A threefry block is two words, of which `jax.random.bits` keeps one and a split both.
-    """
-    threefry = jax.eval_shape(jax.random.key_data, key).shape == (2,)
-    if threefry:
-        words = jax.random.key_data(jax.random.split(key, -(-count // 4)))
-    else:
-        words = jax.random.bits(key, (-(-count // 2),))
-    return lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[:count]
+    kept = random_halves(key, shape).astype(jnp.uint32) < threshold.astype(jnp.uint32)
+    return kept, threshold / 65536
 
 
 def _drop(where: str, key: jax.Array, x: jax.Array, rate: float | jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    _expect_draw(where, key, rate)
-    return _scaled(x, *keep_mask(key, 1 - jnp.asarray(rate, jnp.float32), shape))
+    rate = _fraction(where, rate)
+    return _scaled(x, *keep_mask(key, 1 - rate, shape), rate)
 
 
-def _scaled(x: jax.Array, kept: jax.Array, share: jax.Array) -> jax.Array:
+def _scaled(x: jax.Array, kept: jax.Array, share: jax.Array, rate: jax.Array) -> jax.Array:
     """`x / share` where kept and zero elsewhere; `share`, the probability or fraction of what is kept, may be zero."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    scale = 1 / jnp.where(share > 0, share, 1).astype(wide)  # never inf, which would make the gradient 0 * inf
-    return jnp.where(kept, x.astype(wide) * scale, 0).astype(x.dtype)
+    zero = 0 * rate  # NaN of a rate that is NaN
+    scale = 1 / jnp.where(share > 0, share, 1).astype(wide) + zero  # never inf: the gradient would be 0 * inf
+    return jnp.where(kept, x.astype(wide) * scale, zero).astype(x.dtype)
 
 
-def _expect_draw(where: str, key: jax.Array, rate: float | jax.Array) -> None:
-    expect_key(where, key)
-    if isinstance(rate, Real):
-        expect(0 <= rate <= 1, where, "a rate in [0, 1]", rate, "The rate is the fraction set to zero.")
+def _fraction(where: str, rate: float | jax.Array) -> jax.Array:
+    """`rate` as a float32 scalar; a traced one, whose value nobody can check, is NaN outside [0, 1]."""
+    known = is_number(rate)
+    ok = 0 <= rate <= 1 if known else getattr(rate, "shape", None) == ()
+    expect(bool(ok), where, "a rate in [0, 1]", shown(rate), "The rate is the fraction set to zero.")
+    rate = jnp.asarray(rate, jnp.float32)
+    return rate if known else jnp.where((rate >= 0) & (rate <= 1), rate, jnp.nan)
 
 
 def expect_key(where: str, key: jax.Array) -> None:
@@ -189,7 +183,7 @@ def expect_key(where: str, key: jax.Array) -> None:
         typed or raw,
         where,
         "one PRNG key",
-        repr(key),
+        key,
         "Pass jax.random.key(0), or one key of a split.",
         TypeError,
     )

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, shown
+from jaxcnn.functional.primitives.taps import padded, taps_along, tiles
 from jaxcnn.functional.primitives.window_max import window_max
-from jaxcnn.functional.window import Padding, Size, flat_batch, images, pool_windows, resolve_padding, taps
+from jaxcnn.functional.window import Padding, Size, flat_batch, images, pool_windows, resolve_padding
 
 __all__ = ["avg_pool", "lp_pool", "max_pool"]
 
@@ -29,7 +30,7 @@ def max_pool(
     y[i, j, c] = max_{u, v} x[i s + u - p, j s + v - p, c], padding never wins.
 
     Args:
-        x: images (..., H, W, C), floating.
+        x: images (..., H, W, C), or one (H, W, C), floating.
         window: pixels, one int or (vertical, horizontal).
         stride: pixels between windows; the window's size unless given, so that windows tile the image.
         padding: "VALID" (no padding), "SAME", pixels, or ((top, bottom), (left, right)).
@@ -66,7 +67,7 @@ def avg_pool(
     y[i, j, c] = sum_{u, v} x[i s + u - p, j s + v - p, c] / n, n the pixels of the window.
 
     Args:
-        x: images (..., H, W, C), floating; sums are accumulated in float32.
+        x: images (..., H, W, C), or one (H, W, C), floating; sums are accumulated in float32.
         window: pixels, one int or (vertical, horizontal).
         stride: pixels between windows; the window's size unless given.
         padding: "VALID" (no padding), "SAME", pixels, or ((top, bottom), (left, right)).
@@ -108,8 +109,8 @@ def lp_pool(
     y[i, j, c] = (sum |x|^p)^(1/p) over the window of y[i, j, c]; where all of it is zero, so is the gradient.
 
     Args:
-        x: images (..., H, W, C), floating; norms are computed in float32, each scaled by its largest term, so that
-            no power overflows.
+        x: images (..., H, W, C), or one (H, W, C), floating; norms are computed in float32, each scaled by its largest
+            term, so that no power overflows.
         window: pixels, one int or (vertical, horizontal).
         p: the norm's order, finite and at least 1.
         stride: pixels between windows; the window's size unless given.
@@ -131,17 +132,16 @@ def lp_pool(
     x = images("lp_pool", x)
     expect_order("lp_pool", p)
     size, step, pads = pool_windows("lp_pool", x.shape[-3:-1], window, stride, padding, ceil_mode)
-    y = jnp.abs(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
-    y = jnp.pad(y, ((0, 0),) * (x.ndim - 3) + (*pads, (0, 0)))
+    y = padded(jnp.abs(x.astype(jnp.promote_types(x.dtype, jnp.float32))), pads)
     for axis in (0, 1):  # the norm of a window is the norm of the norms of its columns
-        y = _norm(taps(y, axis - 3, size[axis], step[axis]), float(p))
+        y = _norm(taps_along(y, axis - 3, size[axis], step[axis]), float(p))
     return y.astype(x.dtype)
 
 
 def expect_order(where: str, p: float) -> None:
     """Raise `ValueError` unless `p` is the order of a norm with a useful gradient."""
     ok = isinstance(p, Real) and not isinstance(p, bool) and 1 <= p < math.inf
-    expect(ok, where, "a finite p >= 1", repr(p), "For p = inf use max_pool of jnp.abs(x).")
+    expect(ok, where, "a finite p >= 1", shown(p), "For p = inf use max_pool of jnp.abs(x).")
 
 
 def _norm(terms: list[jax.Array], p: float) -> jax.Array:
@@ -164,13 +164,9 @@ def _counts(n: int, window: int, stride: int, pads: tuple[int, int], counted: tu
 
 def _sums(x: jax.Array, size, step, pads) -> jax.Array:
     """The sum of each window, in forms with a fast gradient: that of `reduce_window` takes 5 times as long on CPU."""
-    if size == step:  # the windows tile what is padded or cropped to a whole number of them
-        counts = [(n + sum(p) - w) // w + 1 for n, w, p in zip(x.shape[-3:-1], size, pads, strict=True)]
-        edges = [(p[0], m * w - n - p[0], 0) for n, m, w, p in zip(x.shape[-3:-1], counts, size, pads, strict=True)]
-        x = lax.pad(x, np.zeros((), x.dtype), [(0, 0, 0)] * (x.ndim - 3) + [*edges, (0, 0, 0)])
-        x = x.reshape(*x.shape[:-3], counts[0], size[0], counts[1], size[1], x.shape[-1])
-        return jnp.sum(x, axis=(-4, -2))
-    x = jnp.pad(x, ((0, 0),) * (x.ndim - 3) + (*pads, (0, 0)))
+    if size == step:
+        return jnp.sum(tiles(x, size, pads), axis=(-4, -2))
+    x = padded(x, pads)
     for axis in (0, 1):
-        x = reduce(jnp.add, taps(x, axis - 3, size[axis], step[axis]))
+        x = reduce(jnp.add, taps_along(x, axis - 3, size[axis], step[axis]))
     return x

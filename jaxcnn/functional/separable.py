@@ -4,7 +4,7 @@ import jax
 
 from jaxcnn.checking import expect, floating, shaped
 from jaxcnn.functional.convolution import convolved
-from jaxcnn.functional.window import Padding, Size, images
+from jaxcnn.functional.window import IMAGES_ONLY, Padding, Size, images
 
 __all__ = ["depthwise_conv", "separable_conv"]
 
@@ -89,7 +89,7 @@ def separable_conv(
         where,
         f"a pointwise_kernel of shape (1, 1, {deep.shape[-1]}, C_out)",
         point.shape,
-        "Match its third axis to the depthwise_kernel's last.",
+        "Match its third axis to the depthwise_kernel's last." if point.ndim != 3 or x.ndim != 3 else IMAGES_ONLY,
     )
     if bias is not None:
         bias = shaped(where, "bias", bias, (point.shape[-1],))
@@ -105,5 +105,5 @@ def _expect_depthwise(where: str, name: str, x: jax.Array, kernel: jax.Array) ->
         where,
         f"a {name} of shape (kh, kw, 1, {channels} * m) for images of {channels} channels",
         kernel.shape,
-        "Give each channel m kernels of its own.",
+        "Give each channel m kernels of its own." if kernel.ndim != 3 or x.ndim != 3 else IMAGES_ONLY,
     )

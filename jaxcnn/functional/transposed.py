@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import jax
 
-from jaxcnn.checking import expect, floating, is_int, shaped
+from jaxcnn.checking import expect, floating, is_int, shaped, shown
 from jaxcnn.functional.convolution import expect_kernel
 from jaxcnn.functional.primitives.convolve import convolve_transposed
 from jaxcnn.functional.spread import spread
-from jaxcnn.functional.window import Padding, Size, flat_batch, images, normalise_padding, pair
+from jaxcnn.functional.window import IMAGES_ONLY, Padding, Size, flat_batch, images, normalise_padding, pair
 
 __all__ = ["conv_transpose"]
 
@@ -84,7 +84,7 @@ def margin(where: str, value: Size) -> tuple[int, int]:
     """Return `value`, an output_padding, as two ints >= 0, (vertical, horizontal)."""
     values = value if isinstance(value, Sequence) else (value, value)
     ok = len(values) == 2 and all(is_int(v) and v >= 0 for v in values)
-    expect(ok, where, "output_padding as an int >= 0 or two of them", repr(value), "Pass output_padding=1, say.")
+    expect(ok, where, "output_padding as an int >= 0 or two of them", shown(value), "Pass output_padding=1, say.")
     return int(values[0]), int(values[1])
 
 
@@ -94,13 +94,13 @@ def _expect_kernel_back(where: str, x: jax.Array, kernel: jax.Array, groups: int
         where,
         f"a kernel of shape (kh, kw, C_out / groups, {x.shape[-1]}) under transpose_kernel for x of shape {x.shape}",
         kernel.shape,
-        "Pass the kernel of the conv that leads back.",
+        "Pass the kernel of the conv that leads back." if kernel.ndim != 3 or x.ndim != 3 else IMAGES_ONLY,
     )
     expect(
-        isinstance(groups, int) and groups >= 1 and kernel.shape[3] % groups == 0,
+        is_int(groups) and groups >= 1 and kernel.shape[3] % groups == 0,
         where,
         f"groups that divide the {kernel.shape[3]} input channels",
-        repr(groups),
+        shown(groups),
         "Choose a divisor of the kernel's last axis.",
     )
 
@@ -128,7 +128,7 @@ def _geometry(
         all(e == 0 or (e < max(s, d) and not isinstance(normal, str)) for e, s, d in axes),
         where,
         f"output_padding less than stride or dilation, and 0 for {padding!r}",
-        repr(output_padding),
+        shown(output_padding),
         "Pass a padding in pixels, and an output_padding that is smaller than the stride.",
     )
     pads, size = [], []

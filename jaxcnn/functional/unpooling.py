@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, shaped
-from jaxcnn.functional.window import Padding, Size, flat_batch, images, pair, pool_windows, some_pixels, taps
+from jaxcnn.functional.primitives.taps import taps_along
+from jaxcnn.functional.primitives.window_max import overtakes
+from jaxcnn.functional.window import Padding, Size, flat_batch, images, pair, pool_windows, some_pixels
 
 __all__ = ["max_pool_with_switches", "max_unpool"]
 
@@ -18,7 +20,7 @@ def max_pool_with_switches(
     y[i, j, c] = x[h, w, c], switches[i, j, c] = h W + w.
 
     Args:
-        x: images (..., H, W, C), floating.
+        x: images (..., H, W, C), or one (H, W, C), floating.
         window: pixels, one int or (vertical, horizontal).
         stride: pixels between windows; the window's size unless given, so that windows tile the image.
         padding: "VALID" (no padding), "SAME", pixels, or ((top, bottom), (left, right)).
@@ -42,7 +44,7 @@ def max_pool_with_switches(
     y = jnp.pad(x, ((0, 0),) * (x.ndim - 3) + (*pads, (0, 0)), mode="edge")
     switches = jnp.asarray((rows[:, None] * image[1] + columns)[..., None], jnp.int32)
     for axis in (1, 0):  # the first maximum of each row, then of these
-        values, places = (taps(a, axis - 3, size[axis], step[axis]) for a in (y, switches))
+        values, places = (taps_along(a, axis - 3, size[axis], step[axis]) for a in (y, switches))
         y, switches = _first_maximum(values, places)
     return y, switches
 
@@ -54,7 +56,7 @@ def max_unpool(y: jax.Array, switches: jax.Array, size: Size, window: Size | Non
     those of overlapping windows may, are added, which makes this the gradient of `max_pool` with respect to x.
 
     Args:
-        y: values (..., H', W', C), floating.
+        y: values (..., H', W', C), or those of one image (H', W', C), floating.
         switches: positions h W + w in the image, integers of y's shape; what lies outside the image is dropped.
         size: (H, W) of the image, or one int for both.
         window: that of the pooling, if its windows tiled the image (stride = window, no padding). Saying so saves the
@@ -94,10 +96,10 @@ def max_unpool(y: jax.Array, switches: jax.Array, size: Size, window: Size | Non
 
 
 def _first_maximum(values: list[jax.Array], places: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """The largest of the values and its place; a later one wins if it is larger, or not a number."""
+    """The largest of the values and its place; of equal ones the first."""
     best, place = values[0], jnp.broadcast_to(places[0], values[0].shape)
     for value, its_place in zip(values[1:], places[1:], strict=True):
-        wins = (value > best) | jnp.isnan(value)
+        wins = overtakes(value, best)
         best, place = jnp.where(wins, value, best), jnp.where(wins, its_place, place)
     return best, place
 

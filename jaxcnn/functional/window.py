@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-from jax import lax
 
-from jaxcnn.checking import expect, floating, is_int
+from jaxcnn.checking import expect, floating, is_int, shown
 
 __all__ = [
+    "IMAGES_ONLY",
     "Padding",
     "Pads",
     "Size",
@@ -21,7 +21,6 @@ __all__ = [
     "pool_windows",
     "resolve_padding",
     "some_pixels",
-    "taps",
 ]
 
 Size = int | Sequence[int]
@@ -32,6 +31,9 @@ Padding = str | int | Sequence[int | Sequence[int]]
 
 Pads = tuple[tuple[int, int], ...]
 """Pixels (before, after) on each axis."""
+
+IMAGES_ONLY = "Images only, (N, H, W, C): make signals (N, L, C) images of height 1, x[:, None], and kernels likewise."
+"""What to do with signals where only images are taken."""
 
 
 def pair(where: str, name: str, value: Size) -> tuple[int, int]:
@@ -46,7 +48,7 @@ def per_axis(where: str, name: str, value: Size, rank: int) -> tuple[int, ...]:
     ok = isinstance(values, Sequence) and len(values) == rank and all(is_int(v) and v >= 1 for v in values)
     many = {1: "one in a tuple", 2: "two of them", 3: "three of them"}[rank]
     example = f"{name}=({', '.join('234'[:rank])}{',' * (rank == 1)})"
-    expect(ok, where, f"{name} as a positive int or {many}", repr(value), f"Pass {name}=2 or {example}.")
+    expect(ok, where, f"{name} as a positive int or {many}", shown(value), f"Pass {name}=2 or {example}.")
     return tuple(int(v) for v in values)
 
 
@@ -59,12 +61,13 @@ def normalise_padding(where: str, padding: Padding, rank: int = 2) -> str | Pads
         axes = tuple((side, side) if is_int(side) else side for side in sides)
         if all(isinstance(a, Sequence) and len(a) == 2 and all(is_int(v) and v >= 0 for v in a) for a in axes):
             return tuple((int(before), int(after)) for before, after in axes)
-    form = "((top, bottom), (left, right))" if rank == 2 else f"{rank} of (before, after)"
+    sides = {1: ("before, after",), 2: ("top, bottom", "left, right"), 3: ("front, back", "top, bottom", "left, right")}
+    form = f"({', '.join(f'({side})' for side in sides[rank])}{',' * (rank == 1)})"
     expect(
         False,
         where,
-        f'padding "SAME", "VALID", an int >= 0 or {form}',
-        repr(padding),
+        f'padding as "SAME", "VALID", an int >= 0 or {form}',
+        shown(padding),
         'Pass padding="SAME" to keep the size at stride 1.',
     )
     raise AssertionError
@@ -130,12 +133,6 @@ def _with_ragged_edge(n: int, window: int, stride: int, pads: tuple[int, int]) -
     return (before, after + stride - rest) if rest and start < before + n else pads
 
 
-def taps(x: jax.Array, axis: int, window: int, stride: int) -> list[jax.Array]:
-    """Return what each place of a window sees as the window slides along one axis."""
-    last = x.shape[axis] - window
-    return [lax.slice_in_dim(x, u, u + last + 1, stride, axis) for u in range(window)]
-
-
 def images(where: str, x: Any, name: str = "x") -> jax.Array:
     """Return `x` as a floating array of shape (..., H, W, C)."""
     x = floating(where, name, x)
@@ -144,7 +141,7 @@ def images(where: str, x: Any, name: str = "x") -> jax.Array:
         where,
         "images of shape (..., H, W, C)",
         x.shape,
-        "Add the missing axes; a grey image has C = 1, last.",
+        "Add the missing axes: a grey image has C = 1, last, a signal H = 1.",
     )
     return x
 

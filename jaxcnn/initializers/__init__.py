@@ -4,12 +4,12 @@ Kernels are (..., C_in, C_out). With fan_in = the inputs of one output (kh * kw 
 likewise, an initializer of variance 1 / fan_in keeps the variance of activations through linear layers, 2 / fan_in
 through layers followed by a ReLU; `gain` gives that factor for any nonlinearity.
 
-`patch_whitening` makes a first kernel from images. What needs a whole net is in `jaxcnn.initialization`.
+What needs images or a whole net is in `jaxcnn.initialization`.
 """
 
-from jaxcnn.initializers.constant import Constant, ones, zeros
+from jaxcnn.initializers.fill import Constant, ones, zeros
+from jaxcnn.initializers.filter_bank import FilterBank
 from jaxcnn.initializers.identity import Dirac, bilinear, dirac
-from jaxcnn.initializers.images import FilterBank, patch_whitening
 from jaxcnn.initializers.isometry import delta_orthogonal, orthogonal
 from jaxcnn.initializers.kernel import Initializer as Initializer
 from jaxcnn.initializers.variance import (
@@ -44,6 +44,5 @@ __all__ = [
     "lecun_uniform",
     "ones",
     "orthogonal",
-    "patch_whitening",
     "zeros",
 ]

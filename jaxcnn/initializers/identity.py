@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, expect_count
-from jaxcnn.initializers.constant import zeros
+from jaxcnn.initializers.fill import zeros
 from jaxcnn.initializers.kernel import Initializer, call, centre, kernel_shape
 
 __all__ = ["Dirac", "bilinear", "dirac"]

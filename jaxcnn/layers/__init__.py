@@ -1,5 +1,7 @@
 """Nets as values: frozen dataclasses of hyperparameters, composed, that hold no arrays.
 
+Layers of images take (..., H, W, C), or one image (H, W, C): signals (N, L, C) are images of height 1, `x[:, None]`.
+
 net = Sequential(conv=Conv(8), norm=BatchNorm(), act=F.relu, pool=GlobalAvgPool(), head=Dense(10))
 params, state = net.init(key, jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32))
 y, state = net.apply(params, state, x, train=True, key=key)

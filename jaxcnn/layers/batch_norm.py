@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn import functional as F
+from jaxcnn import initializers
 from jaxcnn.checking import expect
-from jaxcnn.layers.convolution import settle_counts
-from jaxcnn.layers.layer import Layer, Params, Spec, State, parameter
+from jaxcnn.layers.convolution import expect_initializers, settle_counts
+from jaxcnn.layers.layer import Layer, Params, Spec, State, expect_spec, key_for, parameter
 from jaxcnn.layers.serialization import register
 
 __all__ = ["BatchNorm"]
@@ -20,8 +21,9 @@ __all__ = ["BatchNorm"]
 class BatchNorm(Layer):
     """Batch normalization with running statistics; see `functional.batch_norm`.
 
-    Parameters: scale (C,) and bias (C,), where used, float32. State: `functional.BatchStats(mean, var)`, (C,) each,
-    float32: passed to `apply` and returned by it, moved only when `train`.
+    Parameters: scale (C,) and bias (C,), where used, float32, 1 and 0 at first unless given initializers. State:
+    `functional.BatchStats(mean, var)`, (C,) each, float32: passed to `apply` and returned by it, moved only when
+    `train`.
     """
 
     _: KW_ONLY
@@ -32,6 +34,8 @@ class BatchNorm(Layer):
     fast_variance: bool = False
     use_scale: bool = True
     use_bias: bool = True
+    scale_init: initializers.Initializer = initializers.ones
+    bias_init: initializers.Initializer = initializers.zeros
 
     def __post_init__(self) -> None:
         """Check the ranges and make both numbers floats."""
@@ -48,11 +52,12 @@ class BatchNorm(Layer):
             object.__setattr__(self, "axis_name", tuple(self.axis_name))
         for name in ("decay", "eps"):
             object.__setattr__(self, name, float(getattr(self, name)))
+        expect_initializers("BatchNorm", self)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
-        """Return scale 1, bias 0, and statistics of mean 0 and variance 1."""
+        """Return scale and bias by their initializers, and statistics of mean 0 and variance 1."""
         channels = channels_last("BatchNorm", spec)
-        return initial_affine(self, channels), F.BatchStats(jnp.zeros((channels,)), jnp.ones((channels,)))
+        return initial_affine(self, key, channels), F.BatchStats(jnp.zeros((channels,)), jnp.ones((channels,)))
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
@@ -73,14 +78,19 @@ class BatchNorm(Layer):
 
 def channels_last(where: str, spec: Spec) -> int:
     """Return the length of the last axis of anything like `spec`."""
+    expect_spec(where, spec)
     expect(len(spec.shape) >= 1, where, "an input of shape (..., C)", spec.shape, "Add a channel axis, last.")
     return spec.shape[-1]
 
 
-def initial_affine(layer: Any, channels: int) -> Params:
-    """Return scale 1 and bias 0, of what the layer's `use_scale` and `use_bias` ask for."""
-    params = {"scale": jnp.ones((channels,))} if layer.use_scale else {}
-    return params | ({"bias": jnp.zeros((channels,))} if layer.use_bias else {})
+def initial_affine(layer: Any, key: jax.Array, channels: int) -> Params:
+    """Return scale and bias, each by a key of its own, of what the layer's `use_scale` and `use_bias` ask for."""
+    used = {"scale": layer.use_scale, "bias": layer.use_bias}
+    return {
+        name: getattr(layer, f"{name}_init")(key_for(key, name), (channels,), jnp.float32)
+        for name, use in used.items()
+        if use
+    }
 
 
 def affine_parameters(layer: Any, params: Params) -> tuple[jax.Array | None, jax.Array | None]:

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.checking import expect
-from jaxcnn.layers.layer import Layer, Module, Params, Spec, State, apply, init, key_for, name_of, show
+from jaxcnn.checking import expect, shown
+from jaxcnn.layers.layer import Layer, Module, Params, Spec, State, apply, expect_spec, init, key_for, name_of, show
 from jaxcnn.layers.serialization import register
 
 __all__ = ["Concat", "Residual", "Sequential"]
@@ -51,6 +51,7 @@ class Sequential(Layer):
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return parameters and state by layer name, for layers that have any."""
+        expect_spec("Sequential", spec)
         params: dict[str, Any] = {}
         state: dict[str, Any] = {}
         for name, layer in self.pairs:
@@ -121,7 +122,7 @@ class Residual(Layer):
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return parameters and state under `branch` and `shortcut`."""
-        return _init_parallel(self.children(), key, spec)
+        return _init_parallel("Residual", self.children(), key, spec)
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
@@ -165,7 +166,7 @@ class Concat(Layer):
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return parameters and state by branch."""
-        return _init_parallel(self.children(), key, spec)
+        return _init_parallel("Concat", self.children(), key, spec)
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
@@ -187,7 +188,8 @@ class Concat(Layer):
         return _lines("Concat", self.children())
 
 
-def _init_parallel(children: Mapping[str, Module], key: jax.Array, spec: Spec) -> tuple[Params, State]:
+def _init_parallel(where: str, children: Mapping[str, Module], key: jax.Array, spec: Spec) -> tuple[Params, State]:
+    expect_spec(where, spec)
     params: dict[str, Any] = {}
     state: dict[str, Any] = {}
     for name, layer in children.items():
@@ -244,7 +246,7 @@ def _check_children(where: str, children: Mapping[str, Any]) -> None:
             isinstance(layer, Layer) or (callable(layer) and not isinstance(layer, type)),
             where,
             f"{name!r} to be a layer or a function of an array",
-            repr(layer),
+            shown(layer),
             "Pass an instance such as Conv(8), or a function such as functional.relu.",
             TypeError,
         )

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from jaxcnn import functional as F
 from jaxcnn import initializers
-from jaxcnn.checking import expect, expect_count
-from jaxcnn.functional.window import Padding, Size, images, normalise_padding, pair
-from jaxcnn.layers.layer import Layer, Params, Spec, State, key_for, parameter
+from jaxcnn.checking import expect, expect_count, shown
+from jaxcnn.functional.window import IMAGES_ONLY, Padding, Size, images, normalise_padding, pair
+from jaxcnn.layers.layer import Layer, Params, Spec, State, expect_spec, key_for, parameter
 from jaxcnn.layers.serialization import register
 
 __all__ = ["Conv", "StandardizedConv"]
@@ -90,8 +90,10 @@ class StandardizedConv(_Conv):
 
 
 def settle(layer: Any) -> None:
-    """Normalise sizes and padding of a convolution layer to tuples, and check what it has of the usual fields."""
-    where = type(layer).__name__
+    """Normalise sizes and padding to tuples and check the fields: the `__post_init__` of all convolution layers."""
+    where, size = type(layer).__name__, layer.kernel_size
+    signals = isinstance(size, tuple | list) and len(size) == 1
+    expect(not signals, where, "kernel_size as a positive int or two of them", shown(size), IMAGES_ONLY)
     for name in ("kernel_size", "stride", "dilation"):
         object.__setattr__(layer, name, pair(where, name, getattr(layer, name)))
     object.__setattr__(layer, "padding", normalise_padding(where, layer.padding))
@@ -144,7 +146,7 @@ def expect_initializers(where: str, layer: Any) -> None:
             callable(value),
             where,
             f"{name} as a function (key, shape, dtype) -> array",
-            repr(value),
+            shown(value),
             "Pass one of jaxcnn.initializers.",
             TypeError,
         )
@@ -152,4 +154,5 @@ def expect_initializers(where: str, layer: Any) -> None:
 
 def channels_of(where: str, spec: Spec) -> int:
     """Return the channels of images like `spec`, checking rank and dtype without any array work."""
+    expect_spec(where, spec)
     return jax.eval_shape(lambda x: images(where, x), spec).shape[-1]

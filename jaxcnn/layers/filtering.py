@@ -34,7 +34,7 @@ class MovingSum(Layer):
     def __post_init__(self) -> None:
         """Normalise stride and padding to tuples and check the bank."""
         ok = callable(self.bank) and not isinstance(self.bank, type)
-        got = getattr(self.bank, "__name__", type(self.bank).__name__)
+        got = getattr(self.bank, "__name__", self.bank)
         fix = "Pass an instance such as filters.Sobel()."
         expect(ok, "MovingSum", "a bank of jaxcnn.filters", got, fix, TypeError)
         object.__setattr__(self, "stride", pair("MovingSum", "stride", self.stride))

@@ -5,9 +5,11 @@ from dataclasses import KW_ONLY, dataclass
 import jax
 
 from jaxcnn import functional as F
+from jaxcnn import initializers
 from jaxcnn.checking import expect
+from jaxcnn.functional.group_norm import expect_groups
 from jaxcnn.layers.batch_norm import affine_parameters, channels_last, initial_affine
-from jaxcnn.layers.convolution import channels_of, settle_counts
+from jaxcnn.layers.convolution import channels_of, expect_initializers, settle_counts
 from jaxcnn.layers.layer import Layer, Params, Spec, State
 from jaxcnn.layers.serialization import register
 
@@ -20,11 +22,14 @@ class _OwnNorm(Layer):
     eps: float = 1e-6
     use_scale: bool = True
     use_bias: bool = True
+    scale_init: initializers.Initializer = initializers.ones
+    bias_init: initializers.Initializer = initializers.zeros
 
     def __post_init__(self) -> None:
         """Check the range and make the number a float."""
         expect(self.eps >= 0, type(self).__name__, "eps >= 0", self.eps, "1e-6 is usual.")
         object.__setattr__(self, "eps", float(self.eps))
+        expect_initializers(type(self).__name__, self)
 
 
 @register
@@ -32,12 +37,12 @@ class _OwnNorm(Layer):
 class LayerNorm(_OwnNorm):
     """Normalization over the channels, at each pixel on its own; see `functional.layer_norm`.
 
-    Parameters: scale (C,) and bias (C,), where used, float32.
+    Parameters: scale (C,) and bias (C,), where used, float32, 1 and 0 at first unless given initializers.
     """
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
-        """Return scale 1 and bias 0."""
-        return initial_affine(self, channels_last("LayerNorm", spec)), {}
+        """Return scale and bias by their initializers."""
+        return initial_affine(self, key, channels_last("LayerNorm", spec)), {}
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
@@ -51,7 +56,7 @@ class LayerNorm(_OwnNorm):
 class GroupNorm(_OwnNorm):
     """Normalization of each image over the pixels and groups of channels; see `functional.group_norm`.
 
-    Parameters: scale (C,) and bias (C,), where used, float32.
+    Parameters: scale (C,) and bias (C,), where used, float32, 1 and 0 at first unless given initializers.
     """
 
     groups: int = 32
@@ -62,16 +67,10 @@ class GroupNorm(_OwnNorm):
         settle_counts(self, "groups")
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
-        """Return scale 1 and bias 0."""
+        """Return scale and bias by their initializers."""
         channels = channels_of("GroupNorm", spec)
-        expect(
-            channels % self.groups == 0,
-            "GroupNorm",
-            f"channels that {self.groups} groups divide",
-            channels,
-            "Change groups or the layer before.",
-        )
-        return initial_affine(self, channels), {}
+        expect_groups("GroupNorm", self.groups, channels)
+        return initial_affine(self, key, channels), {}
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
@@ -85,12 +84,12 @@ class GroupNorm(_OwnNorm):
 class InstanceNorm(_OwnNorm):
     """Normalization of each channel of each image over the pixels; see `functional.instance_norm`.
 
-    Parameters: scale (C,) and bias (C,), where used, float32.
+    Parameters: scale (C,) and bias (C,), where used, float32, 1 and 0 at first unless given initializers.
     """
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
-        """Return scale 1 and bias 0."""
-        return initial_affine(self, channels_of("InstanceNorm", spec)), {}
+        """Return scale and bias by their initializers."""
+        return initial_affine(self, key, channels_of("InstanceNorm", spec)), {}
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect
+from jaxcnn.functional.noise import expect_key
 
 __all__ = ["Layer", "Module", "Spec", "apply", "init", "key_for", "name_of"]
 
@@ -95,7 +96,24 @@ def key_for(key: Any, name: str) -> Any:
 
     Names, not positions, so that inserting a named layer leaves the initial values of the others as they were.
     """
-    return None if key is None else jax.random.fold_in(key, zlib.crc32(name.encode()))
+    if key is None:
+        return None
+    expect_key("key_for", key)
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def expect_spec(where: str, spec: Any) -> None:
+    """Raise `TypeError` unless `spec` has the shape and dtype of an input, or is made of such."""
+    leaves = jax.tree.leaves(spec)
+    like = all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves) and len(leaves) > 0
+    expect(
+        like and not any(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves),
+        where,
+        "spec as a jax.ShapeDtypeStruct or an array, after the key",
+        spec,
+        "Pass the input itself, or jax.ShapeDtypeStruct(x.shape, x.dtype).",
+        TypeError,
+    )
 
 
 def parameter(where: str, params: Params, name: str, features: int | None = None) -> jax.Array:
@@ -107,7 +125,7 @@ def parameter(where: str, params: Params, name: str, features: int | None = None
         name: of the parameter.
         features: what its last axis has to be, if the layer says so.
     """
-    found = sorted(params) if isinstance(params, Mapping) else type(params).__name__
+    found = sorted(params) if isinstance(params, Mapping) else params
     expect(
         isinstance(params, Mapping) and name in params,
         where,

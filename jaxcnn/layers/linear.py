@@ -9,7 +9,7 @@ from jaxcnn import functional as F
 from jaxcnn import initializers
 from jaxcnn.checking import expect
 from jaxcnn.layers.convolution import expect_initializers, settle_counts
-from jaxcnn.layers.layer import Layer, Params, Spec, State, key_for, parameter
+from jaxcnn.layers.layer import Layer, Params, Spec, State, expect_spec, key_for, parameter
 from jaxcnn.layers.serialization import register
 
 __all__ = ["Dense", "Flatten", "Maxout"]
@@ -89,6 +89,7 @@ class Maxout(Layer):
 
 
 def _inputs(where: str, spec: Spec) -> int:
+    expect_spec(where, spec)
     expect(
         len(spec.shape) >= 1,
         where,

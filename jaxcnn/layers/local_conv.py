@@ -35,9 +35,7 @@ class LocalConv(Layer):
     kernel_init: initializers.Initializer = initializers.he_normal
     bias_init: initializers.Initializer = initializers.zeros
 
-    def __post_init__(self) -> None:
-        """Normalise sizes and padding to tuples and check the ranges."""
-        settle(self)
+    __post_init__ = settle
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return a kernel and a bias for every output pixel of images like `spec`."""

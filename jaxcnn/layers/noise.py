@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 import jax
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect, floating
+from jaxcnn.checking import expect, expect_train, floating, is_number, shown
 from jaxcnn.functional.window import Size, pair
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.layers.serialization import register
@@ -20,7 +20,8 @@ class _Drop(Layer):
     def __post_init__(self) -> None:
         """Check the range and make the rate a float."""
         where = type(self).__name__
-        expect(0 <= self.rate <= 1, where, "a rate in [0, 1]", self.rate, "It is the fraction set to zero.")
+        ok = is_number(self.rate) and 0 <= self.rate <= 1
+        expect(bool(ok), where, "a rate in [0, 1]", shown(self.rate), "It is the fraction set to zero.")
         object.__setattr__(self, "rate", float(self.rate))
 
     def apply(
@@ -28,6 +29,7 @@ class _Drop(Layer):
     ) -> tuple[jax.Array, State]:
         """Return x with zeros when `train`, else x."""
         where = type(self).__name__
+        expect_train(where, train)
         x = floating(where, "x", x)
         if not train or self.rate == 0:
             return x, state

@@ -34,9 +34,7 @@ class DepthwiseConv(Layer):
     kernel_init: initializers.Initializer = initializers.he_normal
     bias_init: initializers.Initializer = initializers.zeros
 
-    def __post_init__(self) -> None:
-        """Normalise sizes and padding to tuples and check the ranges."""
-        settle(self)
+    __post_init__ = settle
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return the kernel and the bias."""
@@ -80,9 +78,7 @@ class SeparableConv(Layer):
     kernel_init: initializers.Initializer = initializers.he_normal
     bias_init: initializers.Initializer = initializers.zeros
 
-    def __post_init__(self) -> None:
-        """Normalise sizes and padding to tuples and check the ranges."""
-        settle(self)
+    __post_init__ = settle
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return both kernels and the bias."""
@@ -115,7 +111,7 @@ class SeparableConv(Layer):
 
 
 def _part(params: Params, name: str) -> Params:
-    found = sorted(params) if isinstance(params, Mapping) else type(params).__name__
+    found = sorted(params) if isinstance(params, Mapping) else params
     expect(
         isinstance(params, Mapping) and name in params,
         "SeparableConv",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from jaxcnn import functional, initializers
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, shown
 from jaxcnn.layers.layer import Layer, hyperparameters
 
 __all__ = ["from_json", "register", "to_json"]
@@ -57,7 +57,7 @@ def to_json(net: Layer, *, indent: int | None = 1) -> str:
         ValueError: the net contains a function or class that is not registered.
         TypeError: net is no layer.
     """
-    expect(isinstance(net, Layer), "to_json", "a layer", repr(net), "Put a function into a Sequential.", TypeError)
+    expect(isinstance(net, Layer), "to_json", "a layer", shown(net), "Put a function into a Sequential.", TypeError)
     return json.dumps({"jaxcnn": FORMAT, "net": _encode(net)}, indent=indent)
 
 
@@ -106,7 +106,7 @@ def _encode(value: Any) -> Any:
         _known.get(name) is value,
         "to_json",
         "layers and functions that jaxcnn knows",
-        repr(value),
+        shown(value),
         "Enter it with layers.register under a name of its own.",
     )
     return {"function": name}

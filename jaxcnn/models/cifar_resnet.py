@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect, expect_count
+from jaxcnn.checking import expect, expect_count, is_int
 from jaxcnn.functional.window import images
 from jaxcnn.initializers import lecun_normal
 from jaxcnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Layer, Residual, Sequential, register
@@ -57,7 +57,7 @@ def cifar_resnet(depth: int, num_classes: int = 10, *, width: int = 16) -> Seque
     Source: section 4.2, with shortcut A; depth 20 has 269,722 parameters (the paper's table 6 says 0.27 M).
     """
     expect(
-        isinstance(depth, int) and depth >= 8 and (depth - 2) % 6 == 0,
+        is_int(depth) and depth >= 8 and (depth - 2) % 6 == 0,
         "cifar_resnet",
         "a depth of 6 n + 2",
         depth,

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_count
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.splitting import split
 from jaxcnn.data.stream import Stream
@@ -118,18 +118,9 @@ def fit(
             are kept. Likewise where the validation value never was finite.
         OSError: `run_dir` cannot be written.
     """
-    for name, value in (
-        ("epochs", epochs),
-        ("batch_size", batch_size),
-        ("checkpoint_every", checkpoint_every),
-    ):
-        expect(
-            isinstance(value, int) and value >= 1,
-            "fit",
-            f"{name} as a positive int",
-            repr(value),
-            "Pass 1 or more.",
-        )
+    epochs = expect_count("fit", "epochs", epochs)
+    batch_size = expect_count("fit", "batch_size", batch_size)
+    checkpoint_every = expect_count("fit", "checkpoint_every", checkpoint_every)
     for name, part in (("train", train), ("validation", validation)):
         kinds = Dataset | Stream if name == "train" else Dataset | Stream | float | int | None
         fix = "Make one with data.from_arrays(image, label)."

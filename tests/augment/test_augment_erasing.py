@@ -47,6 +47,11 @@ def test_cutout_fills_a_square_around_any_pixel(size):
         assert np.abs(counts / 500 - 1 / side).max() < 0.05
 
 
+def test_a_count_of_numpy_is_a_count():
+    ours = augment.cutout(KEY, IMAGE, size=np.int64(3))
+    np.testing.assert_array_equal(ours, augment.cutout(KEY, IMAGE, size=3))
+
+
 def test_cutout_may_cover_everything():
     assert holes(partial(augment.cutout, size=40)).all()
 
@@ -117,8 +122,8 @@ def test_grid_mask_draws_all_periods():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (partial(augment.cutout, size=0), r"^cutout: expected size in whole pixels, got 0\. Pass"),
-        (partial(augment.cutout, size=2.5), r"^cutout: expected size in whole pixels, got 2\.5\."),
+        (partial(augment.cutout, size=0), r"^cutout: expected size as a positive int, got 0\. Pass"),
+        (partial(augment.cutout, size=2.5), r"^cutout: expected size as a positive int, got 2\.5\."),
         (partial(augment.cutout, size=2, fill=2), r"^cutout: expected fill in \[0, 1\], got 2\. Images"),
         (partial(augment.random_erasing, p=2), r"^random_erasing: expected p in \[0, 1\], got 2\."),
         (

@@ -131,7 +131,7 @@ def test_consumes_each_key_once_and_lowers_for_every_platform(mix):
         ({"label": None}, {}, r'expected a batch with "image" and "label", got \[\'image\', \'index\'\]\. Pass'),
         ({}, {"alpha": 0}, r"expected alpha above 0, got 0\."),
         ({}, {"alpha": float("inf")}, r"expected alpha above 0, got inf\."),
-        ({}, {"classes": 0}, r"expected classes of at least 1, got 0\."),
+        ({}, {"classes": 0}, r"expected classes as a positive int, got 0\."),
         ({"image": np.zeros((8, 6, 3))}, {}, r"expected images \(N, H, W, C\), got shape \(8, 6, 3\)\. Mixing"),
         ({"label": np.zeros(3, int)}, {}, r"expected labels \(400,\), got shape \(3,\)\."),
         ({"label": np.zeros((400, 7))}, {}, r"expected probabilities \(400, 400\), got shape \(400, 7\)\."),

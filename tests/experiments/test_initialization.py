@@ -10,7 +10,8 @@ import pytest
 
 from experiments import initialization
 from experiments.__main__ import experiments
-from experiments.initialization import Config, Variances, block, linear, program, promised, tolerance
+from experiments.deep_net import Variances, block, linear, measured, program, wrap
+from experiments.initialization import Config, promised, tolerance
 from jaxcnn import functional as F
 from jaxcnn import initializers, surgery
 from jaxcnn.layers import Sequential
@@ -58,6 +59,15 @@ def test_the_variances_are_those_of_the_net_written_out(norm):
 
     gradients = jax.grad(loss)({f"layer{i}": jnp.zeros(shape) for i in range(depth)})
     np.testing.assert_allclose(measured.backward[0], [np.var(g) for g in gradients.values()], rtol=1e-3)
+
+
+def test_each_is_told_before_the_next_is_drawn(monkeypatch):
+    monkeypatch.delattr(initializers, "glorot_normal")
+    found = measured(jax.random.key(0), (2, 4, 4, 5), 3, 2, ["relu", "tanh"])
+    name, scheme, one = next(found)
+    assert (name, scheme, one.forward.shape, one.backward.shape) == ("relu", "he_normal", (2, 3), (2, 3))
+    with pytest.raises(AttributeError, match="glorot_normal"):
+        next(found)
 
 
 def test_kept_and_factors():
@@ -134,5 +144,5 @@ def test_bad_options(options, message):
 
 def test_it_is_listed_and_wraps_around():
     assert "survive" in experiments()["initialization"]
-    np.testing.assert_array_equal(initialization.wrap(jnp.arange(4.0).reshape(2, 2, 1))[..., 0][0], [3, 2, 3, 2])
+    np.testing.assert_array_equal(wrap(jnp.arange(4.0).reshape(2, 2, 1))[..., 0][0], [3, 2, 3, 2])
     assert linear(3.0) == 3.0

@@ -344,7 +344,7 @@ X, KERNEL = np.zeros((2, 5, 4, 2), np.float32), np.zeros((3, 3, 2, 4), np.float3
         (X[0, 0], KERNEL[None], {}, r"images of shape \(\.\.\., D, H, W, C\), got \(4, 2\)\. "),
         (X, KERNEL[0], {"stride": (1, 2)}, r"stride as a positive int or one in a tuple, got \(1, 2\)\. "),
         (X, KERNEL[None], {"dilation": (1, 2)}, r"dilation as a positive int or three of them, got \(1, 2\)\. "),
-        (X, KERNEL[0], {"padding": (1, 1)}, r"padding \"SAME\", \"VALID\", an int >= 0 or 1 of .*, got \(1, 1\)\. "),
+        (X, KERNEL[0], {"padding": (1, 1)}, r"padding as .* or \(\(before, after\),\), got \(1, 1\)\. "),
         (
             X[..., :1],
             KERNEL,
@@ -369,7 +369,7 @@ X, KERNEL = np.zeros((2, 5, 4, 2), np.float32), np.zeros((3, 3, 2, 4), np.float3
             r"an image of at least 3x3 pixels .*padding='VALID', got 2x4\. Use a smaller",
         ),
         (X, KERNEL, {"padding": ((0, 0), (1, 0)), "dilation": 3}, r"an image of at least 7x7 pixels .*, got 5x5\. "),
-        (X, KERNEL, {"padding": "FULL"}, r"padding \"SAME\", \"VALID\", an int >= 0 or .*, got 'FULL'\. Pass padding="),
+        (X, KERNEL, {"padding": "FULL"}, r"padding as \"SAME\", \"VALID\", an int .*, got 'FULL'\. Pass padding="),
         (X, KERNEL, {"padding": -1}, r"padding .*, got -1\. "),
         (X, KERNEL, {"padding": (1, 1, 1)}, r"padding .*, got \(1, 1, 1\)\. "),
         (X, KERNEL, {"padding": ((1, 1), (1, 1.5))}, r"padding .*, got \(\(1, 1\), \(1, 1\.5\)\)\. "),
@@ -382,7 +382,7 @@ X, KERNEL = np.zeros((2, 5, 4, 2), np.float32), np.zeros((3, 3, 2, 4), np.float3
         ),
         (X, KERNEL, {"stride": (1, 2, 3)}, r"stride as a positive int or two of them, got \(1, 2, 3\)\. "),
         (X, KERNEL, {"stride": True}, r"stride as a positive int or two of them, got True\. "),
-        (X, KERNEL, {"stride": np.array([1, 2])}, r"stride as a positive int or two of them, got array\(\[1, 2\]\)\. "),
+        (X, KERNEL, {"stride": np.array([1, 2])}, r"stride as a positive int or two of them, got an array of shape"),
         (X, KERNEL, {"dilation": 1.5}, r"dilation as a positive int or two of them, got 1\.5\. "),
     ],
 )

@@ -129,7 +129,7 @@ def test_the_images_decide_the_dtype():
         (draw(0, 4, 4, 1), np.ones((3, 3, 1), bool), {}, TypeError, r"expected kernels of a floating dtype, got bool"),
         (draw(0, 4, 4, 0), draw(1, 3, 3, 1), {}, ValueError, r"expected images of at least one channel, got \(4, 4, 0"),
         (draw(0, 4, 4, 1), draw(1, 3, 3, 1), {"stride": 0}, ValueError, r"expected stride as a positive int .*, got 0"),
-        (draw(0, 4, 4, 1), draw(1, 3, 3, 1), {"padding": -1}, ValueError, r'expected padding "SAME".*, got -1\. '),
+        (draw(0, 4, 4, 1), draw(1, 3, 3, 1), {"padding": -1}, ValueError, r'expected padding as "SAME".*, got -1\. '),
         (draw(0, 2, 4, 1), draw(1, 3, 3, 1), {"padding": "VALID"}, ValueError, r"at least 3x3 pixels .*, got 2x4\. "),
     ],
     ids=["rank", "dtype", "kernel rank", "no kernel", "kernel dtype", "no channel", "stride", "padding", "window"],

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxcnn import functional as F
+from jaxcnn.functional import noise
 from jaxcnn.functional.noise import keep_mask
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -277,10 +278,39 @@ def test_in_float64():
 
 
 @every
-@pytest.mark.parametrize("rate", [-0.1, 1.5, 2, float("nan"), np.float32(1.5)])
+@pytest.mark.parametrize("rate", [-0.1, 1.5, 2, float("nan"), np.float32(1.5), jnp.float32(1.5)])
 def test_bad_rates(name, rate):
     with pytest.raises(ValueError, match=rf"^{name}: expected a rate in \[0, 1\], got .*\. The rate is the fraction"):
         ALL[name](key, X, rate)
+
+
+@every
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_a_traced_rate_out_of_range_gives_nan(name, dtype):
+    x = X.astype(dtype)
+    drop = jax.jit(lambda rate: ALL[name](key, x, rate))
+    for rate in (-0.001, -3.0, 1.001, 2.0, np.nan, np.inf):
+        assert jnp.isnan(drop(rate)).all()
+    for rate in (0.0, 0.3, 1.0):
+        np.testing.assert_array_equal(drop(rate), ALL[name](key, x, rate))
+    lanes = jax.vmap(drop)(jnp.array([0.3, 1.5]))
+    np.testing.assert_array_equal(lanes[0], drop(0.3))
+    assert jnp.isnan(lanes[1]).all()
+
+
+@every
+def test_nan_does_not_depend_on_the_mask(name, monkeypatch):
+    # What integer NaN becomes is the device's affair.
+    for kept in (True, False):
+        monkeypatch.setattr(noise, "keep_mask", lambda key, keep, shape, k=kept: (jnp.full(shape, k), jnp.float32(k)))
+        assert jnp.isnan(jax.jit(lambda rate: ALL[name](key, X, rate))(1.5)).all()
+
+
+@every
+def test_a_rate_is_one_number(name):
+    for rate in (jnp.full(4, 0.5), "0.5", None):
+        with pytest.raises(ValueError, match=rf"^{name}: expected a rate in \[0, 1\], got (an array of|'0|None)"):
+            ALL[name](key, X, rate)
 
 
 @every

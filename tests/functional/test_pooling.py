@@ -320,7 +320,7 @@ X = np.zeros((2, 5, 4, 2), np.float32)
         (X, (2, 2, 2), {}, r"window as a positive int or two of them, got \(2, 2, 2\)\. "),
         (X, 2, {"stride": -1}, r"stride as a positive int or two of them, got -1\. "),
         (X, 5, {}, r"an image of at least 5x5 pixels for a window .*padding='VALID', got 5x4\. Use a smaller window"),
-        (X, 2, {"padding": "same size"}, r"padding \"SAME\", \"VALID\", an int >= 0 or .*, got 'same size'\. "),
+        (X, 2, {"padding": "same size"}, r"padding as \"SAME\", \"VALID\", an int >= 0 or .*, got 'same size'\. "),
         (X, 2, {"padding": 2}, r"padding smaller than the window \(2, 2\), got padding=2\. .*padding alone"),
         (X, (3, 1), {"padding": (0, 1)}, r"padding smaller than the window \(3, 1\), got padding=\(0, 1\)\. "),
     ],

@@ -257,7 +257,7 @@ X, K = np.zeros((2, 5, 4, 2), np.float32), np.zeros((3, 3, 2, 4), np.float32)
         (X, K, {"bias": np.zeros(3)}, r"bias of shape \(4,\), got \(3,\)\. "),
         (X, K, {"stride": 0}, r"stride as a positive int or two of them, got 0\. "),
         (X, K, {"dilation": 1.5}, r"dilation as a positive int or two of them, got 1\.5\. "),
-        (X, K, {"padding": "FULL"}, r"padding \"SAME\", \"VALID\", an int >= 0 or .*, got 'FULL'\. "),
+        (X, K, {"padding": "FULL"}, r"padding as \"SAME\", \"VALID\", an int >= 0 or .*, got 'FULL'\. "),
         (
             X,
             K,

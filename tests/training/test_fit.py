@@ -431,6 +431,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     [
         ({"epochs": 0}, r"fit: expected epochs as a positive int, got 0\."),
         ({"epochs": 1.5}, r"fit: expected epochs as a positive int, got 1\.5\."),
+        ({"epochs": True}, r"fit: expected epochs as a positive int, got True\."),
         ({"batch_size": 0}, r"fit: expected batch_size as a positive int, got 0\."),
         ({"batch_size": 8.0}, r"fit: expected batch_size as a positive int, got 8\.0\."),
         ({"checkpoint_every": 0}, r"fit: expected checkpoint_every as a positive int, got 0\."),

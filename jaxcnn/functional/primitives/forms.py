@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcnn.functional.primitives.parts import in_parts
-from jaxcnn.functional.primitives.taps import taps
+from jaxcnn.functional.primitives.taps import padded, taps
 from jaxcnn.functional.primitives.winograd import winograd, winograd_kernel_gradient
 
 __all__ = ["LIBRARY", "Forms", "Geometry", "fast_on_cpu"]
@@ -70,8 +70,7 @@ def _library(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     axes = "HWD"[: len(geometry.size)]
     if min(min(sides) for sides in geometry.padding) < 0:
         # Cut off here: XLA on CPU reads beyond the array there in jax 0.10.
-        cut = [(min(before, 0), min(after, 0), 0) for before, after in geometry.padding]
-        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *cut, (0, 0, 0)])
+        x = padded(x, [(min(before, 0), min(after, 0)) for before, after in geometry.padding])
         geometry = geometry._replace(
             size=x.shape[1:-1], padding=tuple((max(before, 0), max(after, 0)) for before, after in geometry.padding)
         )
@@ -234,12 +233,10 @@ def _pointwise_kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -
 # Depthwise: every channel has taps of its own; weighted sums of shifted images, fused into one loop
 
 
-def _meetings(x: jax.Array, geometry: Geometry) -> Iterator[tuple[tuple[int, ...], jax.Array]]:
+def _meetings(x: jax.Array, geometry: Geometry) -> Iterator[jax.Array]:
     """Return what `taps` yields: pixels (N, *positions, features) in float32."""
     x = jnp.repeat(x, geometry.features // geometry.channels, axis=-1).astype(_wide(x))
-    sides = [(before, after, 0) for before, after in geometry.padding]
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *sides, (0, 0, 0)])
-    return taps(x, geometry.window, geometry.stride, geometry.dilation)
+    return taps(padded(x, geometry.padding), geometry.window, geometry.stride, geometry.dilation)
 
 
 def _wide(x: jax.Array) -> Any:
@@ -248,7 +245,8 @@ def _wide(x: jax.Array) -> Any:
 
 def _depthwise(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     kernel = kernel.reshape(*geometry.window, geometry.features).astype(_wide(x))
-    y = functools.reduce(jnp.add, (pixels * kernel[tap] for tap, pixels in _meetings(x, geometry)))
+    meetings = zip(itertools.product(*map(range, geometry.window)), _meetings(x, geometry), strict=True)
+    y = functools.reduce(jnp.add, (pixels * kernel[tap] for tap, pixels in meetings))
     return y.astype(x.dtype)
 
 
@@ -266,7 +264,7 @@ def _depthwise_kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -
     def run(x: jax.Array, g: jax.Array) -> jax.Array:
         g = g.astype(_wide(g))
         pixels = tuple(range(1, g.ndim - 1))
-        return jnp.stack([jnp.sum(seen * g, pixels) for _, seen in _meetings(x, geometry)])
+        return jnp.stack([jnp.sum(seen * g, pixels) for seen in _meetings(x, geometry)])
 
     # A few images at a time: the products, one for each tap, stay in the cache.
     sums = in_parts(run, (lax.optimization_barrier(x), lax.optimization_barrier(g)), images=8)

@@ -5,16 +5,15 @@ The maximum is that of `jax.lax` everywhere, its gradient on GPU and TPU too. On
 """
 
 import functools
-from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxcnn.functional.primitives.taps import taps
+from jaxcnn.functional.primitives.taps import padded, taps, tiles
 
-__all__ = ["window_max"]
+__all__ = ["overtakes", "window_max"]
 
 Pads = tuple[tuple[int, int], ...]
 _MANY = 9  # more slices than this are taken axis by axis: k + l of them and not k l
@@ -55,11 +54,11 @@ def _first_max(x: jax.Array, size, stride, pads) -> jax.Array:
 
 @_first_max.defjvp
 def _first_max_jvp(size, stride, pads, primals, tangents):
-    slices = _slices(primals[0], size, stride, pads, -jnp.inf)
+    slices = taps(padded(primals[0], pads, -jnp.inf), size, stride)
     best = next(slices)
     place = jnp.zeros(best.shape, jnp.int8)
     for number, pixels in enumerate(slices, start=1):
-        place = jnp.where((pixels > best) | jnp.isnan(pixels), jnp.int8(number), place)
+        place = jnp.where(overtakes(pixels, best), jnp.int8(number), place)
         best = jnp.maximum(best, pixels)
     return best, _taken(tangents[0], place, size, stride, pads)
 
@@ -67,20 +66,14 @@ def _first_max_jvp(size, stride, pads, primals, tangents):
 def _taken(x: jax.Array, place: jax.Array, size, stride, pads) -> jax.Array:
     """Return the pixel of each window at its `place`: linear in x, and transposed by JAX."""
     if size != stride:
-        slices = enumerate(_slices(x, size, stride, pads, 0))
+        slices = enumerate(taps(padded(x, pads), size, stride))
         return functools.reduce(jnp.add, (jnp.where(place == number, pixels, 0) for number, pixels in slices))
     # Windows that tile the image: each pixel compares its number with its window's.
-    (height, width), (rows, columns) = size, place.shape[1:3]
-    axes = zip(x.shape[1:3], size, place.shape[1:3], pads, strict=True)
-    edges = [(before, m * w - n - before, 0) for n, w, m, (before, _) in axes]
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
-    x = x.reshape(x.shape[0], rows, height, columns, width, x.shape[-1])
+    x, (height, width) = tiles(x, size, pads), size
     number = np.arange(height * width, dtype=np.int8).reshape(height, 1, width, 1)
     return jnp.sum(jnp.where(place[:, :, None, :, None] == number, x, 0), axis=(2, 4))
 
 
-def _slices(x: jax.Array, size, stride, pads, fill: float) -> Iterator[jax.Array]:
-    """Return an iterator over the places of the window, in row-major order: that pixel of every window."""
-    edges = [(before, after, 0) for before, after in pads]
-    x = lax.pad(x, jnp.asarray(fill, x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
-    return (pixels for _, pixels in taps(x, size, stride))
+def overtakes(later: jax.Array, best: jax.Array) -> jax.Array:
+    """Return where a later pixel of the window is its maximum so far: where it is larger, or not a number."""
+    return (later > best) | jnp.isnan(later)

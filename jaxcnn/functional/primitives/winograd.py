@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 
 from jaxcnn.functional.primitives.parts import in_parts
+from jaxcnn.functional.primitives.taps import padded, taps_along
 
 __all__ = ["winograd", "winograd_kernel_gradient"]
 
@@ -44,8 +45,7 @@ def winograd_kernel_gradient(x: jax.Array, g: jax.Array, geometry: Any) -> jax.A
     """Return the gradient of the kernel: the transpose of `winograd` in it, without the transforms in between."""
 
     def run(x: jax.Array, g: jax.Array) -> jax.Array:
-        edges = [(0, n % 2, 0) for n in g.shape[1:3]]
-        g = lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+        g = padded(g, [(0, n % 2) for n in g.shape[1:3]])
         g = jnp.stack(_spread(g[:, ::2], g[:, 1::2]))  # (vertical terms, N, tiles, W, O)
         g = jnp.stack(_spread(g[..., ::2, :], g[..., 1::2, :]), 1)
         return jnp.einsum("tpc,tpo->tco", _image_tiles(x, geometry), g.reshape(16, -1, g.shape[-1]))
@@ -63,11 +63,9 @@ def _images(geometry: Any) -> int:
 def _image_tiles(x: jax.Array, geometry: Any) -> jax.Array:
     """Return the 16 terms of every tile, (16, tiles, C); tiles are 4x4 pixels, two apart."""
     axes = zip(geometry.positions, geometry.padding, x.shape[1:3], strict=True)
-    edges = [(before, 2 * (-(-m // 2)) + 2 - n - before, 0) for m, (before, _), n in axes]
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
-    high, wide = x.shape[1] - 3, x.shape[2] - 3
-    x = jnp.stack(_inputs(*(x[:, i : i + high : 2] for i in range(4))))  # (vertical terms, N, tiles, W, C)
-    x = jnp.stack(_inputs(*(x[..., j : j + wide : 2, :] for j in range(4))), 1)
+    x = padded(x, [(before, 2 * (-(-m // 2)) + 2 - n - before) for m, (before, _), n in axes])
+    x = jnp.stack(_inputs(*taps_along(x, -3, 4, 2)))  # (vertical terms, N, tiles, W, C)
+    x = jnp.stack(_inputs(*taps_along(x, -2, 4, 2)), 1)
     return x.reshape(16, -1, x.shape[-1])
 
 
