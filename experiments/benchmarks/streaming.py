@@ -1,14 +1,18 @@
 """How many photographs a second reach the device: jaxcnn's streams beside PyTorch's DataLoader.
 
 `python -m experiments.benchmarks.streaming` writes JPEG photographs into a folder (those of `--path`, a folder or zip
-of class folders; else scenes, drawn), and reads them by both: decode, random-resized crop, mirror half of them, batch.
-In turns, in one process, with the same number of worker processes; jaxcnn's threads, its default, beside as many
-workers of PyTorch as there are cores. It also trains a small net from the stream and measures how long a step waits
-for its batch. On a CPU it exits with 1 where jaxcnn is slower. PyTorch is installed by hand.
+of class folders; else scenes, drawn), and reads them by both, in turns, in one process: decode, random-resized crop,
+mirror half of them, batch. Both deliver float32 in [0, 1] in their own arrays: PyTorch, as its users do it, converts
+and mirrors each image in the worker and keeps the copy into the batch there too; jaxcnn converts and mirrors the batch
+on the device. The same number of worker processes; jaxcnn's threads, its default, beside as many workers of PyTorch as
+there are cores. Neither waits between epochs, and starting is not counted. It also trains a small net from the stream
+and measures how long a step waits for its batch. On a CPU it exits with 1 where jaxcnn is slower. PyTorch is installed
+by hand.
 """
 
 import contextlib
 import dataclasses
+import importlib.util
 import os
 import statistics
 import tempfile
@@ -37,7 +41,7 @@ class Config(Common):
     image_size: int = 128  # pixels of a crop
     batch_size: int = 32  # images
     batches: int = 60  # of one turn, after the first
-    turns: int = 3  # of each
+    turns: int = 6  # of each
     workers: tuple[int, ...] = (1, 2)  # processes; 0 stands for threads
 
 
@@ -82,33 +86,37 @@ def photographs(folder: Path, config: Config) -> int:
 
 
 def row(config: Config, train: Any, folder: Path, workers: int) -> dict[str, Any]:
-    """Return the images per second of both, and their ratio, turn by turn."""
+    """Return the images per second of both, and the quartiles of their ratios, turn by turn; who begins alternates."""
     theirs_workers = workers or os.cpu_count() or 1
     ours, theirs = [], []
     for turn in range(config.turns):
-        ours.append(speed(config, partial(stream_batches, config, train, workers, turn)))
-        try:
-            theirs.append(speed(config, partial(torch_batches, folder, config, theirs_workers)))
-        except ImportError:
-            theirs = []
+        both = [(ours, partial(stream_batches, config, train, workers, turn))]
+        if importlib.util.find_spec("torch"):
+            both.append((theirs, partial(torch_batches, folder, config, theirs_workers)))
+        for speeds, begin in reversed(both) if turn % 2 else both:
+            speeds.append(speed(config, begin))
     label = f"{workers} processes" if workers else "threads"
     found: dict[str, Any] = {"jaxcnn": label, "images_per_second": statistics.median(ours)}
     if theirs:
-        ratios = np.divide(ours, theirs)
+        low, ratio, high = np.quantile(np.divide(ours, theirs), (0.25, 0.5, 0.75)).tolist()
         found |= {"torch_workers": theirs_workers, "torch_images_per_second": statistics.median(theirs)}
-        found |= {"ratio": float(np.median(ratios)), "low": float(ratios.min()), "high": float(ratios.max())}
+        found |= {"ratio": ratio, "low": low, "high": high, "turns": config.turns}
     console.print(", ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items()))
     return found
 
 
 def stream_batches(config: Config, train: Any, workers: int, turn: int) -> Iterator[Any]:
-    """Yield mirrored batches on the device."""
+    """Yield mirrored batches on the device, float32 in [0, 1]."""
     batches = dataclasses.replace(train, workers=workers).batches(config.batch_size, key=jax.random.key(turn))
-    flip = jax.jit(augment.batched(augment.flip))
     reading: Any = on_device(batches)
     with contextlib.closing(reading) as arrays:
         for number, batch in enumerate(arrays):
-            yield flip(jax.random.key(number), data.to_float(batch["image"]))
+            yield mirrored(jax.random.key(number), batch["image"])
+
+
+@jax.jit
+def mirrored(key: jax.Array, image: jax.Array) -> jax.Array:
+    return augment.batched(augment.flip)(key, data.to_float(image))
 
 
 def speed(config: Config, begin: Any) -> float:

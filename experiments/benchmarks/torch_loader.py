@@ -1,6 +1,7 @@
 """PyTorch's DataLoader on a folder of photographs: what jaxcnn's streams are measured against.
 
-The transform is that of torchvision on Pillow images: a random part of the picture cut out, resized, mirrored.
+The transforms are those of torchvision on Pillow images, as its users compose them: a random part of the picture cut
+out and resized, mirrored, and made a float tensor in [0, 1].
 """
 
 import math
@@ -13,6 +14,7 @@ import numpy as np
 __all__ = ["Photographs", "torch_batches"]
 
 ASPECTS = (3 / 4, 4 / 3)
+ENDLESS = 2**40
 
 
 class Photographs:
@@ -36,7 +38,7 @@ class Photographs:
         picture = picture.resize((self.size, self.size), Image.Resampling.BILINEAR)
         if torch.rand(1).item() < 0.5:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float().div(255)
 
     def _draw(self, width: int, height: int) -> tuple[int, int, int, int]:
         import torch  # pyrefly: ignore
@@ -53,17 +55,14 @@ class Photographs:
 
 
 def torch_batches(folder: Path, config: Any, workers: int) -> Iterator[Any]:
-    """Yield batches, uint8 (N, C, H, W), without end."""
+    """Yield batches, float32 (N, C, H, W) in [0, 1], without end; the loader never waits between epochs."""
     import torch  # pyrefly: ignore
 
-    loader = torch.utils.data.DataLoader(
-        Photographs(folder, config.image_size, (0.25, 1.0)),  # pyrefly: ignore
+    examples: Any = Photographs(folder, config.image_size, (0.25, 1.0))
+    yield from torch.utils.data.DataLoader(
+        examples,
         batch_size=config.batch_size,
-        shuffle=True,
-        drop_last=True,
+        sampler=torch.utils.data.RandomSampler(examples, num_samples=ENDLESS),  # all in a new order, again and again
         num_workers=workers,
-        persistent_workers=True,
         multiprocessing_context="spawn",  # JAX's threads do not survive a fork
     )
-    while True:
-        yield from loader

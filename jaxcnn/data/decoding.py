@@ -6,6 +6,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from jaxcnn.data.cropping import Choose, reduction, resized
+from jaxcnn.data.jpeg import decoded, is_jpeg, orientation
 from jaxcnn.data.plain_png import from_plain_png
 
 __all__ = ["SUFFIXES", "Decoder", "Header", "require_pillow"]
@@ -15,7 +17,6 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MOST_PIXELS = 2**28 // 3  # at which Pillow warns of a decompression bomb; here it is an error
 GREY = ("1", "L", "LA")
-ORIENTATION = 0x0112  # the EXIF tag; from 5 on width and height are swapped
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -35,10 +36,7 @@ class Header:
             Exception: whatever Pillow finds wrong with the file.
         """
         with _opened(file) as image:
-            width, height = image.size
-            if _orientation(image) >= 5:
-                width, height = height, width
-            return cls(height, width, image.mode in GREY)
+            return cls(*_shown_size(image), image.mode in GREY)
 
 
 @dataclass(frozen=True)
@@ -66,19 +64,42 @@ class Decoder:
         if plain is not None:
             return plain
         with _opened(io.BytesIO(data)) as image:
-            array = np.asarray(self._shown(image), np.uint8)
+            shown = self._shown(decoded(image, data))
+            if self.image_size is not None:
+                shown = _fitted(shown, self.image_size)
+            array = np.asarray(shown, np.uint8)
         return array.reshape(*array.shape[:2], self.channels)
 
-    def _shown(self, image: Any) -> Any:
-        from PIL import Image, ImageOps
+    def part(self, data: bytes, choose: Choose, size: int) -> np.ndarray:
+        """Return a part of the image, resized to uint8 (size, size, C), bilinear with antialiasing.
 
-        if _orientation(image) > 1:
+        It costs less than the whole image does: no array lies between, and large photographs are reduced (by 2, 4 or
+        8, as far as twice the pixels that are asked for are left) while they are decoded.
+
+        Args:
+            data: the bytes of an image file.
+            choose: which part, given height and width of the image as it is shown.
+            size: H and W of what comes back, in pixels; `image_size` is not looked at.
+
+        Raises:
+            Exception: whatever Pillow finds wrong with the file.
+        """
+        plain = from_plain_png(data, self.channels)
+        if plain is not None:
+            return resized(plain, choose(*plain.shape[:2]), size)
+        with _opened(io.BytesIO(data)) as image:
+            left, top, right, bottom = box = choose(*_shown_size(image))
+            by = reduction(box, size) if is_jpeg(image) else 1
+            if orientation(image) > 1 and (image.width % by or image.height % by):
+                by = 1  # turned, it would begin with a part of a pixel
+            return resized(self._shown(decoded(image, data, by)), (left / by, top / by, right / by, bottom / by), size)
+
+    def _shown(self, image: Any) -> Any:
+        from PIL import ImageOps
+
+        if orientation(image) > 1:
             image = ImageOps.exif_transpose(image)
-        if image.mode != MODES[self.channels]:
-            image = image.convert(MODES[self.channels])
-        if self.image_size is not None:
-            image = ImageOps.fit(image, (self.image_size, self.image_size), Image.Resampling.BILINEAR)
-        return image
+        return image if image.mode == MODES[self.channels] else image.convert(MODES[self.channels])
 
 
 def require_pillow() -> None:
@@ -102,6 +123,13 @@ def _opened(file: BinaryIO) -> Any:
     return image
 
 
-def _orientation(image: Any) -> int:
-    """Return how a camera was held, 1 for upright; other formats than JPEG would be decoded to find out."""
-    return image.getexif().get(ORIENTATION, 1) if image.format in ("JPEG", "MPO") else 1
+def _fitted(image: Any, size: int) -> Any:
+    from PIL import Image, ImageOps
+
+    return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+
+
+def _shown_size(image: Any) -> tuple[int, int]:
+    """Return height and width of an image as it is shown."""
+    width, height = image.size
+    return (width, height) if orientation(image) >= 5 else (height, width)

@@ -1,6 +1,7 @@
 """Encoded images with random access, decoded when asked for, and delivered in memory or as streams."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from jaxcnn.data.cropping import Choose
 from jaxcnn.data.dataset import Dataset, DatasetInfo, from_arrays, moments
 from jaxcnn.data.decoding import Decoder
 from jaxcnn.data.splitting import held_out
@@ -82,16 +84,30 @@ class ImageSource:
         Raises:
             ValueError: an image cannot be decoded; the message names it.
         """
-        numbers = self.indices[np.asarray(indices)].tolist()
-        files = self.records.read(numbers)
-        return [
-            {"image": self._decoded(number, data), "label": label}
-            for number, (data, label) in zip(numbers, files, strict=True)
-        ]
+        return self._examples(indices, [self.decoder] * len(indices))
+
+    def parts(self, indices: Sequence[int], choose: Sequence[Choose], size: int) -> list[dict[str, Any]]:
+        """Return examples with a part of their image alone, resized to (size, size, C).
+
+        Args:
+            indices: of the examples.
+            choose: for each of them, which part.
+            size: H and W of what comes back, in pixels.
+
+        Raises:
+            ValueError: an image cannot be decoded; the message names it.
+        """
+        return self._examples(indices, [functools.partial(self.decoder.part, choose=c, size=size) for c in choose])
 
     def labels(self) -> np.ndarray:
-        """Return the labels of all examples, int32 (N,), without decoding an image."""
-        return self.records.labels()[self.indices]
+        """Return the labels of all examples, int32 (N,), read-only, without decoding an image."""
+        return self._labels
+
+    @functools.cached_property
+    def _labels(self) -> np.ndarray:
+        labels = self.records.labels()[self.indices]
+        labels.setflags(write=False)
+        return labels
 
     def take(self, chosen: np.ndarray) -> "ImageSource":
         """Return the source of the examples that are `chosen`: indices, or a bool for each."""
@@ -102,11 +118,17 @@ class ImageSource:
         held = held_out(self.labels(), TEST_FRACTION, key=jax.random.key(seed))
         return self.take(~held), self.take(held)
 
-    def _decoded(self, number: int, data: bytes) -> np.ndarray:
-        try:
-            return self.decoder(data)
-        except Exception as error:  # Pillow raises nearly everything when it is given damaged or hostile files
-            raise undecodable(self.records.name(number), error) from error
+    def _examples(
+        self, indices: Sequence[int], decoders: Sequence[Callable[[bytes], np.ndarray]]
+    ) -> list[dict[str, Any]]:
+        numbers = self.indices[np.asarray(indices)].tolist()
+        examples = []
+        for number, (data, label), decode in zip(numbers, self.records.read(numbers), decoders, strict=True):
+            try:
+                examples.append({"image": decode(data), "label": label})
+            except Exception as error:  # Pillow raises nearly everything when it is given damaged or hostile files
+                raise undecodable(self.records.name(number), error) from error
+        return examples
 
 
 def undecodable(name: str, error: Exception) -> ValueError:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, expect_count, is_int
-from jaxcnn.data.cropping import Crop
+from jaxcnn.data.cropping import Choose, draw, middle
 from jaxcnn.data.dataset import Dataset, DatasetInfo, from_arrays
 
 __all__ = ["Stream", "on_device"]
@@ -29,8 +29,8 @@ class Source(Protocol):
         """Return how many there are."""
         ...
 
-    def __getitem__(self, index: int) -> Mapping[str, Any]:
-        """Return {"image": uint8 (h, w, C), "label": int}."""
+    def parts(self, indices: Sequence[int], choose: Sequence[Choose], size: int) -> Sequence[Mapping[str, Any]]:
+        """Return {"image": uint8 (size, size, C), "label": int} of each: the part that `choose` says, resized."""
         ...
 
     def take(self, chosen: np.ndarray) -> "Source":
@@ -54,7 +54,8 @@ class Stream:
         info: what is known of them.
         image_size: H and W of the images in a batch, in pixels.
         crop_scale: which part of an image's area a training crop has, (low, high) in (0, 1].
-        workers: processes that read and decode, at most as many as there are cores; 0 does it in threads.
+        workers: processes that read and decode, at most as many as there are cores; 0 does it in threads, which serve
+            JPEGs as well. Processes need a script that begins with `if __name__ == "__main__":`.
 
     Raises:
         ValueError: options out of range, more workers than cores.
@@ -141,17 +142,17 @@ class Stream:
         """
         batch_size = expect_count("batches", "batch_size", batch_size)
         expect(is_int(start) and start >= 0, "batches", "start as an int >= 0", start, "0 begins the first epoch.")
-        crop = Crop(self.image_size, self.crop_scale)
         if key is None:
-            return _read(_InOrder(self.source, crop, start * batch_size), batch_size, self.workers)
+            return _read(_InOrder(self.source, self.image_size, batch_size, start), self.workers)
         expect(batch_size <= self.size, "batches", f"a batch_size of at most {self.size}", batch_size, "Lower it.")
         processes, process = jax.process_count(), jax.process_index()
         fix = "Change batch_size."
         expect(batch_size % processes == 0, "batches", f"rows for {processes} processes", batch_size, fix)
         seed = tuple(np.asarray(jax.random.bits(key, (2,), jnp.uint32)).tolist())
         mine = batch_size // processes
-        examples = _Shuffled(self.source, crop, seed, batch_size, mine, process * mine, start)
-        return _read(examples, mine, self.workers)
+        rows = slice(process * mine, (process + 1) * mine)
+        batches = _Shuffled(self.source, self.image_size, batch_size, start, self.crop_scale, seed, rows)
+        return _read(batches, self.workers)
 
     def __repr__(self) -> str:
         """Return name, size and shape."""
@@ -161,17 +162,20 @@ class Stream:
 
 @dataclass(frozen=True)
 class _InOrder:
-    """The examples from `first` on: what Grain reads, in whatever process."""
+    """The batches of all examples, from number `start` on: what Grain reads, in whatever process."""
 
     source: Source
-    crop: Crop
-    first: int
+    image_size: int
+    batch_size: int
+    start: int
 
     def __len__(self) -> int:
-        return max(len(self.source) - self.first, 0)
+        return max(-(-len(self.source) // self.batch_size) - self.start, 0)
 
-    def __getitem__(self, at: int) -> dict[str, Any]:
-        return _example(self.source, self.first + at, self.crop, None)
+    def __getitem__(self, at: int) -> dict[str, np.ndarray]:
+        first = (self.start + at) * self.batch_size
+        index = np.arange(first, min(first + self.batch_size, len(self.source)))
+        return _batch(self.source, index, [middle] * len(index), self.image_size)
 
 
 @dataclass(frozen=True)
@@ -179,22 +183,23 @@ class _Shuffled:
     """The rows of one process in the batches of all epochs."""
 
     source: Source
-    crop: Crop
-    seed: tuple[int, int]
+    image_size: int
     batch_size: int
-    mine: int  # rows of each batch,
-    offset: int  # from this one on
     start: int
+    crop_scale: tuple[float, float]
+    seed: tuple[int, int]
+    rows: slice  # of each batch
 
     def __len__(self) -> int:
-        return sys.maxsize // self.mine * self.mine
+        return sys.maxsize
 
-    def __getitem__(self, at: int) -> dict[str, Any]:
-        batch, row = divmod(at, self.mine)
-        epoch, batch = divmod(self.start + batch, len(self.source) // self.batch_size)
-        order = _order(self.seed, epoch, len(self.source))
-        index = int(order[batch * self.batch_size + self.offset + row])
-        return _example(self.source, index, self.crop, np.random.default_rng((*self.seed, epoch, index)))
+    def __getitem__(self, at: int) -> dict[str, np.ndarray]:
+        epoch, batch = divmod(self.start + at, len(self.source) // self.batch_size)
+        first = batch * self.batch_size
+        index = _order(self.seed, epoch, len(self.source))[first : first + self.batch_size][self.rows]
+        randoms = [np.random.default_rng((*self.seed, epoch, i)) for i in index.tolist()]
+        parts = [functools.partial(draw, random=random, scale=self.crop_scale) for random in randoms]
+        return _batch(self.source, index, parts, self.image_size)
 
 
 @functools.lru_cache(maxsize=4)
@@ -203,28 +208,30 @@ def _order(seed: tuple[int, int], epoch: int, size: int) -> np.ndarray:
     return np.random.default_rng((*seed, epoch)).permutation(size)
 
 
-def _example(source: Source, index: int, crop: Crop, random: np.random.Generator | None) -> dict[str, Any]:
-    example = source[index]
-    image = crop(example["image"], random)
-    return {"image": image, "label": np.int32(example["label"]), "index": np.int32(index)}
+def _batch(source: Source, index: np.ndarray, choose: Sequence[Choose], size: int) -> dict[str, np.ndarray]:
+    examples = source.parts(index.tolist(), choose, size)
+    image = np.stack([example["image"] for example in examples])
+    label = np.asarray([example["label"] for example in examples], np.int32)
+    return {"image": image, "label": label, "index": index.astype(np.int32)}
 
 
-def _read(examples: Any, batch_size: int, workers: int) -> Iterator[dict[str, np.ndarray]]:
+def _read(batches: Any, workers: int) -> Iterator[dict[str, np.ndarray]]:
     try:
         import grain
     except ImportError as error:
         raise ImportError('Stream: Grain reads the batches. Install it: pip install "jaxcnn[data]".') from error
-    batches = grain.MapDataset.source(examples).batch(batch_size)
+    # An element of Grain's is a batch: each costs it some 20 us, which a photograph would be charged else.
+    elements = grain.MapDataset.source(batches)
     if not workers:
         cores = os.cpu_count() or 1
-        return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=cores, prefetch_buffer_size=cores + 1)))
+        return iter(elements.to_iter_dataset(grain.ReadOptions(num_threads=cores, prefetch_buffer_size=cores + 1)))
     from absl import flags
 
     if not flags.FLAGS.is_parsed():  # Grain's processes look at flags, which nobody parses here
         flags.FLAGS.mark_as_parsed()
     options = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
     several = grain.multiprocessing.MultiprocessingOptions(num_workers=workers)
-    return iter(batches.to_iter_dataset(options).mp_prefetch(several))
+    return iter(elements.to_iter_dataset(options).mp_prefetch(several))
 
 
 def on_device(batches: Iterator[Mapping[str, np.ndarray]]) -> Iterator[dict[str, jax.Array]]:

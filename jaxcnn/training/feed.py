@@ -45,7 +45,7 @@ def feed(step: Step, train: Dataset | Stream, batch_size: int, key: jax.Array) -
 
 
 class _InMemory:
-    """The arrays stay on the device, and a step gathers its own batch: one program.
+    """The arrays that the step uses stay on the device, and a step gathers its own batch: one program.
 
     Steps are called from Python, not scanned: XLA on CPU runs many operations faster outside of loops.
     """
@@ -53,7 +53,8 @@ class _InMemory:
     waited = 0.0
 
     def __init__(self, step: Step, train: Any, batch_size: int, key: jax.Array) -> None:
-        self.arrays = {name: jax.device_put(array) for name, array in train.items()}
+        self.arrays = dict(train.items())
+        self.placed = False
         self.shuffle = jax.jit(lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), train.size))
         self.order = jnp.zeros(0, jnp.int32)
 
@@ -67,7 +68,13 @@ class _InMemory:
     def advance(self, state: TrainState, epoch: int, at: int):
         if at == 0:
             self.order = self.shuffle(jnp.int32(epoch + 1))
-        return self.run(state, self.arrays, self.order, jnp.int32(epoch), jnp.int32(at))
+        place = (self.order, jnp.int32(epoch), jnp.int32(at))
+        if not self.placed:
+            # What neither loss nor metrics depend on, the masks of a classification perhaps, stays on the host.
+            used = self.run.lower(state, self.arrays, *place).compile().input_shardings[0][1]
+            self.arrays = {n: a if used[n] is None else jax.device_put(a) for n, a in self.arrays.items()}
+            self.placed = True
+        return self.run(state, self.arrays, *place)
 
     def close(self) -> None:
         pass

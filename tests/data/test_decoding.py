@@ -8,7 +8,9 @@ import zlib
 import numpy as np
 import pytest
 
+from jaxcnn.data.cropping import middle, resized
 from jaxcnn.data.decoding import Decoder, Header, require_pillow
+from jaxcnn.data.plain_png import to_plain_png
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 ImageOps = pytest.importorskip("PIL.ImageOps")
@@ -71,6 +73,29 @@ def test_image_size_is_the_middle_square_of_the_resized_image(height, width, siz
     y = Decoder(3, size)(saved(picture))
     np.testing.assert_array_equal(y, np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)))
     assert y.shape == (size, size, 3)
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_part_is_that_of_the_whole(kind, channels):
+    data = saved(Image.fromarray(image(9, 14, 3)), kind)
+    seen = []
+
+    def choose(height, width):
+        seen.append((height, width))
+        return 2.5, 1.0, 11.0, 8.0
+
+    for decoder in (Decoder(channels), Decoder(channels, 3)):  # the part has its own size
+        y = decoder.part(data, choose, 5)
+        assert (y.shape, y.dtype) == ((5, 5, channels), np.uint8)
+        np.testing.assert_array_equal(y, resized(Decoder(channels)(data), (2.5, 1.0, 11.0, 8.0), 5))
+    assert seen == [(9, 14)] * 2
+
+
+def test_a_part_of_a_png_of_our_own_cache():
+    pixels = image(9, 14, 1)
+    y = Decoder(1).part(to_plain_png(pixels), middle, 4)
+    np.testing.assert_array_equal(y, resized(pixels, middle(9, 14), 4))
 
 
 def test_resizing_does_not_alias():

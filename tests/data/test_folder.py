@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxcnn import data
+from jaxcnn.data.cropping import middle, resized
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 
@@ -151,6 +152,42 @@ def test_a_stream_is_known_by_its_files(tmp_path):
     other = SIZES | {"train/a/0.png": pixels(0, (9, 9, 3))}
     assert load(write(tmp_path / "z", other))[0].info.fingerprint != one.fingerprint
     assert load(write(tmp_path / "z", other))[1].info.fingerprint != one.fingerprint
+
+
+def test_labels_are_made_once_and_cannot_be_changed(tmp_path):
+    train, _ = load(write(tmp_path, SIZES))
+    assert train["label"] is train["label"]
+    with pytest.raises(ValueError, match="read-only"):
+        train["label"][0] = 1
+    some = train.take([4, 1])
+    assert some["label"].tolist() == [1, 0]
+    assert train["label"].tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_batches_are_of_the_files(tmp_path):
+    train, _ = load(write(tmp_path, SIZES), memory_limit=1, image_size=3)
+    (batch,) = train.batches(6)
+    for i in range(6):
+        size = (4 + i % 3, 6)
+        np.testing.assert_array_equal(batch["image"][i], resized(pixels(i % 3, (*size, 3)), middle(*size), 3))
+    assert (batch["label"].tolist(), batch["label"].dtype) == ([0, 0, 0, 1, 1, 1], np.int32)
+    assert batch["image"].flags.writeable
+
+
+def test_each_example_has_its_own_part(tmp_path):
+    source = load(write(tmp_path, SIZES))[0].source
+    boxes = [(0.0, 1.0, 3.0, 4.0), (2.0, 0.0, 5.0, 3.0)]
+    parts = source.parts([4, 0], [lambda height, width, box=box: box for box in boxes], 2)
+    for index, box, part in zip([4, 0], boxes, parts, strict=True):
+        np.testing.assert_array_equal(part["image"], resized(source[index]["image"], box, 2))
+        assert part["label"] == source[index]["label"]
+
+
+def test_a_file_that_breaks_later_is_named(tmp_path):
+    train, _ = load(write(tmp_path, SIZES))
+    (tmp_path / "train/b/1.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"load: expected images that can be decoded, got train/b/1\.png \("):
+        list(train.batches(4))
 
 
 @pytest.mark.parametrize("kind", [lambda root: root, zipped], ids=["folder", "zip"])

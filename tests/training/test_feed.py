@@ -1,0 +1,48 @@
+"""How a training set reaches the step: what of it is moved to the device, and how often the step is compiled."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxcnn import data
+from jaxcnn import functional as F
+from jaxcnn.layers import Conv, Dense, GlobalAvgPool, Sequential
+from jaxcnn.training import TrainState, make_train_step
+from jaxcnn.training.feed import feed
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+KEY = jax.random.key(0)
+NET = Sequential(conv=Conv(4), act=F.relu, pool=GlobalAvgPool(), head=Dense(2))
+
+
+def lift(key, batch):
+    """What geometry does: masks go where images go."""
+    return batch | {"image": batch["image"] / 2, "mask": batch["mask"] + 1}
+
+
+def cover(outputs, batch):
+    return batch["mask"].mean((1, 2)).astype(jnp.float32)
+
+
+@pytest.mark.parametrize("augment", [None, lift])
+@pytest.mark.parametrize("metrics", [{}, {"cover": cover}], ids=["unused", "used"])
+def test_what_the_step_does_not_use_stays_on_the_host(augment, metrics, caplog):
+    random = np.random.default_rng(0)
+    image, mask = random.random((8, 6, 6, 3), np.float32), random.integers(0, 2, (8, 6, 6)).astype(np.int32)
+    train = data.from_arrays(image, np.arange(8) % 2, mask=mask)
+    optimizer = optax.sgd(0.1)
+    step = make_train_step(NET, optimizer, metrics=metrics, augment=augment)
+    state = TrainState.create(NET, optimizer, KEY, train.spec)
+    fed = feed(step, train, 4, KEY)
+    with jax.log_compiles():
+        for at in range(2):
+            state, measured = fed.advance(state, 0, at)
+    assert sum("Finished XLA compilation of jit(indexed)" in message for message in caplog.messages) == 1
+    on_device = {name for name, array in fed.arrays.items() if isinstance(array, jax.Array)}
+    assert on_device == {"image", "label"} | ({"mask"} if metrics else set())
+    if metrics:
+        rows = mask[np.asarray(fed.order)[4:]] + (augment is not None)
+        np.testing.assert_allclose(measured["cover"], rows.mean(), rtol=1e-6)
