@@ -1,4 +1,4 @@
-"""Elastic deformation: scipy's smoothing and interpolation, torchvision's values, and keypoints on the way back."""
+"""Elastic deformation: smoothing and interpolation of scipy, values of torchvision, and keypoints on the way back."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from jaxcnn import augment
-from jaxcnn.augment.elastic import displacement
+from jaxcnn.augment.elastic import _waves, displacement
 
 FRAME = 24, 31
 IMAGE = np.asarray(jax.random.uniform(jax.random.key(0), (*FRAME, 2)))
@@ -20,22 +20,36 @@ def field(key: jax.Array, alpha: float, sigma: float, frame: tuple[int, int] = F
     return np.asarray(displacement(key, frame, alpha=alpha, sigma=sigma))
 
 
-def test_noise_is_uniform_and_both_components_are_independent():
-    right, down = field(jax.random.key(1), alpha=2, sigma=0, frame=(60, 50)).reshape(2, -1)
+def test_noise_is_white_and_both_components_are_independent():
+    right, down = field(jax.random.key(1), alpha=2, sigma=0, frame=(60, 50))
     for noise in (right, down):
-        assert -1 < noise.min() < -0.99
-        assert 0.99 < noise.max() < 1
         assert abs(noise.mean()) < 0.03
         assert abs(noise.std() - 3**-0.5) < 0.02
-    assert abs(np.corrcoef(right, down)[0, 1]) < 0.05
+        for other in (noise[1:, :-1], noise[:-1, 1:]):  # neighbours, below and to the right
+            assert abs(np.corrcoef(noise[:-1, :-1].ravel(), other.ravel())[0, 1]) < 0.05
+    assert abs(np.corrcoef(right.ravel(), down.ravel())[0, 1]) < 0.05
 
 
-@pytest.mark.parametrize("sigma", [0.1, 0.4, 1.3, 5.0])
+@pytest.mark.parametrize("sigma", [0, 0.1, 0.4, 1.3, 5.0])
+@pytest.mark.parametrize("size", [1, 9, 24, 31])
+def test_covariance_is_that_of_white_noise_smoothed_by_scipy(sigma, size):
+    waves = _waves(size, sigma).astype(np.float64)
+    smoothing = ndimage.gaussian_filter1d(np.eye(size), sigma, axis=0, mode="reflect") if sigma else np.eye(size)
+    np.testing.assert_allclose(waves @ waves.T, smoothing @ smoothing.T, atol=1e-6)
+
+
+def test_few_waves_are_drawn_of_a_smooth_field():
+    assert _waves(32, 5.0).shape == (32, 9)
+    assert _waves(32, 0).shape == (32, 32)
+
+
 @pytest.mark.parametrize("frame", [FRAME, (1, 9)])
-def test_smoothing_is_that_of_scipy(sigma, frame):
-    noise, smooth = (field(jax.random.key(2), alpha=3, sigma=s, frame=frame) for s in (0, sigma))
-    expected = [ndimage.gaussian_filter(part, sigma, mode="mirror") for part in noise.astype(np.float64)]
-    np.testing.assert_allclose(smooth, expected, atol=1e-6)
+def test_strength_is_that_of_smoothed_noise(frame):
+    fields = np.stack([field(key, 3, 1.5, frame) for key in jax.random.split(jax.random.key(2), 400)])
+    one = [ndimage.gaussian_filter1d(np.eye(size), 1.5, axis=0, mode="reflect") for size in frame]
+    along = [np.sum(matrix**2, axis=1) for matrix in one]
+    expected = 1.5 * np.sqrt(np.outer(*along) / 3)  # alpha / 2 times the deviation of each pixel
+    np.testing.assert_allclose(fields.std(axis=(0, 1)), expected, rtol=0.15)
 
 
 def test_alpha_multiplies():
