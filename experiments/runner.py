@@ -6,6 +6,7 @@ per field, and `main(config) -> Result`; it ends with `if __name__ == "__main__"
 
 import dataclasses
 import datetime
+import itertools
 import json
 import shlex
 import shutil
@@ -22,8 +23,10 @@ from rich.console import Console
 
 from jaxcnn import report, training
 from jaxcnn.checking import expect
+from jaxcnn.training.processes import first_process, from_first, together
 
 RUNS = Path("runs")
+CACHE = Path.home() / ".cache" / "jaxcnn" / "compiled"
 INTERRUPTED = 130
 BAD_INPUT = 2
 
@@ -39,6 +42,10 @@ class Common:
     quick: bool = False  # all of it, small: about 15 s on 2 cores
     run: str = ""  # name of the folder below runs/; made from the options unless given
     debug: bool = False  # stop at the first NaN, check that no key is used twice, show whole tracebacks
+    distributed: bool = False  # join the other processes: SLURM, Open MPI, Kubernetes and TPU pods say which they are
+    coordinator: str | None = None  # where nobody says: HOST:PORT of the first process,
+    processes: int | None = None  # how many there are,
+    process: int | None = None  # and which this is, from 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,8 @@ def run(
 ) -> None:
     """Parse the command line, run `main` in a folder of its own, write record and page, and exit.
 
-    Exit codes: 0 it holds; 1 it does not; 2 bad input (one sentence says what to do); 130 interrupted.
+    Exit codes: 0 it holds; 1 it does not; 2 bad input (one sentence says what to do); 75 told to end (SIGTERM) and
+    ready to go on with `--resume`; 130 interrupted.
 
     Args:
         main: the experiment.
@@ -79,19 +87,29 @@ def run(
     module = sys.modules[main.__module__]
     experiment = getattr(module.__spec__, "name", main.__module__).removeprefix("experiments.")
     config = tyro.cli(config_class, description=module.__doc__, config=(tyro.conf.OmitArgPrefixes,))
-    folder = None
+    folder, mine = None, False
+    resume = getattr(config, "resume", None)
     try:
+        join(config)
         banner(config)
-        config = resolve(config)
-        folder = make_folder(config.run or (name(config) if name else f"{experiment}-seed{config.seed}"))
-        config = dataclasses.replace(config, run=str(folder))
+        if resume is None:
+            config = resolve(config)
+            folder = make_folder(config.run or (name(config) if name else f"{experiment}-seed{config.seed}"))
+            mine = True
+            config = dataclasses.replace(config, run=str(folder))
+        else:
+            folder = Path(resume)
+            config = resumed(experiment, config, folder)
         result = record(experiment, main, config, folder)
     except KeyboardInterrupt:
-        kept = f" Kept: {folder}" if folder else ""
+        kept = f" Kept: {folder}. Go on with --resume {folder}" if folder else ""
         console.print(f"\nInterrupted.{kept}", style="yellow", markup=False)
         sys.exit(INTERRUPTED)
+    except training.Preempted as stopped:
+        console.print(f"{stopped} --resume {folder}", style="yellow", markup=False)
+        raise
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
-        if folder is not None:
+        if folder is not None and mine:
             _remove_if_nothing_happened(folder)
         if config.debug:
             raise
@@ -101,25 +119,56 @@ def run(
     sys.exit(0 if result.holds else 1)
 
 
+def join(config: Common) -> None:
+    """Make this process one of those that train together, if the options say so."""
+    given = [config.coordinator, config.processes, config.process]
+    if not (config.distributed or any(value is not None for value in given)):
+        return
+    all_or_none = given.count(None) in (0, 3)
+    fix = "Or pass --distributed alone, where SLURM, Open MPI, Kubernetes or a TPU pod say which process this is."
+    expect(all_or_none, "distributed", "--coordinator, --processes and --process together", given, fix)
+    if config.device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    try:
+        jax.distributed.initialize(config.coordinator, config.processes, config.process)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"distributed: expected processes that find each other, got: {error}. {fix}") from error
+    console.quiet = jax.process_index() > 0
+
+
 def banner(config: Common) -> None:
-    """Choose the device, show it, and switch the checks of `--debug` on."""
+    """Choose the device, show it, keep compiled programs, and switch the checks of `--debug` on."""
     choose_device(config.device)
     if config.debug:
         jax.config.update("jax_debug_nans", True)
         jax.config.update("jax_debug_key_reuse", True)
     here = training.environment()
     many = f"{here['devices']} x " if here["devices"] > 1 else ""
+    together = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
     console.print(
-        f"jaxcnn {here['packages']['jaxcnn']} on {many}{here['device']} ({here['cores']} cores), "
+        f"jaxcnn {here['packages']['jaxcnn']} on {many}{here['device']} ({here['cores']} cores{together}), "
         f"jax {here['packages']['jax']}, Python {here['python']}",
         markup=False,
     )
+    keep_compiled()
     if jax.default_backend() == "cpu" and config.device == "auto" and shutil.which("nvidia-smi"):
         console.print(
             "A GPU is here, but this JAX has no CUDA: `make run CUDA=13` installs it.",
             style="yellow",
             markup=False,
         )
+
+
+def keep_compiled() -> None:
+    """Let JAX keep what it compiles from one run to the next, in a folder of the user's own, and say where."""
+    if jax.config.jax_compilation_cache_dir is not None:
+        return
+    try:
+        CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:  # no home that can be written: each run compiles
+        return
+    jax.config.update("jax_compilation_cache_dir", str(CACHE))
+    console.print(f"compiled programs are kept in {CACHE}", markup=False)
 
 
 def choose_device(device: str) -> None:
@@ -137,19 +186,57 @@ def choose_device(device: str) -> None:
 
 
 def make_folder(name: str) -> Path:
-    """Return a new folder below `runs/`, `name` or `name-2`, `name-3`, ... where that exists."""
-    for number in range(1, 100_000):
-        folder = RUNS / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise OSError(
-                f"run: expected a folder that can be written, got {folder} ({error.strerror}). Choose one with --run."
-            ) from error
-        return folder
-    raise OSError(f"run: expected a free name, got {name} used up. Choose another with --run.")
+    """Return a new folder below `runs/`, `name` or `name-2`, `name-3`, ... where that exists; one for all processes."""
+    found: list[int] = []
+
+    def make() -> None:
+        for number in itertools.count(1):
+            folder = numbered(name, number)
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise OSError(
+                    f"run: expected a folder that can be written, got {folder} ({error.strerror}). Choose one with "
+                    "--run."
+                ) from error
+            found.append(number)
+            return
+
+    together(make)
+    return numbered(name, from_first(found[0] if found else 0))
+
+
+def numbered(name: str, number: int) -> Path:
+    return RUNS / (name if number == 1 else f"{name}-{number}")
+
+
+def resumed(experiment: str, config: C, folder: Path) -> C:
+    """Return the options of the run in `folder`, to go on with it; no others may be given."""
+    where = "resume"
+    default = type(config)()
+    own = {field.name for field in dataclasses.fields(Common)} - {"seed", "quick", "run"} | {"resume"}
+    given = [f.name for f in dataclasses.fields(config) if f.name not in own]
+    given = [name for name in given if getattr(config, name) != getattr(default, name)]
+    expect(not given, where, "the options of the run that goes on", f"{given} too", "Leave them out.")
+    stored = stored_options(where, experiment, type(config), folder)
+    return dataclasses.replace(stored, run=str(folder), **{name: getattr(config, name) for name in own})
+
+
+def stored_options(where: str, experiment: str, config_class: type[C], folder: Path) -> C:
+    """Return the options of the run in `folder`, which has to be one of this experiment, of this version."""
+    try:
+        found = json.loads((folder / "config.json").read_text())
+        kind, options = found["experiment"], found["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{where}: expected the folder of a run, got {folder} ({error}). Pass runs/NAME.") from error
+    expect(kind == experiment, where, f"a run of experiments.{experiment}", kind, "Pass one of these.")
+    known = {field.name for field in dataclasses.fields(config_class)}
+    missing = sorted(known ^ set(options))
+    expect(not missing, where, "the options of this version", f"others: {missing}", "Use the code that made the run.")
+    values: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}  # JSON has lists alone
+    return config_class(**values)
 
 
 def record(experiment: str, main: Callable[[C], Result], config: C, folder: Path) -> Result:
@@ -159,11 +246,16 @@ def record(experiment: str, main: Callable[[C], Result], config: C, folder: Path
     settings = dataclasses.asdict(config)
     started = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
     command = shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
-    write_json(folder / "config.json", {"experiment": experiment, "config": settings})
-    write_json(folder / "environment.json", {**here, "started": started, "command": command})
+    again = (folder / "config.json").exists()
+    together(lambda: note_start(folder, {"started": started, "command": command, **here}))
+    if not again:
+        write_json(folder / "config.json", {"experiment": experiment, "config": settings})
+        write_json(folder / "environment.json", {**here, "started": started, "command": command})
     began = time.perf_counter()
     result = main(config)
     seconds = round(time.perf_counter() - began, 2)
+    if not first_process():
+        return result
     figures = {
         "experiment": experiment,
         "seed": config.seed,
@@ -175,12 +267,14 @@ def record(experiment: str, main: Callable[[C], Result], config: C, folder: Path
         "packages": versions,
     }
     write_json(folder / "figures.json", figures)
+    starts = read_starts(folder)
     page = report.Page(
         folder.relative_to(RUNS).as_posix() if folder.is_relative_to(RUNS) else folder.name,
         result.verdict,
         headline=result.headline,
         sections=[
             *result.pictures,
+            *([report.Section("Interrupted and resumed", [report.Table(starts)])] if len(starts) > 1 else []),
             report.Section("Settings", [report.Facts(settings)]),
             report.Section(
                 "Environment", [report.Facts({n: v for n, v in here.items() if n != "packages"} | versions)]
@@ -193,8 +287,24 @@ def record(experiment: str, main: Callable[[C], Result], config: C, folder: Path
     return result
 
 
+def note_start(folder: Path, start: Mapping[str, Any]) -> None:
+    """Add a line to `starts.jsonl`: when and where the run was begun or gone on with, and from which step."""
+    steps = [int(path.stem) for path in folder.glob("checkpoints/*.json") if path.stem.isdecimal()]
+    with (folder / "starts.jsonl").open("a") as file:
+        file.write(json.dumps({"step": max(steps, default=0), **start}) + "\n")
+
+
+def read_starts(folder: Path) -> list[dict[str, Any]]:
+    """Return when, where and from which step a run was begun and gone on with."""
+    starts = [json.loads(line) for line in (folder / "starts.jsonl").read_text().splitlines()]
+    shown = ("started", "step", "device", "devices", "processes", "revision")
+    return [{name.replace("step", "from step"): start[name] for name in shown} for start in starts]
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON, whole or not at all."""
+    """Write `value` as JSON, whole or not at all; of several processes the first does."""
+    if not first_process():
+        return
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(value, indent=1, default=float) + "\n")
     unfinished.replace(path)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,12 @@ class Config(Common):
     cutout: int | None = None  # augmentation: side of the square that is blotted out, in pixels
     brightness: float | None = None  # augmentation: of full scale, either way
     contrast: float | None = None  # augmentation: fraction either way
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of images and activations; parameters stay float32
+    accumulate: int = 1  # parts of a batch that go through the net one after another, for memory
+    rematerialize: bool = False  # compute the inside of each block again in the backward pass, for memory
+    model_parallel: int = 1  # devices that share the parameters and the optimizer's state
+    save_every: int | None = None  # steps between checkpoints; None for one a minute
+    resume: str | None = None  # folder of a run to go on with; its options hold
     seeds: int = 1  # how many seeds, from --seed on
     overfit_batch: bool = False  # learn one batch by heart, as a check of the whole path
     find_lr: bool = False  # try learning rates and suggest one, instead of training
@@ -106,8 +112,14 @@ def train(config: Resolved) -> Result:
             batch_size=config.batch_size,
             key=jax.random.key(config.seed),
             augment=transform,
+            dtype=jnp.dtype(config.dtype),
+            accumulate=config.accumulate,
+            rematerialize=blocks(net) if config.rematerialize else (),
+            mesh=training.device_mesh(model=config.model_parallel),
             patience=config.patience,
             run_dir=folder,
+            resume=config.resume is not None,
+            save_every=config.save_every,
             callbacks=[bar],
         )
     state = result.state
@@ -142,6 +154,10 @@ def train(config: Resolved) -> Result:
         [] if held is None else [report.Number("validation accuracy", f"{100 * held:.2f} %", "at the best epoch")]
     )
     waiting = []
+    skipped = sum(entry["skipped"] for entry in result.history)
+    if skipped:
+        waiting.append(report.Number("skipped steps", str(skipped), "infinite or NaN values"))
+    figures["skipped"] = skipped
     if streamed:
         figures["data_wait_ms"] = statistics.median(entry["data_wait_ms"] for entry in result.history)
         waiting.append(report.Number("waiting for data", f"{figures['data_wait_ms']:.1f} ms", "a step, median epoch"))
@@ -166,8 +182,9 @@ def train_seeds(config: Resolved) -> Result:
     rows, accuracies, machines = [], [], []
     for seed in range(config.seed, config.seed + config.seeds):
         folder = Path(config.run) / f"seed{seed}"
-        folder.mkdir()
-        one = dataclasses.replace(config, seed=seed, seeds=1, run=str(folder))
+        folder.mkdir(exist_ok=config.resume is not None)
+        resume = config.resume and str(folder)
+        one = dataclasses.replace(config, seed=seed, seeds=1, run=str(folder), resume=resume)
         result = record("train", train, one, folder)
         accuracies.append(result.figures["test_accuracy"])
         row = {"seed": seed, "test accuracy": round(accuracies[-1], 4), "best epoch": result.figures["best_epoch"]}
@@ -253,6 +270,11 @@ def prepare(config: Resolved) -> tuple[data.Dataset, data.Dataset, layers.Sequen
     options = {name: getattr(config, name) for name in OF_MODEL if getattr(config, name) is not None}
     model = models.create(config.model, num_classes=len(info.class_names), **options)
     return train_set, test_set, layers.Sequential(normalize=layers.Normalize(info.mean, info.std), **model.layers)
+
+
+def blocks(net: layers.Sequential) -> list[str]:
+    """Return the names of the net's own layers that are made of layers."""
+    return [name for name, layer in net.layers.items() if isinstance(layer, layers.Layer) and layer.children()]
 
 
 def optimizer(config: Resolved, steps: int) -> Any:

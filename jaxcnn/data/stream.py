@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -234,12 +234,19 @@ def _read(batches: Any, workers: int) -> Iterator[dict[str, np.ndarray]]:
     return iter(elements.to_iter_dataset(options).mp_prefetch(several))
 
 
-def on_device(batches: Iterator[Mapping[str, np.ndarray]]) -> Iterator[dict[str, jax.Array]]:
-    """Yield the batches as arrays of the device, the next ones already on their way; closes what it reads."""
+def on_device(
+    batches: Iterator[Mapping[str, np.ndarray]], place: Callable[[Any], Any] = jax.device_put
+) -> Iterator[dict[str, jax.Array]]:
+    """Yield the batches as arrays of the device, the next ones already on their way; closes what it reads.
+
+    Args:
+        batches: arrays of the host.
+        place: puts a batch where it belongs.
+    """
     waiting: collections.deque[dict[str, jax.Array]] = collections.deque()
     try:
         for batch in batches:
-            waiting.append(jax.device_put(dict(batch)))
+            waiting.append(place(dict(batch)))
             if len(waiting) > AHEAD:
                 yield waiting.popleft()
         yield from waiting

@@ -16,8 +16,8 @@ from jaxcnn.report.page import Picture, Section, Verbatim
 from jaxcnn.report.pictures import mistakes
 from jaxcnn.summary import summarize
 from jaxcnn.surgery import activations, paths
+from jaxcnn.training.evaluation import predict
 from jaxcnn.training.fit import FitResult
-from jaxcnn.training.step import predict
 
 __all__ = ["classifier_sections"]
 

@@ -1,30 +1,45 @@
-"""How a training set reaches the step: from the device's memory, or from disk batch by batch."""
+"""How a training set reaches the step: from the devices' memory, or from disk batch by batch."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
 
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.stream import Stream, on_device
+from jaxcnn.training.mesh import placed, replicated, rows, state_shardings
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import Batch
 
 __all__ = ["Feed", "feed"]
 
-Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
+Metrics = dict[str, jax.Array]
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+# How many steps one call does, where it does several: a call costs accelerators more than the steps of a small net.
+# XLA on CPU runs many operations faster outside of loops.
+STEPS_PER_CALL = {"cpu": 1, "gpu": 16, "tpu": 16}
 
 
 class Feed(Protocol):
-    """The steps of a training, one after another; batches have "index" and "epoch" beside what the set holds."""
+    """The steps of a training, one after another; batches have "index" and "epoch" beside what the set holds.
+
+    Steps and epochs are counted from 0: step t is the one at place t % steps_per_epoch of epoch t // steps_per_epoch.
+    """
 
     waited: float
     """Seconds in all that a step waited for its batch."""
 
-    def advance(self, state: TrainState, epoch: int, at: int) -> tuple[TrainState, dict[str, jax.Array]]:
-        """Return the state and the metrics of the step at place `at` of an epoch, both counted from 0."""
+    def advance(self, state: TrainState, step: int) -> tuple[TrainState, Metrics]:
+        """Return the state after the step, or after it and some that follow it, and their metrics, each (steps,)."""
+        ...
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step."""
         ...
 
     def close(self) -> None:
@@ -32,49 +47,79 @@ class Feed(Protocol):
         ...
 
 
-def feed(step: Step, train: Dataset | Stream, batch_size: int, key: jax.Array) -> Feed:
+def feed(step: Step, train: Dataset | Stream, batch_size: int, key: jax.Array, mesh: Mesh, start: int = 0) -> Feed:
     """Return the feed of a training set.
 
     Args:
         step: the pure step; it is compiled here, once, and takes over the state's memory.
         train: the examples.
-        batch_size: of a step.
+        batch_size: of a step, on all devices together.
         key: decides the order of every epoch, and the crops of a stream.
+        mesh: the devices.
+        start: the step that comes first.
     """
-    return (_Streamed if isinstance(train, Stream) else _InMemory)(step, train, batch_size, key)
+    if isinstance(train, Stream):
+        return _Streamed(step, train, batch_size, key, mesh, start)
+    return _InMemory(step, train, batch_size, key, mesh)
 
 
 class _InMemory:
-    """The arrays that the step uses stay on the device, and a step gathers its own batch: one program.
-
-    Steps are called from Python, not scanned: XLA on CPU runs many operations faster outside of loops.
-    """
+    """The arrays that the step uses stay on every device, and a step gathers its own batch: one program."""
 
     waited = 0.0
 
-    def __init__(self, step: Step, train: Any, batch_size: int, key: jax.Array) -> None:
-        self.arrays = dict(train.items())
-        self.placed = False
-        self.shuffle = jax.jit(lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), train.size))
-        self.order = jnp.zeros(0, jnp.int32)
+    def __init__(self, step: Step, train: Dataset, batch_size: int, key: jax.Array, mesh: Mesh) -> None:
+        self.arrays: dict[str, Any] = dict(train.items())
+        self.per_epoch = train.size // batch_size
+        self.at_once = STEPS_PER_CALL.get(mesh.devices.flat[0].platform, 1)
+        self.whole, self.rows, self.mesh = replicated(mesh), rows(mesh), mesh
+        shuffled = lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), train.size)  # noqa: E731
+        self.shuffle = jax.jit(shuffled, out_shardings=self.whole)
+        self.epoch, self.order = -1, jnp.zeros(0, jnp.int32)
 
-        def indexed(state: TrainState, arrays: Any, order: jax.Array, epoch: jax.Array, at: jax.Array):
+        def gathered(arrays: Any, order: jax.Array, epoch: jax.Array, at: jax.Array) -> Batch:
             index = jax.lax.dynamic_slice_in_dim(order, at * batch_size, batch_size)
-            batch = {name: array[index] for name, array in arrays.items()}
-            return step(state, _numbered(batch, index, epoch))
+            index = jax.lax.with_sharding_constraint(index, self.rows)
+            return _numbered({name: array[index] for name, array in arrays.items()}, index, epoch)
 
-        self.run = jax.jit(indexed, donate_argnums=0)
+        def one(state: TrainState, arrays: Any, order: jax.Array, epoch: jax.Array, at: jax.Array):
+            return step(state, gathered(arrays, order, epoch, at))
 
-    def advance(self, state: TrainState, epoch: int, at: int):
-        if at == 0:
-            self.order = self.shuffle(jnp.int32(epoch + 1))
-        place = (self.order, jnp.int32(epoch), jnp.int32(at))
-        if not self.placed:
-            # What neither loss nor metrics depend on, the masks of a classification perhaps, stays on the host.
-            used = self.run.lower(state, self.arrays, *place).compile().input_shardings[0][1]
-            self.arrays = {n: a if used[n] is None else jax.device_put(a) for n, a in self.arrays.items()}
-            self.placed = True
-        return self.run(state, self.arrays, *place)
+        def several(state: TrainState, arrays: Any, order: jax.Array, epoch: jax.Array, at: jax.Array):
+            return jax.lax.scan(lambda s, i: one(s, arrays, order, epoch, at + i), state, jnp.arange(self.at_once))
+
+        self.gathered, self.one, self.several = jax.jit(gathered), one, several
+        self.programs: dict[int, Any] = {}
+
+    def place(self, step: int) -> tuple[jax.Array, np.int32, np.int32]:
+        epoch, at = divmod(step, self.per_epoch)
+        if epoch != self.epoch:
+            self.epoch, self.order = epoch, self.shuffle(np.int32(epoch + 1))
+        return self.order, np.int32(epoch), np.int32(at)
+
+    def advance(self, state: TrainState, step: int):
+        # Which steps share a call depends on their numbers alone: so do the bits, wherever a run was resumed.
+        at = step % self.per_epoch
+        count = self.at_once if at % self.at_once == 0 and at + self.at_once <= self.per_epoch else 1
+        place = self.place(step)
+        if count not in self.programs:
+            self.programs[count] = self.compiled(self.one if count == 1 else self.several, state, place)
+        return self.programs[count](state, self.arrays, *place)
+
+    def compiled(self, fn: Callable, state: TrainState, place: Any) -> Callable:
+        """Return the program of `fn`, and put the arrays that it uses onto the devices."""
+        shardings = state_shardings(self.mesh, state), self.whole
+        run = jax.jit(fn, donate_argnums=0, out_shardings=shardings)
+        as_placed = jax.eval_shape(lambda: {n: jnp.asarray(a) for n, a in self.arrays.items()})
+        there = {n: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.whole) for n, a in as_placed.items()}
+        program = run.lower(state, there, *place).compile()
+        # What neither loss nor metrics depend on, the masks of a classification perhaps, stays on the host.
+        used = program.input_shardings[0][1]
+        self.arrays |= {n: placed(a, self.whole) for n, a in self.arrays.items() if used[n] is not None}
+        return run if jax.config.jax_disable_jit else program
+
+    def batch(self, step: int) -> Batch:
+        return self.gathered(self.arrays, *self.place(step))
 
     def close(self) -> None:
         pass
@@ -83,20 +128,38 @@ class _InMemory:
 class _Streamed:
     """Batches come from disk, the next ones already on their way while the device computes."""
 
-    def __init__(self, step: Step, train: Any, batch_size: int, key: jax.Array) -> None:
-        self.batches: Any = on_device(train.batches(batch_size, key=key))
+    def __init__(self, step: Step, train: Stream, batch_size: int, key: jax.Array, mesh: Mesh, start: int) -> None:
+        self.per_epoch = train.size // batch_size
         self.waited = 0.0
+        sharding = rows(mesh)
+
+        def place(batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+            return {n: jax.make_array_from_process_local_data(sharding, array) for n, array in batch.items()}
+
+        def read(first: int) -> Iterator[dict[str, jax.Array]]:
+            return on_device(train.batches(batch_size, key=key, start=first), place)
 
         def numbered(state: TrainState, batch: Any, epoch: jax.Array):
             return step(state, _numbered(batch, batch["index"], epoch))
 
-        self.run = jax.jit(numbered, donate_argnums=0)
+        self.read, self.numbered, self.mesh = read, numbered, mesh
+        self.batches: Any = read(start)
+        self.run: Any = None
 
-    def advance(self, state: TrainState, epoch: int, at: int):
+    def advance(self, state: TrainState, step: int):
         began = time.perf_counter()
         batch = next(self.batches)
         self.waited += time.perf_counter() - began
-        return self.run(state, batch, jnp.int32(epoch))
+        if self.run is None:
+            shardings = state_shardings(self.mesh, state), replicated(self.mesh)
+            self.run = jax.jit(self.numbered, donate_argnums=0, out_shardings=shardings)
+        return self.run(state, batch, np.int32(step // self.per_epoch))
+
+    def batch(self, step: int) -> Batch:
+        reading: Any = self.read(step)
+        batch = next(reading)
+        reading.close()
+        return _numbered(batch, batch["index"], jnp.int32(step // self.per_epoch))
 
     def close(self) -> None:
         self.batches.close()

@@ -1,54 +1,106 @@
-"""The folder of a run: a line of figures per epoch, and its checkpoints."""
+"""The folder of a run: a line of figures per epoch, its checkpoints, and a lock on it."""
 
+import fcntl
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxcnn.checking import expect
 from jaxcnn.fingerprint import fingerprint
+from jaxcnn.training.processes import first_process, together
 
 __all__ = ["RunFiles", "read_metrics"]
 
 
-@dataclass(frozen=True)
 class RunFiles:
-    """A run's folder: `metrics.jsonl`, one JSON object per epoch, and `checkpoints/`."""
+    """A run's folder: `metrics.jsonl`, one JSON object per epoch, and `checkpoints/`; one training has it at a time.
 
-    directory: Path
+    Of several processes the first one writes.
+    """
 
-    @classmethod
-    def create(cls, directory: Path | str) -> "RunFiles":
-        """Return the files of a new run, having made its folder.
+    def __init__(self, directory: Path | str, *, resume: bool) -> None:
+        """Make the folder, or take up one that holds a run, and lock it until `close`.
+
+        Args:
+            directory: of the run.
+            resume: whether it may hold a run.
 
         Raises:
-            OSError: the folder cannot be written.
+            OSError: the folder cannot be written, or another process trains in it.
             ValueError: it holds a run already.
         """
-        directory = Path(directory)
+        self.directory = Path(directory)
+        self.lock: int | None = None
+        together(lambda: self._open(resume))
+
+    def _open(self, resume: bool) -> None:
+        metrics, lock = self.directory / "metrics.jsonl", None
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            if not (directory / "metrics.jsonl").exists():
-                (directory / "metrics.jsonl").touch()
-                return cls(directory)
+            self.directory.mkdir(parents=True, exist_ok=True)
+            held = metrics.exists() or self.checkpoints.exists()
+            fix = "Choose another folder, delete that run, or go on with it: resume=True."
+            expect(resume or not held, "fit", "a run_dir without a run", self.directory, fix)
+            lock = os.open(self.directory / "lock", os.O_CREAT | os.O_RDWR, 0o666)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            metrics.touch()
         except OSError as error:
-            raise OSError(
-                f"fit: expected a run_dir that can be written, got {directory} ({error.strerror}). Choose another."
-            ) from error
-        expect(False, "fit", "a run_dir without a run", directory, "Choose another folder, or delete that run.")
-        raise AssertionError
+            if lock is not None:
+                os.close(lock)
+            fix = "Choose another."
+            what, why = "a run_dir that can be written", error.strerror
+            if isinstance(error, BlockingIOError):
+                what, why, fix = "a run_dir that nobody else uses", "another process trains in it", "Wait for it."
+            raise OSError(f"fit: expected {what}, got {self.directory} ({why}). {fix}") from error
+        self.lock = lock
+
+    def close(self) -> None:
+        """Let others have the folder."""
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
 
     @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
         return self.directory / "checkpoints"
 
-    def add_epoch(self, entry: Mapping[str, Any], params: Any) -> None:
-        """Append an epoch's figures, with the fingerprint of the parameters after it."""
-        line = json.dumps({**entry, "params_sha256": fingerprint(params)})
-        with (self.directory / "metrics.jsonl").open("a") as file:
-            file.write(line + "\n")
+    def add_epoch(self, entry: Mapping[str, Any], params: Any) -> dict[str, Any]:
+        """Append an epoch's figures, with the fingerprint of the parameters after it, and return both."""
+        line = {**entry, "params_sha256": fingerprint(params)}
+        if first_process():
+            with (self.directory / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        return line
+
+    def forget_after(self, step: int) -> None:
+        """Take the name of a checkpoint from those after `step`: they are damaged, as the run goes on before them."""
+
+        def forget() -> None:
+            for record in self.checkpoints.glob("*.json"):
+                if record.stem.isdecimal() and int(record.stem) > step:
+                    record.unlink()
+
+        together(forget)
+
+    def __enter__(self) -> "RunFiles":
+        """Return itself, for `with`."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Let others have the folder."""
+        self.close()
+
+    def set_epochs(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Write the figures of the epochs that are done, in the place of what is there."""
+
+        def write() -> None:
+            unfinished = self.directory / "metrics.unfinished"
+            unfinished.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            os.replace(unfinished, self.directory / "metrics.jsonl")
+
+        together(write)
 
 
 def read_metrics(directory: Path | str) -> list[dict[str, Any]]:

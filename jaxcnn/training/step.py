@@ -1,24 +1,22 @@
-"""One step of training and one of evaluation, as pure functions; a trained net as a function of images."""
+"""One step of training, as a pure function."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from jaxcnn.checking import expect
-from jaxcnn.data.dataset import Dataset, to_float
-from jaxcnn.data.stream import Stream, on_device
-from jaxcnn.layers.layer import Layer, apply
+from jaxcnn import surgery
+from jaxcnn.checking import expect, expect_count
+from jaxcnn.data.dataset import to_float
+from jaxcnn.layers.layer import Layer
 from jaxcnn.losses import Classification, batch_accuracy, classification
 from jaxcnn.training.state import TrainState
 
-__all__ = ["evaluate", "make_train_step", "predict", "predictor"]
+__all__ = ["Augment", "Batch", "PerExample", "make_train_step", "per_example", "with_defaults"]
 
 Batch = Mapping[str, jax.Array]
 PerExample = Callable[[jax.Array, Batch], jax.Array]
@@ -35,11 +33,16 @@ def make_train_step(
     metrics: Mapping[str, PerExample] | None = None,
     augment: Augment | None = None,
     dtype: Any = jnp.float32,
+    accumulate: int = 1,
+    rematerialize: Sequence[str] = (),
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """Return the function of one step: `(state, batch) -> (state, metrics)`, pure, for `jit`, `vmap` and `scan`.
 
     params <- params + optimizer(d/d params mean_n loss(net(augment(x_n)), batch_n)); the batch-norm statistics that
     the forward pass returns go into the new state; dropout and augmentation draw from `fold_in(state.key, step)`.
+
+    Where the loss, a gradient, a statistic or what the optimizer makes of them is infinite or NaN, the step is
+    skipped: it counts, and all else of the state stays as it was, to the bit.
 
     Args:
         net: the net.
@@ -47,134 +50,81 @@ def make_train_step(
         loss: `(outputs, batch) -> (N,)`; `losses.classification()` unless given.
         metrics: more such functions by name; accuracy unless given, where the loss is `classification`'s.
         augment: `(key, batch) -> batch` on float images in [0, 1], such as `augment.batched(augment.shift)`.
-        dtype: of the images that the net sees: its compute dtype.
+        dtype: of the images that the net sees: its compute dtype. With `jnp.bfloat16` parameters, statistics and the
+            optimizer stay float32.
+        accumulate: the batch goes through the net in so many parts, one after another, whose gradients are averaged:
+            the memory of one part, and without batch norm and dropout the step of the whole. Batch norm sees a part
+            at a time, and its running statistics move with each.
+        rematerialize: paths of blocks that are computed again in the backward pass, for memory: see
+            `surgery.rematerialize`.
 
     Returns:
         The step. `batch` is a dict of arrays with `["image"]`, uint8 0..255 or floating in [0, 1], (N, H, W, C). The
-        metrics are scalars: means over the batch, `["loss"]` among them, before the update.
+        metrics are scalars: means over the batch, `["loss"]` among them, before the update; and `["skipped"]`, 1.0
+        for a skipped step, else 0.0.
+
+    Raises:
+        ValueError: accumulate not a positive int, an unknown path; when called, a batch that it does not divide.
     """
     loss, metrics = with_defaults(loss, metrics)
+    accumulate = expect_count("make_train_step", "accumulate", accumulate)
+    net = surgery.rematerialize(net, rematerialize)
+    expect("skipped" not in metrics, "make_train_step", "metrics of other names", "'skipped'", "Rename it.")
+
+    def objective(params: Any, model_state: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
+        outputs, model_state = net.apply(params, model_state, batch["image"], train=True, key=key)
+        functions = {"loss": loss, **metrics}
+        means = {name: jnp.mean(per_example(name, fn(outputs, batch), batch)) for name, fn in functions.items()}
+        return means["loss"], (means, model_state)
+
+    differentiate = jax.grad(objective, has_aux=True)
+
+    def in_parts(params: Any, model_state: Any, batch: Batch, key: jax.Array) -> Any:
+        def add(carried: Any, part: Any) -> Any:
+            total, model_state = carried
+            gradient, (means, model_state) = differentiate(
+                params, model_state, part[0], jax.random.fold_in(key, part[1])
+            )
+            return (jax.tree.map(jnp.add, total, gradient), model_state), means
+
+        # Every accumulate-th row makes a part, so that the rows of a device stay on it.
+        parts = jax.tree.map(lambda rows: rows.reshape(-1, accumulate, *rows.shape[1:]).swapaxes(0, 1), batch)
+        start = (jax.tree.map(jnp.zeros_like, params), model_state)
+        (total, model_state), means = jax.lax.scan(add, start, (parts, jnp.arange(accumulate)))
+        mean = functools.partial(jnp.mean, axis=0)
+        return jax.tree.map(lambda leaf: leaf / accumulate, total), (jax.tree.map(mean, means), model_state)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         net_key, augment_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         batch = dict(batch, image=to_float(batch["image"], dtype))
         if augment is not None:
             batch = augment(augment_key, batch)
-
-        def objective(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-            outputs, model_state = net.apply(params, state.model_state, batch["image"], train=True, key=net_key)
-            return jnp.mean(_per_example("loss", loss(outputs, batch), batch)), (outputs, model_state)
-
-        (value, (outputs, model_state)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
+        rows, fix = len(batch["image"]), "Change one of the two."
+        expect(rows % accumulate == 0, "make_train_step", f"a batch that accumulate={accumulate} divides", rows, fix)
+        gradients = differentiate if accumulate == 1 else in_parts
+        gradient, (means, model_state) = gradients(state.params, state.model_state, batch, net_key)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        measured = {name: jnp.mean(_per_example(name, fn(outputs, batch), batch)) for name, fn in metrics.items()}
-        new_state = dataclasses.replace(
-            state,
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            model_state=model_state,
-            opt_state=opt_state,
+        new = optax.apply_updates(state.params, updates), model_state, opt_state
+        finite = _finite((means["loss"], gradient, new))
+        kept = jax.tree.map(
+            lambda after, before: jnp.where(finite, after, before),
+            new,
+            (state.params, state.model_state, state.opt_state),
         )
-        return new_state, {"loss": value, **measured}
+        params, model_state, opt_state = kept
+        new_state = dataclasses.replace(
+            state, step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state
+        )
+        return new_state, means | {"skipped": 1.0 - finite}
 
     return step
 
 
-def evaluate(
-    net: Layer,
-    params: Any,
-    state: Any,
-    dataset: Dataset | Stream,
-    *,
-    loss: PerExample | None = None,
-    metrics: Mapping[str, PerExample] | None = None,
-    batch_size: int = 256,
-) -> dict[str, float]:
-    """Return the mean loss and metrics over a data set, with `train=False`.
-
-    Args:
-        net, params, state: the trained net.
-        dataset: a `data.Dataset`, a `Stream`, or any mapping of arrays with one example per row.
-        loss, metrics: as for `make_train_step`.
-        batch_size: images at once; the last batch is padded and masked, so that one program serves all.
-
-    Returns:
-        {"loss": ..., "accuracy": ...}.
-
-    Raises:
-        ValueError: no examples, a batch_size below 1.
-    """
-    loss, metrics = with_defaults(loss, metrics)
-    run = _evaluation(net, loss, tuple(metrics.items()))
-    totals = [run(params, state, batch, mask) for batch, mask in _padded_batches("evaluate", dataset, batch_size)]
-    size = dataset.size if isinstance(dataset, Stream) else len(dataset["image"])
-    return jax.tree.map(lambda *values: sum(map(float, values)) / size, *totals)
-
-
-def predict(
-    net: Layer, params: Any, state: Any, dataset: Stream | Mapping[str, Any], *, batch_size: int = 256
-) -> np.ndarray:
-    """Return the outputs for every image of a data set, with `train=False`, in order.
-
-    Args:
-        net, params, state: the trained net.
-        dataset: a `Stream`, or anything with `["image"]`, (N, H, W, C).
-        batch_size: images at once; the last batch is padded, so that one program serves all.
-
-    Returns:
-        (N, ...) on the host.
-
-    Raises:
-        ValueError: no examples, a batch_size below 1.
-    """
-    forward = jax.jit(_Forward(net))
-    parts = []
-    images = dataset if isinstance(dataset, Stream) else {"image": dataset["image"]}
-    for batch, mask in _padded_batches("predict", images, batch_size):
-        parts.append(np.asarray(forward(params, state, batch["image"]))[np.asarray(mask)])
-    return np.concatenate(parts)
-
-
-def _padded_batches(
-    where: str, dataset: Stream | Mapping[str, Any], batch_size: int
-) -> Iterator[tuple[Batch, jax.Array]]:
-    """Yield batches of one size in order, and which of their rows are real."""
-    size = dataset.size if isinstance(dataset, Stream) else len(dataset["image"])
-    expect(size > 0, where, "at least one example", "none", "Pass a data set with examples.")
-    expect(batch_size >= 1, where, "a batch_size >= 1", batch_size, "256 suits most nets.")
-    batch_size = min(batch_size, size)
-    if isinstance(dataset, Stream):
-        for batch in on_device(dataset.batches(batch_size)):
-            row = jnp.arange(batch_size)
-            last = len(batch["image"]) - 1
-            yield {name: array[jnp.minimum(row, last)] for name, array in batch.items()}, row <= last
-        return
-    arrays = {name: jnp.asarray(array) for name, array in dataset.items()}
-    for start in range(0, size, batch_size):
-        # Padding repeats the last example, so that padded rows are as harmless as real ones.
-        index = jnp.minimum(jnp.arange(start, start + batch_size), size - 1)
-        yield {name: array[index] for name, array in arrays.items()}, jnp.arange(start, start + batch_size) < size
-
-
-def predictor(net: Layer, params: Any, state: Any) -> Callable[[jax.Array], jax.Array]:
-    """Return the trained net as a function of images, with `train=False`: what explanations and attacks take.
-
-    Args:
-        net, params, state: the trained net.
-
-    Returns:
-        `images -> outputs`, for floating images in [0, 1] or uint8 ones in 0..255, any leading axes. It is a pytree
-        that holds params and state, so it passes through `jit` as an argument without being compiled in.
-    """
-    return jax.tree_util.Partial(_Forward(net), params, state)
-
-
-@dataclass(frozen=True)
-class _Forward:
-    net: Layer
-
-    def __call__(self, params: Any, state: Any, image: jax.Array) -> jax.Array:
-        return apply(self.net, params, state, to_float(image), train=False)[0]
+def _finite(tree: Any) -> jax.Array:
+    leaves = (jnp.asarray(leaf) for leaf in jax.tree.leaves(tree))
+    return functools.reduce(
+        jnp.logical_and, (jnp.all(jnp.isfinite(leaf)) for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact))
+    )
 
 
 def with_defaults(
@@ -187,22 +137,8 @@ def with_defaults(
     return loss, metrics
 
 
-def _per_example(name: str, values: jax.Array, batch: Batch) -> jax.Array:
+def per_example(name: str, values: jax.Array, batch: Batch) -> jax.Array:
     """Return `values`, having checked that there is one for each image: a mean could not be masked."""
     wanted, got = (len(batch["image"]),), jnp.shape(values)
     expect(got == wanted, name, f"one number per image, shape {wanted}", f"shape {got}", "Return it without .mean().")
     return values
-
-
-@functools.lru_cache(maxsize=32)
-def _evaluation(net: Layer, loss: PerExample, metrics: tuple[tuple[str, PerExample], ...]):
-    """Return the compiled sums over one batch; cached, as nets are hashable, so that epochs share it."""
-
-    @jax.jit
-    def run(params: Any, state: Any, batch: Batch, mask: jax.Array) -> dict[str, jax.Array]:
-        batch = dict(batch, image=to_float(batch["image"]))
-        outputs, _ = net.apply(params, state, batch["image"], train=False)
-        measured = {"loss": loss(outputs, batch)} | {name: metric(outputs, batch) for name, metric in metrics}
-        return {name: jnp.sum(jnp.where(mask, _per_example(name, v, batch), 0.0)) for name, v in measured.items()}
-
-    return run

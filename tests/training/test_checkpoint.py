@@ -16,6 +16,7 @@ from jaxcnn import data, fingerprint
 from jaxcnn.layers import Dense, Sequential
 from jaxcnn.surgery import edit
 from jaxcnn.training import TrainState, load_checkpoint, make_train_step, save_checkpoint, sgd
+from jaxcnn.training.checkpoint import _read, latest_checkpoint
 
 OPTIMIZER = sgd(lambda count: 0.1 / (1 + count))  # its state has a count and the momentum of every parameter
 
@@ -92,6 +93,16 @@ def test_relative_paths_and_nets_that_cannot_be_saved(net, state, easy, tmp_path
         load_checkpoint("here", net, template(net, easy))
 
 
+def test_the_best_state_and_a_record_beside_the_last_one(net, state, copy, easy):
+    record = {"figures": [1.5, None, float("inf")], "name": "\u00e9"}
+    save_checkpoint(copy, net, later(state), best=state, record=record)
+    assert fingerprint(load_checkpoint(copy, net, template(net, easy))) == fingerprint(state)
+    assert fingerprint(load_checkpoint(copy, net, template(net, easy), last=True)) == fingerprint(later(state))
+    found = latest_checkpoint(copy, net, template(net, easy))
+    assert (fingerprint(found.state), fingerprint(found.best)) == (fingerprint(later(state)), fingerprint(state))
+    assert found.record == record
+
+
 # --- damage
 
 
@@ -141,7 +152,7 @@ def test_files_that_are_missing_or_came_in_addition(net, copy, easy):
         load_checkpoint(copy, net, template(net, easy))
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", "3", '{"net": "", "state": {}}'])
+@pytest.mark.parametrize("content", ["[]", "{}", "3", '{"checkpoint": {"step": 3}, "sha256": ""}', "[" * 100_000])
 def test_records_of_something_else(content, net, copy, easy):
     (copy / "3.json").write_text(content)
     with pytest.raises(ValueError, match=r"^load_checkpoint: expected the record of a checkpoint, got .*3\.json"):
@@ -154,6 +165,61 @@ def test_folders_without_a_checkpoint(net, easy, tmp_path):
             ValueError, match=r"^load_checkpoint: expected a folder with a checkpoint, got .*Give run_dir"
         ):
             load_checkpoint(folder, net, template(net, easy))
+
+
+def mutated(random, content, other):
+    """Return a file's content damaged in one of five ways: a bit, a cut, zeros, none of it, another file's."""
+    at = int(random.integers(max(len(content), 1)))
+    how = random.integers(5)
+    if how == 0 and content:
+        return content[:at] + bytes([content[at] ^ (1 << int(random.integers(8)))]) + content[at + 1 :]
+    if how == 1:
+        return content[:at]
+    if how == 2:
+        return content[:at] + bytes(len(content) - at)
+    return None if how == 3 else other
+
+
+def test_a_thousand_mutations_none_of_them_restored(net, state, copy):
+    """Every file of two checkpoints, in all ways: the damaged one is refused, the other one stays good."""
+    save_checkpoint(copy, net, later(state), best=state, record={"lines": [{"loss": 0.25}]})
+    random, files = np.random.default_rng(0), sorted(path for path in copy.rglob("*") if path.is_file())
+    good = {path: path.read_bytes() for path in files}
+    assert {_read(copy / "3.json")["step"], _read(copy / "4.json")["step"]} == {3, 4}
+    tried = 0
+    while tried < 1000:
+        path, donor = (files[at] for at in random.choice(len(files), 2, replace=False))
+        harmed = mutated(random, good[path], good[donor])
+        if harmed == good[path]:
+            continue
+        path.unlink() if harmed is None else path.write_bytes(harmed)
+        step = path.relative_to(copy).parts[0].removesuffix(".json")
+        if path.exists() or path.suffix != ".json":
+            with pytest.raises(ValueError, match=r"^load_checkpoint: expected the (record|files) .*Use another"):
+                _read(copy / f"{step}.json")
+        assert _read(copy / f"{7 - int(step)}.json")["step"] == 7 - int(step)
+        path.write_bytes(good[path])
+        tried += 1
+
+
+def test_the_last_good_one_is_taken_and_it_is_said(net, state, copy, easy):
+    save_checkpoint(copy, net, later(state))
+    random = np.random.default_rng(1)
+    for path in sorted(path for path in copy.rglob("4*/**/*") if path.is_file() and path.stat().st_size):
+        good = path.read_bytes()
+        path.write_bytes(mutated(random, good, b"other") or b"")
+        with pytest.warns(UserWarning, match=r"^load_checkpoint: expected .* The one of step 3 is taken\.$"):
+            assert fingerprint(load_checkpoint(copy, net, template(net, easy))) == fingerprint(state)
+        path.write_bytes(good)
+
+
+def test_swapped_records(net, state, copy, easy):
+    save_checkpoint(copy, net, later(state))
+    three, four = (copy / "3.json").read_bytes(), (copy / "4.json").read_bytes()
+    (copy / "3.json").write_bytes(four)
+    (copy / "4.json").write_bytes(three)
+    with pytest.raises(ValueError, match=r"^load_checkpoint: expected the record"):
+        load_checkpoint(copy, net, template(net, easy))
 
 
 # --- of another training
@@ -190,8 +256,12 @@ def test_another_image_size_is_refused(net, stored, easy):
 
 def test_a_later_checkpoint_takes_the_place_of_the_one_before(net, state, copy, easy):
     save_checkpoint(copy, net, later(state))
-    assert sorted(path.name for path in copy.iterdir()) == ["4", "4.json"]
+    assert sorted(path.name for path in copy.iterdir()) == ["3", "3.json", "4", "4.json"]
     assert fingerprint(load_checkpoint(copy, net, template(net, easy))) == fingerprint(later(state))
+    save_checkpoint(copy, net, later(state, 5), keep=1)
+    assert sorted(path.name for path in copy.iterdir()) == ["5", "5.json"]
+    save_checkpoint(copy, net, later(state), keep=1)  # an earlier step: the latest ones stay
+    assert sorted(path.name for path in copy.iterdir()) == ["5", "5.json"]
 
 
 def test_a_checkpoint_of_that_step_is_not_overwritten(net, state, copy):
@@ -245,7 +315,8 @@ def test_saving_below_a_file_fails_at_once_and_leaves_it(net, state, tmp_path):
 
 
 def test_the_record_says_what_is_stored(net, stored):
-    record = json.loads((stored / "3.json").read_text())
+    record = json.loads((stored / "3.json").read_text())["checkpoint"]
+    assert record["step"] == 3
     assert json.loads(record["net"])["net"]["type"] == "Sequential"
     assert record["state"][".params['hidden']['kernel']"] == "float32[16, 8]"
     assert record["sha256"].keys() == {

@@ -9,7 +9,7 @@ import pytest
 from jaxcnn import data
 from jaxcnn import functional as F
 from jaxcnn.layers import Conv, Dense, GlobalAvgPool, Sequential
-from jaxcnn.training import TrainState, make_train_step
+from jaxcnn.training import TrainState, device_mesh, make_train_step
 from jaxcnn.training.feed import feed
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -36,11 +36,11 @@ def test_what_the_step_does_not_use_stays_on_the_host(augment, metrics, caplog):
     optimizer = optax.sgd(0.1)
     step = make_train_step(NET, optimizer, metrics=metrics, augment=augment)
     state = TrainState.create(NET, optimizer, KEY, train.spec)
-    fed = feed(step, train, 4, KEY)
+    fed = feed(step, train, 4, KEY, device_mesh())
     with jax.log_compiles():
         for at in range(2):
-            state, measured = fed.advance(state, 0, at)
-    assert sum("Finished XLA compilation of jit(indexed)" in message for message in caplog.messages) == 1
+            state, measured = fed.advance(state, at)
+    assert sum("Finished XLA compilation of jit(one)" in message for message in caplog.messages) == 1
     on_device = {name for name, array in fed.arrays.items() if isinstance(array, jax.Array)}
     assert on_device == {"image", "label"} | ({"mask"} if metrics else set())
     if metrics:

@@ -83,7 +83,7 @@ def run(net, easy, optimizer, tmp_path_factory):
         batch_size=8,
         key=KEY,
         run_dir=folder,
-        checkpoint_every=3,
+        save_every=18,
         callbacks=[events.append],
     )
     return result, events, folder
@@ -103,6 +103,7 @@ def test_history(run, easy):
             "step",
             "train_loss",
             "train_accuracy",
+            "skipped",
             "validation_loss",
             "validation_accuracy",
             "seconds",
@@ -141,7 +142,10 @@ def test_the_checkpoint_is_the_best_state(run, net, optimizer):
     result, _, folder = run
     restored = load_checkpoint(folder / "checkpoints", net, template(net, result.train, optimizer))
     assert fingerprint(restored) == fingerprint(result.state)
-    assert len(list((folder / "checkpoints").glob("*.json"))) == 1
+    assert {int(path.stem) for path in (folder / "checkpoints").glob("*.json")} == {36, 48}
+    last = load_checkpoint(folder, net, template(net, result.train, optimizer), last=True)
+    assert last.step == 48
+    assert fingerprint(last.params) == read_metrics(folder)[-1]["params_sha256"]
 
 
 def test_callbacks_are_told_in_order(run):
@@ -153,7 +157,7 @@ def test_callbacks_are_told_in_order(run):
     assert [event.seconds for event in events] == sorted(event.seconds for event in events)
     for event in events:
         if event.kind == "step":
-            assert event.metrics.keys() == {"loss", "accuracy"}
+            assert event.metrics.keys() == {"loss", "accuracy", "skipped"}
             assert event.epoch == (event.step - 1) // 6 + 1
     ends = [event for event in events if event.kind == "epoch"]
     assert [event.metrics for event in ends] == run[0].history
@@ -368,30 +372,32 @@ def test_ctrl_c_keeps_the_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize(("step", "epoch"), [(1, 1), (4, 2), (5, 3)])
-def test_a_loss_that_is_not_finite_stops_and_names_the_step(step, epoch, tmp_path):
-    with pytest.raises(
-        FloatingPointError, match=rf"got nan at step {step} \(epoch {epoch}\)\. Lower the learning rate"
-    ):
-        fit_drift(loss=breaking(step), epochs=9, run_dir=tmp_path)
-    if epoch == 1:
-        assert not (tmp_path / "checkpoints").exists()
-        return
-    last = load_checkpoint(tmp_path / "checkpoints", DRIFT, template(DRIFT, ONES, sgd(0.1, momentum=0)))
-    assert last.step == 2 * (epoch - 1)
-    assert np.isfinite(last.params["head"]["kernel"]).all()
+def test_losses_that_are_not_finite_stop_it_and_name_the_step(step, epoch, tmp_path):
+    message = rf"at step {step} \(epoch {epoch}\), first in the loss, and in 3 steps one after another\. Lower the"
+    with pytest.raises(FloatingPointError, match=message):
+        fit_drift(loss=breaking(step), epochs=9, run_dir=tmp_path, skip_limit=3)
+    last = load_checkpoint(tmp_path, DRIFT, template(DRIFT, ONES, sgd(0.1, momentum=0)), last=True)
+    np.testing.assert_allclose(last.params["head"]["kernel"], 0.1 * (step - 1), rtol=1e-5)
+    assert len(read_metrics(tmp_path)) == (last.step - 1) // 2
 
 
-def test_the_step_is_named_right_between_looks_at_the_device(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("jaxcnn.training.fit"), "CHECK_EVERY", 2)
-    steps = []
-    with pytest.raises(FloatingPointError, match=r"at step 5 \(epoch 1\)"):
-        fit_drift(
-            loss=breaking(5),
-            epochs=1,
-            batch_size=1,
-            callbacks=[lambda event: steps.append(event.step) if event.kind == "step" else None],
-        )
-    assert steps == [1, 2, 3, 4, 5, 6]  # it looks after every second
+@pytest.mark.parametrize("look_every", [1, 2, 5])
+def test_the_step_is_named_right_between_looks_at_the_device(look_every, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("jaxcnn.training.run"), "LOOK_EVERY", look_every)
+    with pytest.raises(FloatingPointError, match=r"at step 3 \(epoch 1\).* in 2 steps one after another"):
+        fit_drift(loss=breaking(3), epochs=2, batch_size=1, skip_limit=2)
+
+
+def test_a_few_skipped_steps_are_counted_and_left_out():
+    def loss(outputs, batch):
+        bad = jnp.any(batch["number"] == 2)  # the batch that this example is in, once an epoch
+        return jnp.where(bad, jnp.inf, -outputs[:, 0])
+
+    result = fit_drift(loss=loss, epochs=4, batch_size=2, skip_limit=3)
+    assert [entry["skipped"] for entry in result.history] == [1, 1, 1, 1]
+    assert all(np.isfinite(entry["train_loss"]) for entry in result.history)
+    assert int(result.state.step) == 12
+    np.testing.assert_allclose(result.state.params["head"]["kernel"], 0.8, rtol=1e-5)
 
 
 def test_validation_that_never_is_finite():
@@ -434,7 +440,10 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         ({"epochs": True}, r"fit: expected epochs as a positive int, got True\."),
         ({"batch_size": 0}, r"fit: expected batch_size as a positive int, got 0\."),
         ({"batch_size": 8.0}, r"fit: expected batch_size as a positive int, got 8\.0\."),
-        ({"checkpoint_every": 0}, r"fit: expected checkpoint_every as a positive int, got 0\."),
+        ({"save_every": 0}, r"fit: expected save_every as a positive int, got 0\."),
+        ({"keep": 0}, r"fit: expected keep as a positive int, got 0\."),
+        ({"skip_limit": 0}, r"fit: expected skip_limit as a positive int, got 0\."),
+        ({"accumulate": 3}, r"fit: expected a batch_size that 1 devices and accumulate=3 divide, got 8\."),
         ({"batch_size": 61}, r"fit: expected a batch_size of at most the 60 training examples, got 61\. Lower"),
         ({"batch_size": 50, "validation": 0.2}, r"fit: expected a batch_size of at most the 48 training examples"),
         ({"validation": 0.0}, r"split: expected a fraction in \(0, 1\), got 0\.0\."),

@@ -88,7 +88,7 @@ def test_steps_equal_steps_written_by_hand(batch, easy):
         params = jax.tree.map(lambda w, g, v: w - RATE * (g + MOMENTUM * v), params, gradient, velocity)
         running = tuple(0.9 * old + 0.1 * new for old, new in zip(running, moments, strict=True))
         state, metrics = step(state, batch)
-        close(metrics, measured)
+        close(metrics, measured | {"skipped": 0.0})
         close(state.params, params)
         close(state.model_state, {"norm": BatchStats(*running)})
         assert state.step == count
@@ -115,12 +115,12 @@ def test_loss_and_metrics_of_ones_own(net, start, batch):
     def measured(*args, **options):
         return jax.eval_shape(make_train_step(net, sgd(RATE), *args, **options), start, batch)[1]
 
-    assert measured(loss).keys() == {"loss"}  # accuracy is classification's
-    assert measured().keys() == {"loss", "accuracy"}
-    assert measured(metrics={}).keys() == {"loss"}
+    assert measured(loss).keys() == {"loss", "skipped"}  # accuracy is classification's
+    assert measured().keys() == {"loss", "accuracy", "skipped"}
+    assert measured(metrics={}).keys() == {"loss", "skipped"}
     step = make_train_step(SHOWING, sgd(RATE), lambda y, _: y[:, 0], metrics={"number": numbers})
     _, found = step(start.replace(params={}, model_state={}, opt_state=sgd(RATE).init({})), batch)
-    assert found.keys() == {"loss", "number"}
+    assert found.keys() == {"loss", "number", "skipped"}
     assert found["number"] == 5.5  # the mean of 0..11
     assert {value.shape for value in found.values()} == {()}
 
@@ -179,7 +179,7 @@ def test_keys_are_consumed_once_and_it_lowers_for_every_platform(net, start, bat
     step = jax.jit(make_train_step(net, sgd(RATE), augment=moved))
     with jax.debug_key_reuse(True):
         exported = jax.export.export(step, platforms=["cpu", "cuda", "tpu"])(start, batch)
-    assert len(exported.out_avals) == len(jax.tree.leaves(start)) + 2
+    assert len(exported.out_avals) == len(jax.tree.leaves(start)) + 3
 
 
 # --- randomness

@@ -1,0 +1,129 @@
+"""Which array of a step is the first that is not finite, and that such a step leaves everything as it was."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxcnn import fingerprint, losses
+from jaxcnn import functional as F
+from jaxcnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Residual, Sequential
+from jaxcnn.surgery import edit
+from jaxcnn.training import TrainState, make_train_step, sgd
+from jaxcnn.training.diagnosis import first_not_finite
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+BLOCK = Residual(Sequential(conv=Conv(4), norm=BatchNorm()))
+NET = Sequential(stem=Conv(4), norm=BatchNorm(), act=F.relu, block=BLOCK, pool=GlobalAvgPool(), head=Dense(3))
+LOSS = losses.classification()
+OPTIMIZER = sgd(lambda count: 0.1 / (1 + count))
+BATCH = {
+    "image": np.random.default_rng(0).random((4, 6, 6, 2), np.float32),
+    "label": np.arange(4, dtype=np.int32) % 3,
+}
+
+
+@jax.custom_jvp
+def steep(x):
+    """The identity, whose derivative is infinite."""
+    return x
+
+
+steep.defjvp(lambda primals, tangents: (primals[0], jnp.inf * tangents[0]))
+
+
+def broken(value):
+    return lambda x: x.at[(0,) * x.ndim].set(value)
+
+
+def bad_loss(value):
+    return lambda outputs, batch: LOSS(outputs, batch).at[2].set(value)
+
+
+def state_of(net, optimizer=OPTIMIZER):
+    state = TrainState.create(net, optimizer, jax.random.key(0), jax.eval_shape(lambda: jnp.asarray(BATCH["image"])))
+    step = jax.jit(make_train_step(NET, optimizer, LOSS))
+    for _ in range(2):  # momentum and statistics that are not zero
+        state, measured = step(state, BATCH)
+    assert measured["skipped"] == 0
+    return state
+
+
+@pytest.fixture(scope="module")
+def state():
+    return state_of(NET)
+
+
+def brighter(key, batch):
+    return dict(batch, image=batch["image"] * jnp.inf)
+
+
+def explode():
+    return optax.GradientTransformation(lambda params: (), lambda g, s, p: (jax.tree.map(lambda x: x + jnp.inf, g), s))
+
+
+IMAGE = BATCH["image"].copy()
+IMAGE[1, 2, 3, 0] = np.nan
+# name: (what is found, net, batch, loss, augment)
+CASES = {
+    "input": ("the images", NET, BATCH | {"image": IMAGE}, LOSS, None),
+    "augmentation": ("the augmented images", NET, BATCH, LOSS, brighter),
+    "activation": ("the activations of 'stem'", edit(NET, {"stem": broken(jnp.inf)}), BATCH, LOSS, None),
+    "inner activation": (
+        "the activations of 'block/branch/conv'",
+        edit(NET, {"block/branch/conv": broken(jnp.nan)}),
+        BATCH,
+        LOSS,
+        None,
+    ),
+    "loss": ("the loss", NET, BATCH, bad_loss(jnp.nan), None),
+    "gradient": ("the gradient of block/branch/conv/bias", edit(NET, {"block/branch/conv": steep}), BATCH, LOSS, None),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_first_bad_array_is_named_and_the_step_skipped(case, state):
+    expected, net, batch, loss, augment = CASES[case]
+    assert first_not_finite(net, loss, augment, jnp.float32, state, batch) == expected
+    skipped(make_train_step(net, OPTIMIZER, loss, augment=augment), state, batch)
+
+
+def test_statistics(state):
+    """An infinite statistic shows in the activations, for once: their mean is finite, their square is not."""
+    huge = {"image": BATCH["image"] * np.float32(3e38), "label": BATCH["label"]}
+    net = Sequential(norm=BatchNorm(), pool=GlobalAvgPool(), head=Dense(3))
+    spec = jax.eval_shape(lambda: jnp.asarray(BATCH["image"]))
+    fresh = TrainState.create(net, OPTIMIZER, jax.random.key(0), spec)
+    skipped(make_train_step(net, OPTIMIZER, LOSS), fresh, huge)
+    params = state.params | {"head": jax.tree.map(lambda leaf: leaf * jnp.nan, state.params["head"])}
+    found = first_not_finite(NET, LOSS, None, jnp.float32, replace(state, params=params), BATCH)
+    assert found == "the parameter head/bias"
+
+
+def test_an_optimizer_that_overflows(state):
+    own = TrainState.create(NET, explode(), jax.random.key(0), jax.eval_shape(lambda: jnp.asarray(BATCH["image"])))
+    skipped(make_train_step(NET, explode(), LOSS), own, BATCH)
+    assert first_not_finite(NET, LOSS, None, jnp.float32, state, BATCH) == "what the optimizer makes of them"
+
+
+def skipped(step, state, batch):
+    """Check that the step counts, and that everything else is as it was, to the bit."""
+    after, measured = jax.jit(step)(state, batch)
+    assert measured["skipped"] == 1
+    assert after.step == state.step + 1
+    assert fingerprint(replace(after, step=state.step)) == fingerprint(state)
+
+
+def test_one_lane_of_several(state):
+    states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)
+    images = jnp.stack([BATCH["image"], IMAGE])
+    step = jax.vmap(make_train_step(NET, OPTIMIZER, LOSS), (0, {"image": 0, "label": None}))
+    after, measured = jax.jit(step)(states, {"image": images, "label": BATCH["label"]})
+    assert measured["skipped"].tolist() == [0, 1]
+    lanes = [jax.tree.map(lambda leaf, lane=lane: leaf[lane], after) for lane in range(2)]
+    assert fingerprint(lanes[1].params) == fingerprint(state.params) != fingerprint(lanes[0].params)
+    assert fingerprint(lanes[1].model_state) == fingerprint(state.model_state)

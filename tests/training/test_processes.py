@@ -1,0 +1,137 @@
+"""One process with eight devices, four with two, one with one: the same order, and the same figures to rounding."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jaxcnn
+
+STEPS = 20
+PROGRAM = """
+import json, sys
+import jax
+
+if len(sys.argv) > 3:
+    jax.distributed.initialize(sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+jax.config.update("jax_disable_most_optimizations", True)
+import jax.numpy as jnp
+import numpy as np
+from jaxcnn import data, functional as F, training
+from jaxcnn.layers import BatchNorm, Conv, Dense, Dropout, GlobalAvgPool, Sequential
+
+folder, options = sys.argv[1], json.loads(sys.argv[2])
+random = np.random.default_rng(0)
+whole = data.from_arrays(random.integers(0, 256, (100, 8, 8, 3), np.uint8), np.arange(100) % 3, number=np.arange(100))
+net = Sequential(
+    conv1=Conv(8), norm1=BatchNorm(), act1=F.relu, conv2=Conv(8, stride=2), norm2=BatchNorm(), act2=F.relu,
+    pool=GlobalAvgPool(), drop=Dropout(0.2), head=Dense(3)
+)
+
+def order(outputs, batch):  # of the rows: another order, another sum
+    return batch["number"] * jnp.arange(1, len(outputs) + 1)
+
+steps = []
+class Stop(Exception): ...
+
+def note(event):
+    if event.kind == "step":
+        steps.append({n: float(v) for n, v in event.metrics.items()} | {"step": event.step})
+        if event.step == options.get("stop_after"):
+            print("waiting", flush=True)
+            import time; time.sleep(options.get("sleep", 0))
+
+mesh = training.device_mesh(model=options.get("model", 1))
+result = training.fit(
+    net, whole.take(range(84)), validation=whole.take(range(84, 97)), optimizer=training.sgd(0.05), epochs=4,
+    batch_size=16, key=jax.random.key(0), metrics={"order": order}, mesh=mesh, run_dir=folder, resume=True,
+    save_every=options.get("save_every"), callbacks=[note],
+)
+if jax.process_index() == 0:
+    held = [{n: v for n, v in line.items() if "second" not in n} for line in result.history]
+    kernel = result.state.params["conv2"]["kernel"]
+    cut = [s.data.shape for s in kernel.addressable_shards]
+    print(json.dumps({"steps": steps, "history": held, "devices": jax.device_count(), "shards": cut}))
+"""
+
+
+def start(folder: Path, processes: int, devices: int, **options) -> list[subprocess.Popen]:
+    """Start a training in so many processes, each with so many devices."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(jaxcnn.__file__).parents[1]),
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+    command = [sys.executable, "-c", PROGRAM, str(folder), json.dumps(options)]
+    return [
+        subprocess.Popen(
+            command + ([address, str(processes), str(number)] if processes > 1 else []),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(processes)
+    ]
+
+
+def finish(started: list[subprocess.Popen]) -> dict:
+    """Return what the first process has found."""
+    found = [process.communicate(timeout=300) for process in started]
+    assert [process.returncode for process in started] == [0] * len(started), found
+    return json.loads(found[0][0].splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return finish(start(tmp_path_factory.mktemp("one"), 1, 1))
+
+
+def same(found: dict, expected: dict) -> None:
+    steps, others = found["steps"], expected["steps"]
+    assert [step["step"] for step in steps] == list(range(1, STEPS + 1))
+    assert [step["order"] for step in steps] == [step["order"] for step in others]
+    np.testing.assert_allclose([s["loss"] for s in steps], [s["loss"] for s in others], rtol=1e-3)
+    for line, other in zip(found["history"], expected["history"], strict=True):
+        assert line.keys() == other.keys()
+        np.testing.assert_allclose([*line.values()], [*other.values()], rtol=2e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("processes", "devices"), [(1, 8), (4, 2), (2, 1)])
+def test_devices_and_processes_change_nothing(processes, devices, alone, tmp_path):
+    found = finish(start(tmp_path, processes, devices))
+    assert found["devices"] == processes * devices
+    same(found, alone)
+
+
+def test_parameters_cut_along_a_second_axis(alone, tmp_path):
+    found = finish(start(tmp_path, 1, 4, model=2))
+    assert found["shards"] == [[3, 3, 8, 4]] * 4
+    same(found, alone)
+
+
+def test_a_run_goes_on_in_another_number_of_processes(alone, tmp_path):
+    """1 -> 2 -> 4 -> 1, told to stop by SIGTERM in between, to one of the processes alone."""
+    seen = []
+    for processes, stop_after in ((1, 4), (2, 9), (4, 15)):
+        started = start(tmp_path, processes, 1, stop_after=stop_after, sleep=1.5)
+        assert "waiting\n" in iter(started[-1].stdout.readline, "")
+        started[-1].send_signal(signal.SIGTERM)
+        ended = [process.communicate(timeout=300) for process in started]
+        assert [process.returncode for process in started] == [75] * processes, ended
+        seen.append(max(int(path.stem) for path in (tmp_path / "checkpoints").glob("*.json")))
+        assert seen[-1] >= stop_after
+    found = finish(start(tmp_path, 1, 1))
+    history = found["history"]
+    for line, other in zip(history, alone["history"], strict=True):
+        assert line["train_order"] == other["train_order"]
+        np.testing.assert_allclose(line["train_loss"], other["train_loss"], rtol=2e-3)
