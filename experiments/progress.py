@@ -4,6 +4,7 @@ import time
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -57,7 +58,8 @@ class ProgressBar:
         if not self.console.is_terminal or now - self.looked < 0.1:
             return
         self.looked = now
-        figures = "  ".join(f"{name} {float(value):.4f}" for name, value in event.metrics.items())
+        shown = {name: float(np.mean(value)) for name, value in event.metrics.items()}
+        figures = "  ".join(f"{n} {value:.4f}" for n, value in shown.items() if n != "skipped" or value)
         self._advance(event, f"{figures}  {self.shown}")
 
     def _epoch(self, event: Event) -> None:
@@ -66,6 +68,8 @@ class ProgressBar:
         if "data_wait_ms" in entry:
             self.shown += f"  {entry['data_wait_ms']:.1f} ms waiting for data"
         line = _line(entry, event.epochs)
+        if entry["skipped"]:
+            line += f"  {entry['skipped']} steps skipped"
         self._advance(event, f"{line}  {self.shown}")
         every = max(event.epochs // 10, 1)
         if not self.console.is_terminal and (event.epoch % every == 0 or event.epoch == 1):

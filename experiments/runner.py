@@ -102,11 +102,10 @@ def run(
             config = resumed(experiment, config, folder)
         result = record(experiment, main, config, folder)
     except KeyboardInterrupt:
-        kept = f" Kept: {folder}. Go on with --resume {folder}" if folder else ""
-        console.print(f"\nInterrupted.{kept}", style="yellow", markup=False)
+        console.print(f"\nInterrupted.{go_on(experiment, folder)}", style="yellow", markup=False)
         sys.exit(INTERRUPTED)
-    except training.Preempted as stopped:
-        console.print(f"{stopped} --resume {folder}", style="yellow", markup=False)
+    except training.Preempted:
+        console.print(f"Told to end.{go_on(experiment, folder)}", style="yellow", markup=False)
         raise
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         if folder is not None and mine:
@@ -117,6 +116,12 @@ def run(
         print(f"{error}{notes}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     sys.exit(0 if result.holds else 1)
+
+
+def go_on(experiment: str, folder: Path | None) -> str:
+    """Return how the run in a folder is gone on with; nothing where it has no checkpoint."""
+    there = folder is not None and any(folder.glob("**/checkpoints/*.json"))
+    return f" Go on with: python -m experiments.{experiment} --resume {folder}" if there else ""
 
 
 def join(config: Common) -> None:
@@ -244,6 +249,7 @@ def record(experiment: str, main: Callable[[C], Result], config: C, folder: Path
     here = training.environment()
     versions = here["packages"]
     settings = dataclasses.asdict(config)
+    settings |= {"resume": None} if "resume" in settings else {}
     started = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
     command = shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
     again = (folder / "config.json").exists()
@@ -313,5 +319,5 @@ def write_json(path: Path, value: Any) -> None:
 def _remove_if_nothing_happened(folder: Path) -> None:
     """Delete the folder of a run that failed before its first figure: bad input leaves nothing behind."""
     metrics = folder / "metrics.jsonl"
-    if not (metrics.exists() and metrics.stat().st_size):
+    if not (metrics.exists() and metrics.stat().st_size) and not any(folder.glob("**/checkpoints/*.json")):
         shutil.rmtree(folder)

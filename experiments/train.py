@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.progress import ProgressBar
-from experiments.recipes import Flip, recipe
+from experiments.recipes import Flip, Views, recipe
 from experiments.runner import Common, Result, console, record, run, write_json
 from jaxcnn import augment, data, fingerprint, layers, losses, models, report, training
 
@@ -27,6 +27,20 @@ OF_MODEL = ("width", "convolutions")  # the options that the model's function ta
 STEPS_BY_HEART = 200
 QUICK = 2000  # examples of a large set that --quick takes
 SHOWN = 10_000  # test images of a stream that the page is about
+
+
+def moved(down: int, right: int) -> list[Callable]:
+    """Return two views: the image moved by whole pixels, and the same mirrored."""
+    move = partial(augment.shifted, down=down, right=right)
+    return [move, lambda images: move(augment.mirrored(images))]
+
+
+# Airbench's: the image, moved up and to the left, down and to the right, each mirrored too.
+VIEWS: dict[str, tuple[Callable, ...]] = {
+    "one": (),
+    "mirrored": (*moved(0, 0),),
+    "moved": (*moved(0, 0), *moved(-1, -1), *moved(1, 1)),
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,7 @@ class Config(Common):
     model_parallel: int = 1  # devices that share the parameters and the optimizer's state
     save_every: int | None = None  # steps between checkpoints; None for one a minute
     resume: str | None = None  # folder of a run to go on with; its options hold
+    views: Views | None = None  # of a test image, over which the net's outputs are averaged
     seeds: int = 1  # how many seeds, from --seed on
     overfit_batch: bool = False  # learn one batch by heart, as a check of the whole path
     find_lr: bool = False  # try learning rates and suggest one, instead of training
@@ -125,11 +140,14 @@ def train(config: Resolved) -> Result:
     state = result.state
     streamed = isinstance(test_set, data.Stream)
     # The one look at the test set, every choice being made.
-    test = training.evaluate(net, state.params, state.model_state, test_set)
+    views = VIEWS[config.views]
+    single = training.evaluate(net, state.params, state.model_state, test_set)
+    test = training.evaluate(net, state.params, state.model_state, test_set, views=views) if views else single
     write_json(folder / "net.json", json.loads(layers.to_json(net)))
     figures = {
         "test_accuracy": test["accuracy"],
         "test_loss": test["loss"],
+        "test_accuracy_one_view": single["accuracy"],
         "best_epoch": result.best_epoch,
         "epochs": len(result.history),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
@@ -138,7 +156,7 @@ def train(config: Resolved) -> Result:
         "test_data_sha256": test_set.info.fingerprint,
     }
     shown_set = test_set.take(range(min(SHOWN, test_set.size))).dataset() if streamed else test_set
-    sections = report.classifier_sections(net, result, shown_set)
+    sections = report.classifier_sections(net, result, shown_set, views=views)
     shown = report.Picture(
         report.image_grid(first),
         "The first batch as the net saw it, after augmentation.",
@@ -154,6 +172,9 @@ def train(config: Resolved) -> Result:
         [] if held is None else [report.Number("validation accuracy", f"{100 * held:.2f} %", "at the best epoch")]
     )
     waiting = []
+    if views:
+        one = f"{100 * single['accuracy']:.2f} %"
+        waiting.append(report.Number("test accuracy, one view", one, f"the other averages {len(views)} views"))
     skipped = sum(entry["skipped"] for entry in result.history)
     if skipped:
         waiting.append(report.Number("skipped steps", str(skipped), "infinite or NaN values"))

@@ -1,11 +1,13 @@
 """The sections of a page about a trained classifier: its training, its mistakes, what it learned, its layers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcnn.augment.views import View
 from jaxcnn.data.dataset import Dataset, to_float
 from jaxcnn.layers.layer import Layer
 from jaxcnn.losses import confusion_matrix
@@ -17,7 +19,7 @@ from jaxcnn.report.pictures import mistakes
 from jaxcnn.summary import summarize
 from jaxcnn.surgery import activations, paths
 from jaxcnn.training.evaluation import predict
-from jaxcnn.training.fit import FitResult
+from jaxcnn.training.run import FitResult
 
 __all__ = ["classifier_sections"]
 
@@ -25,18 +27,19 @@ ROWS = 10
 """Layers at most in the picture of activations."""
 
 
-def classifier_sections(net: Layer, result: FitResult, test: Dataset) -> list[Section]:
+def classifier_sections(net: Layer, result: FitResult, test: Dataset, *, views: Sequence[View] = ()) -> list[Section]:
     """Return the sections of a page about a net that `fit` trained to classify.
 
     Args:
         net: the net.
         result: what `fit` returned for it.
         test: labelled images that decided nothing.
+        views: over which predictions are averaged, as for `training.evaluate`.
 
     Returns:
         Four `Section`s: training, mistakes, what the net learned, its layers.
     """
-    logits = predict(net, result.state.params, result.state.model_state, test)
+    logits = predict(net, result.state.params, result.state.model_state, test, views=views)
     return [
         _training(result, test),
         _mistakes(logits, test),

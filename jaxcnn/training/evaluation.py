@@ -1,7 +1,7 @@
 """A trained net on data: mean loss and metrics, outputs, and the net as a function of images."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxcnn.augment.views import View, test_time
 from jaxcnn.checking import expect
 from jaxcnn.data.dataset import Dataset, to_float
 from jaxcnn.data.stream import Stream, on_device
@@ -18,6 +19,8 @@ from jaxcnn.training.mesh import mesh_of, placed, replicated, rows
 from jaxcnn.training.step import Batch, PerExample, per_example, with_defaults
 
 __all__ = ["evaluate", "predict", "predictor"]
+
+Views = tuple[View, ...]
 
 
 def evaluate(
@@ -28,6 +31,7 @@ def evaluate(
     *,
     loss: PerExample | None = None,
     metrics: Mapping[str, PerExample] | None = None,
+    views: Sequence[View] = (),
     batch_size: int = 256,
 ) -> dict[str, float]:
     """Return the mean loss and metrics over a data set, with `train=False`, on the devices that the parameters are on.
@@ -36,6 +40,8 @@ def evaluate(
         net, params, state: the trained net.
         dataset: a `data.Dataset`, a `Stream`, or any mapping of arrays with one example per row.
         loss, metrics: as for `make_train_step`.
+        views: functions of images, such as `augment.mirrored`, over which outputs are averaged: see
+            `augment.test_time`.
         batch_size: images at once, made a multiple of the number of devices; the last batch is padded and masked, so
             that one program serves all.
 
@@ -46,7 +52,7 @@ def evaluate(
         ValueError: no examples, a batch_size below 1.
     """
     loss, metrics = with_defaults(loss, metrics)
-    run = _evaluation(net, loss, tuple(metrics.items()))
+    run = _evaluation(_Forward(net, tuple(views)), loss, tuple(metrics.items()))
     batches = _padded_batches("evaluate", dataset, batch_size, mesh_of(params))
     totals = [run(params, state, batch, mask) for batch, mask in batches]
     size = dataset.size if isinstance(dataset, Stream) else len(dataset["image"])
@@ -54,13 +60,20 @@ def evaluate(
 
 
 def predict(
-    net: Layer, params: Any, state: Any, dataset: Stream | Mapping[str, Any], *, batch_size: int = 256
+    net: Layer,
+    params: Any,
+    state: Any,
+    dataset: Stream | Mapping[str, Any],
+    *,
+    views: Sequence[View] = (),
+    batch_size: int = 256,
 ) -> np.ndarray:
     """Return the outputs for every image of a data set, with `train=False`, in order.
 
     Args:
         net, params, state: the trained net.
         dataset: a `Stream`, or anything with `["image"]`, (N, H, W, C).
+        views: as for `evaluate`.
         batch_size: images at once; the last batch is padded, so that one program serves all.
 
     Returns:
@@ -70,7 +83,7 @@ def predict(
         ValueError: no examples, a batch_size below 1.
     """
     mesh = mesh_of(params)
-    forward = jax.jit(_Forward(net), out_shardings=replicated(mesh))
+    forward = jax.jit(_Forward(net, tuple(views)), out_shardings=replicated(mesh))
     parts = []
     images = dataset if isinstance(dataset, Stream) else {"image": dataset["image"]}
     for batch, mask in _padded_batches("predict", images, batch_size, mesh):
@@ -118,19 +131,23 @@ def predictor(net: Layer, params: Any, state: Any) -> Callable[[jax.Array], jax.
 @dataclass(frozen=True)
 class _Forward:
     net: Layer
+    views: Views = ()
 
     def __call__(self, params: Any, state: Any, image: jax.Array) -> jax.Array:
-        return apply(self.net, params, state, to_float(image), train=False)[0]
+        def outputs(image: jax.Array) -> jax.Array:
+            return apply(self.net, params, state, image, train=False)[0]
+
+        return (test_time(outputs, self.views) if self.views else outputs)(to_float(image))
 
 
 @functools.lru_cache(maxsize=32)
-def _evaluation(net: Layer, loss: PerExample, metrics: tuple[tuple[str, PerExample], ...]):
+def _evaluation(forward: _Forward, loss: PerExample, metrics: tuple[tuple[str, PerExample], ...]):
     """Return the compiled sums over one batch; cached, as nets are hashable, so that epochs share it."""
 
     @jax.jit
     def run(params: Any, state: Any, batch: Batch, mask: jax.Array) -> dict[str, jax.Array]:
         batch = dict(batch, image=to_float(batch["image"]))
-        outputs, _ = net.apply(params, state, batch["image"], train=False)
+        outputs = forward(params, state, batch["image"])
         measured = {"loss": loss(outputs, batch)} | {name: metric(outputs, batch) for name, metric in metrics}
         return {name: jnp.sum(jnp.where(mask, per_example(name, v, batch), 0.0)) for name, v in measured.items()}
 

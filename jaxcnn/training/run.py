@@ -273,7 +273,7 @@ class Run:
             self.save()
         if stop:
             folder = self.files.directory
-            text = f"fit: stopped after step {self.step}; a checkpoint is in {folder}. Go on with resume."
+            text = f"fit: stopped after step {self.step}; a checkpoint is in {folder}. Go on with resume=True."
             raise KeyboardInterrupt(text) if signalled == signal.SIGINT else Preempted(text)
 
     def save(self) -> None:

@@ -241,3 +241,61 @@ def test_a_loss_or_metric_of_another_shape_is_refused(net, easy, weights):
             make_train_step(net, optax.sgd(0.1), **options)(train, batch)
         with pytest.raises(ValueError, match=message):
             evaluate(net, params, state, easy, **options)
+
+
+# --- memory: a batch in parts, blocks computed twice
+
+
+BLOCKS = Sequential(
+    block1=Sequential(conv=Conv(4), act=F.relu),
+    block2=Sequential(conv=Conv(4), drop=Dropout(0.0), act=F.relu),
+    pool=GlobalAvgPool(),
+    head=Dense(3),
+)
+
+
+@pytest.fixture(scope="module")
+def blocks(easy):
+    return TrainState.create(BLOCKS, sgd(RATE), jax.random.key(0), easy.spec)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 12])
+def test_a_batch_in_parts_is_the_step_of_the_whole(parts, blocks, batch):
+    whole, measured = jax.jit(make_train_step(BLOCKS, sgd(RATE), augment=noisy))(blocks, batch)
+    accumulated = jax.jit(make_train_step(BLOCKS, sgd(RATE), augment=noisy, accumulate=parts))(blocks, batch)
+    close(accumulated[0].params, whole.params)
+    close(accumulated[1], measured)
+
+
+def test_parts_draw_their_own_masks_and_move_the_statistics_in_turn(batch, easy):
+    def state_after(net, parts):
+        state = TrainState.create(net, sgd(RATE), jax.random.key(0), easy.spec)
+        return jax.jit(make_train_step(net, sgd(RATE), lambda y, _: y.reshape(len(y), -1)[:, 0], accumulate=parts))(
+            state, dict(batch, image=np.ones((12, 4, 4, 1), np.float32))
+        )
+
+    # The mean of the first pixel over the parts: with one mask for all it would be 0 or 2.
+    means = state_after(Sequential(drop=Dropout(0.5)), 12)[1]["loss"]
+    assert 0 < means < 2
+    moved = state_after(Sequential(norm=BatchNorm()), 3)[0].model_state["norm"].mean
+    np.testing.assert_allclose(moved, 1 - 0.9**3, rtol=1e-5)
+
+
+def test_parts_that_do_not_divide_the_batch(blocks, batch):
+    with pytest.raises(
+        ValueError, match=r"^make_train_step: expected a batch that accumulate=5 divides, got 12\."
+    ):
+        make_train_step(BLOCKS, sgd(RATE), accumulate=5)(blocks, batch)
+    with pytest.raises(ValueError, match=r"^make_train_step: expected accumulate as a positive int, got 0\."):
+        make_train_step(BLOCKS, sgd(RATE), accumulate=0)
+
+
+def test_blocks_computed_twice_change_nothing_but_the_memory(net, start, batch):
+    once = jax.jit(make_train_step(BLOCKS, sgd(RATE)))
+    twice = jax.jit(make_train_step(BLOCKS, sgd(RATE), rematerialize=["block1", "block2"]))
+    state = TrainState.create(BLOCKS, sgd(RATE), jax.random.key(0), jax.ShapeDtypeStruct((1, 4, 4, 1), jnp.float32))
+    close(twice(state, batch)[0].params, once(state, batch)[0].params)
+    jaxpr = str(jax.make_jaxpr(make_train_step(BLOCKS, sgd(RATE), rematerialize=["block1"]))(state, batch))
+    assert "remat" in jaxpr or "checkpoint" in jaxpr
+    with pytest.raises(ValueError, match=r"^rematerialize: expected the path of a layer, got 'block3'\."):
+        make_train_step(BLOCKS, sgd(RATE), rematerialize=["block3"])
