@@ -18,6 +18,7 @@ PARTS = {
     "nets",
     "operations",
     "pairs",
+    "tensorboard",
     "torch_loader",
 }
 

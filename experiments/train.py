@@ -21,6 +21,7 @@ import numpy as np
 from experiments.progress import ProgressBar
 from experiments.recipes import Flip, Views, recipe
 from experiments.runner import Common, Result, console, record, run, write_json
+from experiments.tensorboard import event_files
 from jaxcnn import augment, data, fingerprint, layers, losses, models, report, training
 
 OF_MODEL = ("width", "convolutions")  # the options that the model's function takes
@@ -135,7 +136,7 @@ def train(config: Resolved) -> Result:
             run_dir=folder,
             resume=config.resume is not None,
             save_every=config.save_every,
-            callbacks=[bar],
+            callbacks=[bar, *event_files(folder)],
         )
     state = result.state
     streamed = isinstance(test_set, data.Stream)

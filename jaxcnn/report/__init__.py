@@ -21,6 +21,7 @@ from jaxcnn.report.classifier import classifier_sections
 from jaxcnn.report.epochs import curves
 from jaxcnn.report.histograms import value_histograms
 from jaxcnn.report.insides import feature_maps, filters
+from jaxcnn.report.overlay import overlay
 from jaxcnn.report.page import Facts, Number, Page, Picture, Section, Table, Verbatim
 from jaxcnn.report.pictures import image_grid, mistakes
 from jaxcnn.report.rates import learning_rates
@@ -46,6 +47,7 @@ __all__ = [
     "label_counts",
     "learning_rates",
     "mistakes",
+    "overlay",
     "seed_dots",
     "value_histograms",
 ]

@@ -127,7 +127,8 @@ class Run:
         self.finished = False
         self.pending: list[Mapping[str, jax.Array]] = []
         self.saved_step, self.saved_at = 0, time.perf_counter()
-        self.began = time.perf_counter()
+        self.began = self.clock = time.perf_counter()
+        self.waited = 0.0  # by the feed, when the clock was set
 
     def take_up(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint."""
@@ -180,7 +181,7 @@ class Run:
         """Do what is left of the epoch under way: steps, evaluation, figures."""
         plan, number = self.plan, len(self.lines) + 1
         end = number * plan.steps_per_epoch
-        clock, waited = time.perf_counter(), self.fed.waited
+        self.clock, self.waited = time.perf_counter(), self.fed.waited
         while self.step < end:
             state, measured = self.fed.advance(self.state, self.step)
             self.state, self.step = state, self.step + measured["loss"].size
@@ -193,11 +194,9 @@ class Run:
             hurry = self.files is not None and (self.enough() or (self.alone and bool(self.interrupted())))
             if len(self.pending) >= LOOK_EVERY or hurry or self.step == end:
                 self.look()
-                self.epoch.seconds += time.perf_counter() - clock
-                self.epoch.waited += self.fed.waited - waited
                 if self.step < end:
                     self.save_if_due()
-                clock, waited = time.perf_counter(), self.fed.waited
+                self.clock, self.waited = time.perf_counter(), self.fed.waited
         self.finish_epoch(number)
         self.save_if_due()
 
@@ -235,6 +234,8 @@ class Run:
         epoch, skipped_before = self.epoch, self.in_a_row
         found = jax.device_get(self.pending)
         self.pending = []
+        epoch.seconds += time.perf_counter() - self.clock
+        epoch.waited += self.fed.waited - self.waited
         values = {name: np.concatenate([np.atleast_1d(part[name]) for part in found]) for name in found[0]}
         skipped = values.pop("skipped").astype(bool).tolist()
         for name, of in values.items():

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxcnn
 from jaxcnn import data, training
 from jaxcnn import functional as F
 from jaxcnn.data.cropping import draw, middle, resized
@@ -298,3 +299,64 @@ def test_images_have_no_array():
     with pytest.raises(ValueError, match=r"Stream: expected at least one example, got none\. "):
         stream().take([])
     assert jnp.shape(stream()["label"]) == (23,)
+
+
+# --- runs that stop and go on
+
+
+NET = Sequential(normalize=Normalize((0.4,), (0.3,)), conv=Conv(4), act=F.relu, pool=GlobalAvgPool(), head=Dense(2))
+
+
+def train_stream(folder, workers=0, **options):
+    """Return the fingerprint of the end, and what each step of this process saw.
+
+    23 examples in batches of 5: a tail of three is left over in each epoch.
+    """
+    seen = []
+
+    def number(outputs, batch):  # another order, another sum
+        return batch["index"].astype(jnp.float32) * (1 + jnp.arange(len(outputs))) ** 2
+
+    def note(event):
+        if event.kind == "step":
+            seen.append((event.step, float(event.metrics["number"])))
+            if event.step == options.get("stop"):
+                raise RuntimeError("stop here")
+
+    try:
+        result = training.fit(
+            NET,
+            stream(workers=workers),
+            validation=stream(7),
+            epochs=3,
+            batch_size=5,
+            key=KEY,
+            metrics={"number": number},
+            run_dir=folder,
+            resume=True,
+            callbacks=[note],
+        )
+    except RuntimeError:
+        return None, seen
+    return jaxcnn.fingerprint(result.state), seen
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return train_stream(tmp_path_factory.mktemp("stream"))
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 10])
+def test_a_run_goes_on_at_every_position(stop, undisturbed, tmp_path):
+    _, before = train_stream(tmp_path, stop=stop)
+    end, after = train_stream(tmp_path)
+    assert before + after == undisturbed[1]
+    assert end == undisturbed[0]
+
+
+def test_worker_processes_give_the_same_run(undisturbed, tmp_path):
+    workers = min(2, os.cpu_count() or 1)
+    _, before = train_stream(tmp_path, workers=workers, stop=6)
+    end, after = train_stream(tmp_path, workers=workers)
+    assert before + after == undisturbed[1]
+    assert end == undisturbed[0]

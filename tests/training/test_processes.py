@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -135,3 +136,20 @@ def test_a_run_goes_on_in_another_number_of_processes(alone, tmp_path):
     for line, other in zip(history, alone["history"], strict=True):
         assert line["train_order"] == other["train_order"]
         np.testing.assert_allclose(line["train_loss"], other["train_loss"], rtol=2e-3)
+
+
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="Open MPI is not installed")
+def test_open_mpi_says_which_process_is_which(alone, tmp_path):
+    command = ["mpirun", "-n", "2", "--oversubscribe", sys.executable, "-c"]
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(jaxcnn.__file__).parents[1]),
+        "JAX_PLATFORMS": "cpu",
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",  # in a container
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    }
+    program = PROGRAM.replace("jax.distributed.initialize(sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))", "pass")
+    program = program.replace("import jax\n", "import jax\njax.distributed.initialize()\n", 1)
+    options = {"env": environment, "capture_output": True, "text": True, "timeout": 300}
+    found = subprocess.run([*command, program, str(tmp_path), "{}"], check=False, **options)
+    assert found.returncode == 0, found.stderr
+    same(json.loads(next(line for line in found.stdout.splitlines() if line.startswith("{"))), alone)

@@ -1,6 +1,7 @@
 """Runs that are killed, told to stop, or copied half done: they go on to the same bits."""
 
 import functools
+import itertools
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ import pytest
 
 from jaxcnn import data, fingerprint
 from jaxcnn.layers import BatchNorm, Dense, Dropout, Flatten, Sequential
-from jaxcnn.training import RESUME, Preempted, fit, read_metrics, sgd
+from jaxcnn.training import RESUME, Preempted, checkpoint, fit, read_metrics, sgd
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -206,3 +207,52 @@ def test_the_last_checkpoints_stay(keep, train, tmp_path):
     left = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.is_dir())
     assert left == [10, 15, 20, 21][-keep:] or left == [15, 20, 21][-keep:]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "lock", "metrics.jsonl"]
+
+
+# --- trouble while a checkpoint is written
+
+PLACES = [
+    (checkpoint, "_prepare"),
+    (checkpoint, "_write"),
+    (checkpoint, "_hashes"),
+    (os, "fsync"),
+    (os, "replace"),
+]
+
+
+@pytest.mark.parametrize(("owner", "name"), PLACES, ids=[name for _, name in PLACES])
+def test_told_to_stop_while_saving(owner, name, train, whole, tmp_path, monkeypatch):
+    done = getattr(owner, name)
+
+    def signalled(*args, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return done(*args, **options)
+
+    monkeypatch.setattr(owner, name, signalled)
+    with pytest.raises(Preempted, match=r"after step 4;|after step 5;"):
+        train(run_dir=tmp_path, save_every=4)
+    monkeypatch.undo()
+    assert end_of(train(run_dir=tmp_path, resume=True)) == end_of(whole)
+
+
+ERRORS = [OSError(28, "No space"), OSError(5, "I/O error"), PermissionError(13, "denied")]
+
+
+@pytest.mark.parametrize(("place", "error"), [*zip(PLACES, itertools.cycle(ERRORS), strict=False)])
+def test_a_save_that_fails_is_told_at_once_and_loses_nothing(place, error, train, whole, tmp_path, monkeypatch):
+    owner, name = place
+    done, calls = getattr(owner, name), []
+
+    def fail(*args, **options):
+        calls.append(1)
+        if len(calls) >= 2:
+            raise error
+        return done(*args, **options)
+
+    message = r"^(save_checkpoint: expected a folder that can be written, got|\[Errno).*(No space|I/O error|denied)"
+    monkeypatch.setattr(owner, name, fail)
+    with pytest.raises(OSError, match=message):
+        train(run_dir=tmp_path / "run", save_every=4)
+    monkeypatch.undo()
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    assert end_of(train(run_dir=tmp_path / "copy", resume=True)) == end_of(whole)
