@@ -6,8 +6,10 @@ per field, and `main(config) -> Result`; it ends with `if __name__ == "__main__"
 
 import dataclasses
 import datetime
+import hashlib
 import itertools
 import json
+import platform
 import shlex
 import shutil
 import sys
@@ -23,10 +25,10 @@ from rich.console import Console
 
 from jaxcnn import report, training
 from jaxcnn.checking import expect
+from jaxcnn.data.original import cache_folder
 from jaxcnn.training.processes import first_process, from_first, together
 
 RUNS = Path("runs")
-CACHE = Path.home() / ".cache" / "jaxcnn" / "compiled"
 INTERRUPTED = 130
 BAD_INPUT = 2
 
@@ -165,15 +167,25 @@ def banner(config: Common) -> None:
 
 
 def keep_compiled() -> None:
-    """Let JAX keep what it compiles from one run to the next, in a folder of the user's own, and say where."""
+    """Let JAX keep what it compiles from one run to the next, in a folder of the user's own, and say where.
+
+    Programs for a CPU are for one kind of it, and homes are shared: each kind has a folder.
+    """
     if jax.config.jax_compilation_cache_dir is not None:
         return
+    kind = jax.default_backend()
+    if kind == "cpu":
+        about = Path("/proc/cpuinfo")
+        lines = about.read_text().splitlines() if about.exists() else [platform.machine()]
+        same = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
+        kind = f"cpu-{hashlib.sha256(repr(same).encode()).hexdigest()[:8]}"
+    folder = cache_folder() / "compiled" / kind
     try:
-        CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:  # no home that can be written: each run compiles
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:  # nowhere to write: each run compiles
         return
-    jax.config.update("jax_compilation_cache_dir", str(CACHE))
-    console.print(f"compiled programs are kept in {CACHE}", markup=False)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    console.print(f"compiled programs are kept in {folder}", markup=False)
 
 
 def choose_device(device: str) -> None:

@@ -108,3 +108,13 @@ def names(where: str, class_names: Sequence[object] | None, count: int, limit: i
     fix = "Pass one name for each class, in the order of the labels."
     expect(len(class_names) == count, where, f"{count} class names", len(class_names), fix)
     return [text(name, limit) for name in class_names]
+
+
+def scale(axes: "Axes", values: np.ndarray, *, logarithmic: bool) -> None:
+    """Give the vertical axis the scale of the values: a logarithmic one, if it may be, where they span over 1:1000."""
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        axes.set_yticks([])
+    elif logarithmic and 0 < 1000 * values.min() < values.max():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

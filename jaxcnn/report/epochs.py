@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxcnn.checking import expect
-from jaxcnn.report.canvas import BLUE, INK, MUTED, ORANGE, crosses, drawing, figure, note, panel, style
+from jaxcnn.report.canvas import BLUE, INK, MUTED, ORANGE, crosses, drawing, figure, note, panel, scale, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,7 @@ def curves(
     stack = blank.subplots(len(lines), 1, squeeze=False, sharex=True)[:, 0]
     for axes, (name, series) in zip(stack, lines.items(), strict=True):
         panel(axes, name.replace("_", " "))
-        _scale(axes, series, logarithmic="loss" in name)
+        scale(axes, np.concatenate([line.values for line in series]), logarithmic="loss" in name)
         _draw(axes, series, best)
         _label(axes, series)
     pad = 0.02 * (max(epochs) - min(epochs)) or 0.5
@@ -99,16 +99,6 @@ def _best(history: Sequence[Mapping[str, Any]]) -> int | None:
     losses = {row["epoch"]: row.get("validation_loss") for row in history}
     finite = {epoch: loss for epoch, loss in losses.items() if loss is not None and np.isfinite(loss)}
     return min(finite, key=finite.__getitem__, default=None)
-
-
-def _scale(axes: "Axes", series: list[Series], *, logarithmic: bool) -> None:
-    values = np.concatenate([line.values for line in series])
-    values = values[np.isfinite(values)]
-    if values.size == 0:
-        axes.set_yticks([])
-    elif logarithmic and 0 < 1000 * values.min() < values.max():
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def _draw(axes: "Axes", series: list[Series], best: int | None) -> None:

@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxcnn.checking import expect
-from jaxcnn.report.canvas import BLUE, INK, MUTED, ORANGE, SMALL, crosses, drawing, figure, note, panel, style, text
+from jaxcnn.report.canvas import (
+    BLUE,
+    INK,
+    MUTED,
+    ORANGE,
+    SMALL,
+    crosses,
+    drawing,
+    figure,
+    note,
+    panel,
+    scale,
+    style,
+    text,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +70,7 @@ def overlay(runs: Mapping[str, Sequence[History]], quantity: str) -> "Figure":
 
     blank = figure(3.2 + 0.17 * len(runs))
     axes = panel(blank.subplots(), quantity.replace("_", " "))
-    _scale(axes, np.concatenate([values for _, values in points]), logarithmic="loss" in quantity)
+    scale(axes, np.concatenate([values for _, values in points]), logarithmic="loss" in quantity)
     words, entries = [], []
     for place, (name, seeds) in enumerate(lines.items()):
         look = {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.7}
@@ -82,15 +96,6 @@ def _points(history: History, quantity: str) -> tuple[np.ndarray, np.ndarray]:
     points = [(row["epoch"], row[quantity]) for row in history if row.get(quantity) is not None]
     epochs, values = np.asarray(points, np.float64).reshape(-1, 2).T
     return epochs, np.where(np.isfinite(values), values, np.nan)
-
-
-def _scale(axes: "Axes", values: np.ndarray, *, logarithmic: bool) -> None:
-    values = values[np.isfinite(values)]
-    if values.size == 0:
-        axes.set_yticks([])
-    elif logarithmic and 0 < 1000 * values.min() < values.max():
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def _draw(

@@ -29,6 +29,8 @@ from jaxcnn.training.state import TrainState
 __all__ = ["Checkpoint", "latest_checkpoint", "load_checkpoint", "save_checkpoint"]
 
 OTHER = "Use another checkpoint, or train again."
+FORMAT = 1
+"""Counts the ways in which checkpoints were written: another one is not read."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def save_checkpoint(
         for name, part in parts.items():
             _write(files / name, part)
         body = {
+            "format": FORMAT,
             "step": step,
             "net": _describe(net),
             "state": _shapes(state),
@@ -197,6 +200,8 @@ def _read(manifest: Path) -> dict[str, Any]:
 
 def _expect_same(body: dict[str, Any], net: Layer, template: TrainState) -> None:
     where = "load_checkpoint"
+    fix = "Read it with the version of jaxcnn that wrote it."
+    expect(body["format"] == FORMAT, where, f"a checkpoint of format {FORMAT}", f"format {body['format']}", fix)
     expect(
         body["net"] == _describe(net),
         where,

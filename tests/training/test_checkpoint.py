@@ -15,7 +15,7 @@ from orbax.checkpoint import v1 as orbax
 from jaxcnn import data, fingerprint
 from jaxcnn.layers import Dense, Sequential
 from jaxcnn.surgery import edit
-from jaxcnn.training import TrainState, load_checkpoint, make_train_step, save_checkpoint, sgd
+from jaxcnn.training import TrainState, checkpoint, load_checkpoint, make_train_step, save_checkpoint, sgd
 from jaxcnn.training.checkpoint import _read, latest_checkpoint
 
 OPTIMIZER = sgd(lambda count: 0.1 / (1 + count))  # its state has a count and the momentum of every parameter
@@ -234,6 +234,14 @@ def test_another_net_is_refused_with_the_first_difference(net, stored, easy):
         load_checkpoint(stored, other, template(other, easy))
     assert '(first difference: "features": 8, there, "features": 9, here)' in str(caught.value)
     assert written(stored) == before
+
+
+def test_another_format_is_refused(net, copy, easy, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    with pytest.raises(
+        ValueError, match=r"^load_checkpoint: expected a checkpoint of format 2, got format 1\. Read it"
+    ):
+        load_checkpoint(copy, net, template(net, easy))
 
 
 def test_another_optimizer_is_refused_with_the_first_difference(net, stored, easy):

@@ -6,11 +6,11 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcnn import data
+from jaxcnn import data, fingerprint
 from jaxcnn import functional as F
 from jaxcnn.layers import Conv, Dense, GlobalAvgPool, Sequential
 from jaxcnn.training import TrainState, device_mesh, make_train_step
-from jaxcnn.training.feed import feed
+from jaxcnn.training.feed import STEPS_PER_CALL, feed
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -46,3 +46,31 @@ def test_what_the_step_does_not_use_stays_on_the_host(augment, metrics, caplog):
     if metrics:
         rows = mask[np.asarray(fed.order)[4:]] + (augment is not None)
         np.testing.assert_allclose(measured["cover"], rows.mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("at_once", [2, 3])
+def test_several_steps_in_one_call(at_once, monkeypatch):
+    """Calls begin where the number of the step says, so that a run resumed between two goes on with the same ones."""
+    random = np.random.default_rng(0)
+    train = data.from_arrays(random.random((20, 6, 6, 3), np.float32), np.arange(20) % 2)
+    step = make_train_step(NET, optax.sgd(0.1))
+
+    def trained(start=0, state=None, until=10):
+        state = TrainState.create(NET, optax.sgd(0.1), KEY, train.spec) if state is None else state
+        fed, losses, steps = feed(step, train, 4, KEY, device_mesh()), [], []
+        while start < until:
+            state, measured = fed.advance(state, start)
+            losses += np.atleast_1d(measured["loss"]).tolist()
+            start += measured["loss"].size
+            steps.append(start)
+        return state, losses, steps
+
+    _, expected, _ = trained()
+    monkeypatch.setitem(STEPS_PER_CALL, "cpu", at_once)
+    state, losses, steps = trained()
+    assert steps == {2: [2, 4, 5, 7, 9, 10], 3: [3, 4, 5, 8, 9, 10]}[at_once]  # five steps an epoch
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    part = trained(until=4)[0]
+    again = trained(4, part)
+    assert again[1] == losses[4:]
+    assert fingerprint(again[0]) == fingerprint(state)
