@@ -17,6 +17,7 @@ import numpy as np
 
 from experiments import augmentation_gallery as gallery
 from experiments.runner import Common, Result, console, run
+from experiments.statistics import summary
 from jaxcnn import augment, data, layers, models, report, training
 from jaxcnn.checking import expect
 
@@ -174,10 +175,6 @@ def accuracy_picture(
         f"{test_set.size:,} test images: a dot a seed, mean ± standard deviation.",
         "Dots of test accuracy, a line for each family of augmentations.",
     )
-
-
-def summary(values: Sequence[float]) -> dict[str, Any]:
-    return {"mean": statistics.fmean(values), "sd": statistics.stdev(values), "n": len(values), "values": list(values)}
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class ProgressBar:
         if "data_wait_ms" in entry:
             self.shown += f"  {entry['data_wait_ms']:.1f} ms waiting for data"
         line = _line(entry, event.epochs)
-        if entry["skipped"]:
+        if entry.get("skipped"):
             line += f"  {entry['skipped']} steps skipped"
         self._advance(event, f"{line}  {self.shown}")
         every = max(event.epochs // 10, 1)

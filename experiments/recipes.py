@@ -48,7 +48,7 @@ _RECIPES: dict[tuple[str, str], Recipe] = {
         width=128, epochs=60, batch_size=512, learning_rate=0.4, validation=0.05, cutout=8, views="moved"
     ),
     ("cifar10", "cpu"): Recipe(
-        width=32, convolutions=(1, 2, 2, 2), epochs=20, validation=0.05, flip="alternating", views="moved"
+        width=32, convolutions=(1, 2, 2, 2), epochs=12, validation=0.05, crop=4, flip="alternating", views="moved"
     ),
     ("cifar10", "gpu"): Recipe(
         width=128,

@@ -1,74 +1,90 @@
 """Train again from a run's record: is every parameter of every epoch the same, to the bit?
 
-`python -m experiments.reproduce runs/digits-lenet5-seed0` says identical (exit 0) or where it differs (exit 1).
+`python -m experiments.reproduce runs/digits-lenet5-seed0` says identical (exit 0) or where it differs (exit 1). It goes
+through without a stop, whatever interruptions the run had; of a run that is not finished it compares what is there.
 """
 
 import dataclasses
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from experiments import train
-from experiments.runner import BAD_INPUT, INTERRUPTED, banner, console
+from experiments import run_record, train
+from experiments.runner import BAD_INPUT, INTERRUPTED, banner, console, stored_options
 from jaxcnn.checking import expect
 from jaxcnn.training import environment, read_metrics
+
+TIMES = ("seconds", "images_per_second", "data_wait_ms")  # of an epoch: never the same twice
+PLACE = ("started", "command", "step")  # of the record of a start: when, not where
 
 
 def reproduce(folder: Path) -> bool:
     """Return whether training again gives the same parameters after every epoch; say so, or what differs."""
-    config, there = read_record(folder)
+    config, there, data = read_record(folder)
+    before, unfinished = read_metrics(folder), not (folder / "figures.json").exists()
     with tempfile.TemporaryDirectory() as scratch:
-        train.main(dataclasses.replace(config, run=scratch))
+        train.main(dataclasses.replace(config, run=scratch, resume=None))
         again = read_metrics(scratch)
-    before = read_metrics(folder)
+        data_now = run_record.read_json("reproduce", Path(scratch) / "data.json")
     hashes = [[epoch["params_sha256"] for epoch in run] for run in (before, again)]
-    if hashes[0] == hashes[1]:
-        console.print(f"identical: {len(again)} epochs, parameters {hashes[0][-1]}", markup=False)
+    common = min(map(len, hashes))
+    first = next((i for i in range(common) if hashes[0][i] != hashes[1][i]), common)
+    if first == len(before) and (unfinished or len(before) == len(again)):
+        far = f", as far as the run goes: it is not finished ({len(again)} epochs now)" if unfinished else ""
+        console.print(f"identical: {len(before)} epochs, parameters {hashes[0][-1]}{far}", markup=False)
         return True
-    pairs = zip(*hashes, strict=False)
-    first = next((i for i, (a, b) in enumerate(pairs) if a != b), min(map(len, hashes)))
-    if first < min(map(len, hashes)):
+    if first < common:
         changed = {
-            name: (before[first][name], again[first][name])
+            name: (before[first].get(name), again[first].get(name))
             for name in before[first]
-            if before[first][name] != again[first].get(name) and name not in ("seconds", "images_per_second")
+            if before[first][name] != again[first].get(name) and name not in TIMES
         }
         console.print(f"differs from epoch {first + 1} on: {changed}", markup=False)
     else:
         console.print(f"differs: {len(before)} epochs then, {len(again)} now, equal as far as both go", markup=False)
-    for line in differences(there, environment()):
+    here = environment()
+    lines = differences({**there, "data": data}, {**here, "data": data_now})
+    for start in read_starts(folder)[1:]:
+        lines += [f"{line} (gone on with from step {start['step']})" for line in differences(start, here)]
+    for line in dict.fromkeys(lines):
         console.print(line, markup=False)
+    if any(there[name] != here[name] for name in ("revision", "diff_sha256")):
+        patch = f" and `git apply {folder}/diff.patch`" if there["diff_sha256"] else ""
+        console.print(f"The code of then: `git checkout {(there['revision'] or '?').rstrip('+')}`{patch}", markup=False)
     return False
 
 
-def read_record(folder: Path) -> tuple[train.Config, dict[str, Any]]:
-    """Return the options and the environment of a training run."""
-    try:
-        record = json.loads((folder / "config.json").read_text())
-        there = json.loads((folder / "environment.json").read_text())
-        read_metrics(folder)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"reproduce: expected the folder of a training run, got {folder} ({error}). Pass one such as runs/NAME."
-        ) from error
-    kind = record.get("experiment")
-    expect(kind == "train", "reproduce", "a run of experiments.train", kind, "Only trainings are replayed.")
-    options = record["config"]
-    known = {field.name for field in dataclasses.fields(train.Config)}
-    expect(
-        set(options) == known, "reproduce", f"the options {sorted(known)}", sorted(options), "Use that version's code."
-    )
-    config = train.Config(**options)
+def read_record(folder: Path) -> tuple[train.Config, Mapping[str, Any], Mapping[str, Any]]:
+    """Return the options, the environment and the data of a training run; raise `ValueError` unless all is there."""
+    where = "reproduce"
+    config = stored_options(where, "train", train.Config, folder)
+    there, data = run_record.read_record(where, config, folder)
     special = config.seeds > 1 or config.find_lr
-    expect(not special, "reproduce", "the run of one seed", folder, "Pass one of its folders, such as RUN/seed0.")
-    return config, there
+    expect(not special, where, "the run of one seed", folder, "Pass one of its folders, such as RUN/seed0.")
+    try:
+        epochs = read_metrics(folder)
+    except OSError as error:
+        raise ValueError(f"{where}: expected the epochs of a run, got {folder} ({error}). Pass runs/NAME.") from error
+    expect(bool(epochs), where, "a run of one epoch at least", f"{folder}, which has none", "Let it train first.")
+    for number, epoch in enumerate(epochs, 1):
+        sound = isinstance(epoch, dict) and epoch.get("epoch") == number and "params_sha256" in epoch
+        what = f"epoch {number} with 'epoch' and 'params_sha256' in {folder / 'metrics.jsonl'}"
+        expect(sound, where, what, epoch, "Restore the file.")
+    return config, there, data
 
 
-def differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
+def read_starts(folder: Path) -> list[dict[str, Any]]:
+    """Return where the run was begun and gone on with."""
+    path = folder / "starts.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Return a line for each entry of the environment that is not what it was."""
     lines = []
     for name, value in here.items():
@@ -88,7 +104,7 @@ class Config:
 if __name__ == "__main__":
     options = tyro.cli(Config, description=__doc__)
     try:
-        config, _ = read_record(options.run)
+        config, *_ = read_record(options.run)
         banner(config)
         same = reproduce(options.run)
     except KeyboardInterrupt:

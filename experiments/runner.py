@@ -23,6 +23,7 @@ import jax
 import tyro
 from rich.console import Console
 
+from experiments.run_record import write_diff
 from jaxcnn import report, training
 from jaxcnn.checking import expect
 from jaxcnn.data.original import cache_folder
@@ -269,6 +270,7 @@ def record(experiment: str, main: Callable[[C], Result], config: C, folder: Path
     if not again:
         write_json(folder / "config.json", {"experiment": experiment, "config": settings})
         write_json(folder / "environment.json", {**here, "started": started, "command": command})
+    write_diff(folder)
     began = time.perf_counter()
     result = main(config)
     seconds = round(time.perf_counter() - began, 2)

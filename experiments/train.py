@@ -20,7 +20,9 @@ import numpy as np
 
 from experiments.progress import ProgressBar
 from experiments.recipes import Flip, Views, recipe
+from experiments.run_record import write_data
 from experiments.runner import Common, Result, console, record, run, write_json
+from experiments.statistics import sentence, summary
 from experiments.tensorboard import event_files
 from jaxcnn import augment, data, fingerprint, layers, losses, models, report, training
 
@@ -112,6 +114,7 @@ def resolved(config: Resolved) -> Result:
 def train(config: Resolved) -> Result:
     folder = Path(config.run)
     train_set, test_set, net = prepare(config)
+    write_data(folder, train_set, test_set)
     transform = augmentation(config)
     loss = losses.classification(config.label_smoothing)
     first = first_batch(config, train_set, transform)
@@ -217,8 +220,8 @@ def train_seeds(config: Resolved) -> Result:
     figures: dict[str, Any] = {"test_accuracy": summary(accuracies)}
     if machines:
         figures["support_vector_accuracy"] = summary(machines)
-        console.print(f"SVC(gamma=0.001) on the same splits: {sentence(machines)}", markup=False)
-    verdict = f"test accuracy {sentence(accuracies)}"
+        console.print(f"SVC(gamma=0.001) on the same splits: {sentence(summary(machines))}", markup=False)
+    verdict = f"test accuracy {sentence(summary(accuracies))}"
     return Result(figures, [report.Section("Seeds", [report.Table(rows)])], verdict)
 
 
@@ -344,14 +347,6 @@ def support_vector_accuracy(train_set: data.Dataset, test_set: data.Dataset) -> 
     # gamma = 0.001 is for pixels in 0..16.
     flat = [part["image"].reshape(part.size, -1) * (16 / 255) for part in (train_set, test_set)]
     return float(SVC(gamma=0.001).fit(flat[0], train_set["label"]).score(flat[1], test_set["label"]))
-
-
-def summary(values: list[float]) -> dict[str, Any]:
-    return {"mean": statistics.fmean(values), "sd": statistics.stdev(values), "n": len(values), "values": values}
-
-
-def sentence(values: list[float]) -> str:
-    return f"mean={statistics.fmean(values):.4f} sd={statistics.stdev(values):.4f} n={len(values)}"
 
 
 def run_name(config: Resolved) -> str:

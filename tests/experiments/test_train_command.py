@@ -63,7 +63,8 @@ def test_ends_with_the_page_and_the_accuracy(runs):
 
 def test_several_seeds_end_with_mean_and_deviation(runs):
     folder, out = runs[1]
-    assert re.fullmatch(r"test accuracy mean=0\.\d{4} sd=0\.\d{4} n=2", out.strip().splitlines()[-1])
+    form = r"test accuracy mean=0\.\d{4} sd=0\.\d{4} n=2 95% interval=0\.\d{4}\.\.\d\.\d{4}"
+    assert re.fullmatch(form, out.strip().splitlines()[-1])
     assert "SVC(gamma=0.001) on the same splits: mean=" in out
     found = figures(folder)["figures"]
     assert found["test_accuracy"]["values"] == [
@@ -79,17 +80,20 @@ def test_several_seeds_end_with_mean_and_deviation(runs):
 
 def test_the_folder_holds_the_record(runs):
     folder = runs[0][0]
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(("events.out.tfevents", "diff"))}
     assert names == {
         "augmented.png",
         "checkpoints",
         "config.json",
+        "data.json",
         "environment.json",
         "figures.json",
         "labels.png",
+        "lock",
         "metrics.jsonl",
         "net.json",
         "report.html",
+        "starts.jsonl",
     }
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["packages"]["jax"] == jax.__version__
@@ -134,6 +138,7 @@ def test_reproduce_says_where_it_differs(runs, tmp_path, monkeypatch, capsys):
         def main(config):
             text = "".join(json.dumps(line) + "\n" for line in epochs)
             (Path(config.run) / "metrics.jsonl").write_text(text)
+            shutil.copy(folder / "data.json", config.run)
 
         monkeypatch.setattr(reproduce.train, "main", main)
         same = reproduce.reproduce(folder)

@@ -1,0 +1,46 @@
+"""What is published of several seeds: mean, standard deviation, how many, and how far the mean can be trusted."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxcnn.checking import expect
+
+CONFIDENCE = 0.95
+
+
+def summary(values: Sequence[float]) -> dict[str, Any]:
+    """Return `mean`, `sd` (of the sample), `n`, the 95 % `interval` of the mean, [low, high], and the `values`.
+
+    Args:
+        values: one a seed, two or more; of seeds that are independent and spread as a normal distribution.
+    """
+    expect(len(values) >= 2, "summary", "two values or more", len(values), "One has no standard deviation.")
+    mean, sd = statistics.fmean(values), statistics.stdev(values)
+    return {
+        "mean": mean,
+        "sd": sd,
+        "n": len(values),
+        "interval": interval(mean, sd, len(values)),
+        "values": list(values),
+    }
+
+
+def interval(mean: float, sd: float, n: int) -> list[float]:
+    """Return the 95 % confidence interval of a mean, mean -+ t sd / sqrt(n), t of Student's distribution.
+
+    Source: Student 1908.
+    """
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
+    return [mean - half, mean + half]
+
+
+def sentence(found: Mapping[str, Any]) -> str:
+    """Return a `summary` as text."""
+    low, high = found["interval"]
+    return (
+        f"mean={found['mean']:.4f} sd={found['sd']:.4f} n={found['n']} {CONFIDENCE:.0%} interval={low:.4f}..{high:.4f}"
+    )
