@@ -54,6 +54,7 @@ HEAVY = {
     "tyro",
     "rich",
     "tensorstore",
+    "safetensors",
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

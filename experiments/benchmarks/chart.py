@@ -1,7 +1,9 @@
-"""The chart of the benchmark."""
+"""The charts of the benchmarks."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from jaxcnn.report.canvas import BLUE, MUTED, ORANGE, drawing, figure, note, panel, style
 
@@ -48,4 +50,42 @@ def ratios(rows: Sequence[Mapping[str, Any]]) -> "Figure":
         axes.set_ylim(len(nets) - 0.5, -0.7)
     note(blank.axes[0], ["best JAX peer blue", "PyTorch orange"])
     blank.axes[-1].set_xlabel("time of the peer / time of jaxcnn", **style(MUTED))
+    return blank
+
+
+@drawing
+def against(
+    quantity: str,
+    name: str,
+    x: Sequence[int],
+    values: np.ndarray,
+    *,
+    fit: tuple[float, float] | None = None,
+    doubling: bool = False,
+) -> "Figure":
+    """Return a quantity against what it depends on: a dot for each median, a stroke between its quartiles.
+
+    Args:
+        quantity: what is measured, with the unit; name: of what it depends on.
+        x: (n,) rising.
+        values: (n, 3): quartile, median and quartile.
+        fit: a and b of the line a + b x, drawn orange.
+        doubling: whether the axis of x is one of powers of two.
+    """
+    from matplotlib.ticker import NullLocator
+
+    blank = figure(2.8)
+    axes = panel(blank.subplots(), quantity)
+    axes.vlines(x, values[:, 0], values[:, 2], color=BLUE, linewidth=1.4)
+    axes.plot(x, values[:, 1], "o", color=BLUE, markersize=5)
+    if fit is not None:
+        ends = np.asarray([0, max(x)])
+        axes.plot(ends, fit[0] + fit[1] * ends, color=ORANGE, linewidth=1.2, zorder=0.5)
+        note(axes, ["measured blue", "fitted orange"])
+    if doubling:
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xticks(x, [str(count) for count in x])
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(name, **style(MUTED))
     return blank
