@@ -5,7 +5,6 @@ through without a stop, whatever interruptions the run had; of a run that is not
 """
 
 import dataclasses
-import json
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from experiments import run_record, train
 from experiments.runner import BAD_INPUT, INTERRUPTED, banner, console, stored_options
 from jaxcnn.checking import expect
 from jaxcnn.training import environment, read_metrics
+from jaxcnn.training.files import read_lines
 
 TIMES = ("seconds", "images_per_second", "data_wait_ms")  # of an epoch: never the same twice
 PLACE = ("started", "command", "step")  # of the record of a start: when, not where
@@ -81,7 +81,7 @@ def read_record(folder: Path) -> tuple[train.Config, Mapping[str, Any], Mapping[
 def read_starts(folder: Path) -> list[dict[str, Any]]:
     """Return where the run was begun and gone on with."""
     path = folder / "starts.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return read_lines(path) if path.exists() else []
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -27,6 +27,7 @@ from experiments.run_record import write_diff
 from jaxcnn import report, training
 from jaxcnn.checking import expect
 from jaxcnn.data.original import cache_folder
+from jaxcnn.training.files import read_lines
 from jaxcnn.training.processes import first_process, from_first, together
 
 RUNS = Path("runs")
@@ -316,7 +317,7 @@ def note_start(folder: Path, start: Mapping[str, Any]) -> None:
 
 def read_starts(folder: Path) -> list[dict[str, Any]]:
     """Return when, where and from which step a run was begun and gone on with."""
-    starts = [json.loads(line) for line in (folder / "starts.jsonl").read_text().splitlines()]
+    starts = read_lines(folder / "starts.jsonl")
     shown = ("started", "step", "device", "devices", "processes", "revision")
     return [{name.replace("step", "from step"): start[name] for name in shown} for start in starts]
 

@@ -250,7 +250,8 @@ def find_lr(config: Resolved) -> Result:
 
 def overfit_batch(config: Resolved) -> Result:
     """Learn one batch by heart: a net that cannot has a fault."""
-    train_set, _, net = prepare(config)
+    train_set, test_set, net = prepare(config)
+    write_data(Path(config.run), train_set, test_set)
     chosen = np.asarray(jax.random.permutation(jax.random.key(config.seed), train_set.size))[: config.batch_size]
     batch = train_set.take(chosen)
     result = training.fit(

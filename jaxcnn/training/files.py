@@ -11,7 +11,7 @@ from jaxcnn.checking import expect
 from jaxcnn.fingerprint import fingerprint
 from jaxcnn.training.processes import first_process, together
 
-__all__ = ["RunFiles", "read_metrics"]
+__all__ = ["RunFiles", "read_lines", "read_metrics"]
 
 
 class RunFiles:
@@ -105,10 +105,15 @@ class RunFiles:
 
 def read_metrics(directory: Path | str) -> list[dict[str, Any]]:
     """Return the epochs that a run's `metrics.jsonl` holds; a line cut off by a crash ends them."""
-    epochs = []
-    for line in (Path(directory) / "metrics.jsonl").read_text().splitlines():
+    return read_lines(Path(directory) / "metrics.jsonl")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the JSON of each line of a file; a line cut off by a crash ends them."""
+    found = []
+    for line in path.read_text().splitlines():
         try:
-            epochs.append(json.loads(line))
+            found.append(json.loads(line))
         except json.JSONDecodeError:
             break
-    return epochs
+    return found

@@ -238,7 +238,7 @@ def test_a_run_goes_on_with_its_own_data_alone(tmp_path):
 def test_a_run_that_was_interrupted_is_replayed_without_a_stop(tmp_path, monkeypatch, capsys):
     still = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0}
     config = train.resolve(train.Config(run=str(tmp_path), epochs=2, batch_size=256, **still))
-    monkeypatch.setattr(train.report, "classifier_sections", lambda *_: [report.Section("Training", ["curves"])])
+    monkeypatch.setattr(train.report, "classifier_sections", lambda *_, **__: [report.Section("Training", ["curves"])])
 
     class Interrupted(train.ProgressBar):
         def __call__(self, event):

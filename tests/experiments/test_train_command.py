@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from experiments import reproduce, runner, train
+from experiments import runner, train
 from tests.browser import browser, visit  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[2]
@@ -126,53 +125,6 @@ def test_reproduce_says_identical(runs):
     code, out, err = finish(command("reproduce", str(folder), cwd=folder.parent))
     assert code == 0, err
     assert re.search(r"^identical: 2 epochs, parameters [0-9a-f]{64}$", out, re.MULTILINE)
-
-
-def test_reproduce_says_where_it_differs(runs, tmp_path, monkeypatch, capsys):
-    """The training is replaced by one that ends elsewhere, in an environment that is another."""
-    folder = tmp_path / "copy"
-    shutil.copytree(runs[0][0], folder)
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-    def training(epochs):
-        def main(config):
-            text = "".join(json.dumps(line) + "\n" for line in epochs)
-            (Path(config.run) / "metrics.jsonl").write_text(text)
-            shutil.copy(folder / "data.json", config.run)
-
-        monkeypatch.setattr(reproduce.train, "main", main)
-        same = reproduce.reproduce(folder)
-        return same, capsys.readouterr().out
-
-    assert training(lines)[0]
-    assert training([lines[0], {**lines[1], "seconds": 1e9}])[0]
-    environment = json.loads((folder / "environment.json").read_text())
-    environment["packages"]["jax"] = "0.0.1"
-    (folder / "environment.json").write_text(json.dumps(environment))
-    same, out = training([lines[0], {**lines[1], "params_sha256": "0" * 64, "train_loss": 0.5}])
-    assert not same
-    assert "differs from epoch 2 on" in out
-    assert "train_loss" in out
-    assert "packages.jax: 0.0.1 then" in out
-    same, out = training(lines[:1])
-    assert not same
-    assert "2 epochs then, 1 now" in out
-
-
-@pytest.mark.parametrize("broken", ["missing", "not json", "of another experiment", "of several seeds"])
-def test_reproduce_refuses_what_is_no_run(broken, runs, tmp_path):
-    folder = tmp_path / "copy"
-    if broken != "missing":
-        shutil.copytree(runs[0][0], folder)
-        config = json.loads((folder / "config.json").read_text())
-        change = {
-            "not json": "{",
-            "of another experiment": json.dumps({**config, "experiment": "data"}),
-            "of several seeds": json.dumps({**config, "config": {**config["config"], "seeds": 2}}),
-        }[broken]
-        (folder / "config.json").write_text(change)
-    with pytest.raises(ValueError, match=r"^reproduce: expected .*, got .*\."):
-        reproduce.read_record(folder)
 
 
 def bad(monkeypatch, capsys, folder, *options):
