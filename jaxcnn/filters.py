@@ -10,14 +10,14 @@ correlated with the image (no flip), u counting rows downwards and v columns to 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, expect_count, shown
+from jaxcnn.checking import expect, expect_choice, expect_count, expect_size, is_number, number, shown
 from jaxcnn.functional.window import Size, pair
 
 __all__ = ["Box", "Gabor", "Gaussian", "Laplacian", "Sobel"]
@@ -40,7 +40,7 @@ class Box:
 
     def __post_init__(self) -> None:
         """Normalise the size to a tuple."""
-        object.__setattr__(self, "size", pair("Box", "size", self.size))
+        object.__setattr__(self, "size", _window("Box", self.size))
 
     def __call__(self) -> jax.Array:
         """Return the kernel, (kh, kw, 1)."""
@@ -64,7 +64,7 @@ class Gaussian:
 
     def __post_init__(self) -> None:
         """Normalise the size to a tuple and sigma to a float."""
-        object.__setattr__(self, "size", pair("Gaussian", "size", self.size))
+        object.__setattr__(self, "size", _window("Gaussian", self.size))
         object.__setattr__(self, "sigma", _positive("Gaussian", "sigma", self.sigma))
 
     def __call__(self) -> jax.Array:
@@ -72,7 +72,8 @@ class Gaussian:
         u, v = _offsets(pair("Gaussian", "size", self.size))
         # The exponents are taken from the largest: a sigma far below a pixel leaves the centre, not 0 / 0.
         squares = u**2 + v**2
-        weights = np.exp(-(squares - squares.min()) / (2 * self.sigma**2))
+        with np.errstate(over="ignore"):
+            weights = np.exp(-np.square(np.sqrt(squares - squares.min()) / self.sigma) / 2)
         return _bank(weights / weights.sum())
 
 
@@ -109,7 +110,8 @@ class Laplacian:
 
     def __post_init__(self) -> None:
         """Check the choice."""
-        expect(self.neighbours in (4, 8), "Laplacian", "4 or 8 neighbours", self.neighbours, "Choose one of them.")
+        expect_choice("Laplacian", "4 or 8 neighbours", self.neighbours, (4, 8))
+        object.__setattr__(self, "neighbours", int(self.neighbours))
 
     def __call__(self) -> jax.Array:
         """Return the kernel, (3, 3, 1)."""
@@ -151,7 +153,7 @@ class Gabor:
 
     def __post_init__(self) -> None:
         """Normalise sizes to tuples and numbers to floats, and check that no kernel vanishes."""
-        object.__setattr__(self, "size", pair("Gabor", "size", self.size))
+        object.__setattr__(self, "size", _window("Gabor", self.size))
         object.__setattr__(self, "orientations", expect_count("Gabor", "orientations", self.orientations))
         wavelength = _positive("Gabor", "wavelength", self.wavelength)
         expect(wavelength >= 2, "Gabor", "a wavelength of at least 2 pixels", wavelength, "Pixels show no shorter one.")
@@ -159,9 +161,12 @@ class Gabor:
         sigma = 0.56 * wavelength if self.sigma is None else self.sigma
         object.__setattr__(self, "sigma", _positive("Gabor", "sigma", sigma))
         object.__setattr__(self, "aspect", _positive("Gabor", "aspect", self.aspect))
-        object.__setattr__(self, "phases", tuple(float(phase) for phase in np.ravel(self.phases)))
-        fix = "0 is a bar, pi / 2 an edge."
-        expect(len(self.phases) > 0 and all(map(math.isfinite, self.phases)), "Gabor", "phases", self.phases, fix)
+        phases = self.phases if isinstance(self.phases, Sequence | np.ndarray) else (self.phases,)
+        ok = len(phases) > 0 and all(is_number(phase) and math.isfinite(phase) for phase in phases)
+        expect(ok, "Gabor", "phases", shown(phases), "0 is a bar, pi / 2 an edge.")
+        object.__setattr__(self, "phases", tuple(map(float, phases)))
+        kernels = self.orientations * len(phases)
+        expect_size("Gabor", "kernels", (*_window("Gabor", self.size), kernels), "Choose fewer orientations.")
         smallest = min(float(np.linalg.norm(wave)) for wave in self._waves())
         fix = "Use a larger size, or another wavelength, sigma or phase."
         expect(smallest > 1e-6, "Gabor", "options that leave every kernel something to see", self, fix)
@@ -194,6 +199,12 @@ def _bank(*kernels: np.ndarray) -> jax.Array:
 
 
 def _positive(where: str, name: str, value: float) -> float:
-    ok = isinstance(value, int | float | np.number) and 0 < value < math.inf
-    expect(ok, where, f"{name} as a number > 0", shown(value), f"Pass {name}=2.0, say.")
-    return float(value)
+    fix = f"Pass {name}=2.0, say."
+    value = number(where, f"{name} as a number > 0", value, lambda v: 0 < v < math.inf, fix)
+    return number(where, f"{name} of at most 1e6", value, lambda v: v <= 1e6, fix)
+
+
+def _window(where: str, size: Size) -> tuple[int, int]:
+    size = pair(where, "size", size)
+    expect_size(where, "a window", size, "Choose a smaller one.")
+    return size

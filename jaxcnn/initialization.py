@@ -6,6 +6,7 @@ params = initialization.lsuv(net, params, state, images)
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.checking import expect, expect_count
+from jaxcnn.checking import expect, expect_count, number, scalar, shown
 from jaxcnn.functional.primitives.taps import taps
 from jaxcnn.functional.window import Size, images, pair
 from jaxcnn.initializers import Initializer
 from jaxcnn.layers.composition import Concat, Residual, Sequential
-from jaxcnn.layers.layer import Layer, Module, Params, State, apply, show
+from jaxcnn.layers.layer import Layer, Module, Params, State, apply, expect_arrays, expect_spec, show
 from jaxcnn.surgery import replace, unwrapped
 
 __all__ = ["lsuv", "patch_whitening", "with_kernel_init", "zero_residuals"]
@@ -50,8 +51,13 @@ def lsuv(
 
     Source: Mishkin and Matas 2016, algorithm 1; the variance is the whole output's, as there.
     """
-    expect(tolerance > 0, "lsuv", "tolerance > 0", tolerance, "0.01 is one per cent of variance.")
-    max_divisions = expect_count("lsuv", "max_divisions", max_divisions)
+    fix = "0.01 is one per cent of variance."
+    expect(isinstance(net, Layer), "lsuv", "a layer", shown(net), "Pass a net such as Sequential(...).", TypeError)
+    expect_arrays("lsuv", "params", params)
+    expect_arrays("lsuv", "state", state)
+    expect_spec("lsuv", x)
+    tolerance = number("lsuv", "tolerance > 0", tolerance, lambda t: t > 0, fix)
+    max_divisions = expect_count("lsuv", "max_divisions", max_divisions, most=10**6)
     watched = replace(net, {layer: _UnitVariance(layer, tolerance, max_divisions) for layer in _leaves(net)})
     # What the wrapped layers return as state are their parameters: the state of the net is then the net's.
     scaled = jax.jit(lambda p, s, x: apply(watched, p, s, x, train=False)[1])(params, state, x)
@@ -98,7 +104,7 @@ def patch_whitening(x: jax.Array, kernel_size: Size = 2, *, eps: float = 5e-4) -
     fix = "Use a smaller kernel or larger images."
     expect(height >= kh and width >= kw, "patch_whitening", f"images of at least {kh}x{kw} pixels", x.shape, fix)
     expect(x.size > 0, "patch_whitening", "at least one image", x.shape, "Pass some of the training images.")
-    expect(eps > 0, "patch_whitening", "eps > 0", eps, "5e-4 is usual.")
+    eps = scalar("patch_whitening", "eps > 0", eps, lambda e: e > 0, "5e-4 is usual.")
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32)).reshape(-1, height, width, channels)
     rows, columns = height - kh + 1, width - kw + 1
     patches = jnp.concatenate(list(taps(wide, (kh, kw), (1, 1))), axis=-1)
@@ -127,6 +133,8 @@ def with_kernel_init(net: Layer, initializer: Initializer) -> Any:
     Raises:
         ValueError: no layer has a `kernel_init`. TypeError: no initializer.
     """
+    fix = "Pass a net such as Sequential(...)."
+    expect(isinstance(net, Layer), "with_kernel_init", "a layer", shown(net), fix, TypeError)
     layers: list[Any] = [layer for layer in _leaves(net) if hasattr(layer, "kernel_init")]
     fix = "Pass a net with convolutions or dense layers."
     expect(bool(layers), "with_kernel_init", "a net of layers with a kernel_init", type(net).__name__, fix)
@@ -152,18 +160,25 @@ def zero_residuals(net: Layer, params: Params) -> Params:
 
     Source: Goyal et al. 2017, section 5.1; Zhang, Dauphin and Ma 2019 (Fixup), section 3.
     """
-    found = 0
+    where, found = "zero_residuals", 0
 
     def walk(module: Module, params: Params) -> Params:
         nonlocal found
         inner = unwrapped(module)
         children = inner.children() if isinstance(inner, Layer) else {}
+        if not children:
+            return params
+        fix = "Pass the params that init returned for this net."
+        expect(isinstance(params, Mapping), where, "params as nested dicts", shown(params), fix, TypeError)
         parts = {name: walk(child, params.get(name, {})) for name, child in children.items()}
         if isinstance(inner, Residual):
             found += 1
             parts["branch"] = _zeroed(inner.branch, parts["branch"])
         return {**params, **{name: part for name, part in parts.items() if name in params}}
 
+    fix = "Pass a net such as Sequential(...)."
+    expect(isinstance(net, Layer), where, "a layer", shown(net), fix, TypeError)
+    expect_arrays(where, "params", params)
     params = walk(net, params)
     expect(found > 0, "zero_residuals", "a net with Residual layers", type(net).__name__, "Others have no branches.")
     return params

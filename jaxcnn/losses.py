@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import lax
 from jax.typing import ArrayLike
 
-from jaxcnn.checking import expect, floating
+from jaxcnn.checking import array, expect, expect_count, expect_size, floating, integral, is_int, number, shown
 
 __all__ = [
     "Classification",
@@ -46,13 +47,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, label_smoothing: floa
     Source: Szegedy et al. 2016, section 7 (smoothing); agrees with optax and `torch.nn.functional.cross_entropy`.
     """
     logits, labels = _logits_and_labels("cross_entropy", logits, labels)
-    expect(
-        0 <= label_smoothing < 1,
-        "cross_entropy",
-        "label_smoothing in [0, 1)",
-        label_smoothing,
-        "0.1 is a usual value.",
-    )
+    label_smoothing = _smoothing("cross_entropy", label_smoothing)
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     if label_smoothing == 0 and jnp.issubdtype(labels.dtype, jnp.integer):
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -117,11 +112,13 @@ def top_k(logits: jax.Array, labels: jax.Array, *, k: int) -> jax.Array:
     """
     logits, labels = _logits_and_labels("top_k", logits, labels)
     classes = logits.shape[-1]
-    expect(1 <= k <= classes, "top_k", f"k in 1..{classes}", k, "k guesses of the classes there are.")
+    expect(
+        is_int(k) and 1 <= k <= classes, "top_k", f"k in 1..{classes}", shown(k), "k guesses of the classes there are."
+    )
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         labels = jnp.argmax(labels, axis=-1)
     of_label = jnp.take_along_axis(logits, labels[..., None], axis=-1)
-    first = jnp.arange(classes) < labels[..., None]
+    first = lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1) < labels[..., None]
     rank = jnp.sum((logits > of_label) | ((logits == of_label) & first), axis=-1)
     # NaN compares false with everything, and a negative index counts from the end: neither may pass for right.
     valid = ~jnp.isnan(logits).any(axis=-1) & (labels >= 0) & (labels < classes)
@@ -145,23 +142,20 @@ def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, classes: int) ->
 
     Source: agrees with `sklearn.metrics.confusion_matrix`.
     """
-    labels, predictions = jnp.asarray(labels), jnp.asarray(predictions)
+    fix = "Pass class indices: take the argmax of logits first."
+    labels = array("confusion_matrix", "labels", labels)
+    predictions = array("confusion_matrix", "predictions", predictions)
+    classes = expect_count("confusion_matrix", "classes", classes)
+    expect_size("confusion_matrix", "a matrix", (classes, classes), "Count fewer classes.")
     expect(
         labels.shape == predictions.shape,
         "confusion_matrix",
         f"predictions of shape {labels.shape}, as the labels",
         predictions.shape,
-        "Pass class indices: take the argmax of logits first.",
+        fix,
     )
-    for name, indices in (("labels", labels), ("predictions", predictions)):
-        expect(
-            jnp.issubdtype(indices.dtype, jnp.integer),
-            "confusion_matrix",
-            f"{name} of an integer dtype",
-            indices.dtype,
-            "Pass class indices: take the argmax of logits first.",
-            TypeError,
-        )
+    labels = integral("confusion_matrix", "labels", labels, fix)
+    predictions = integral("confusion_matrix", "predictions", predictions, fix)
     valid = (labels >= 0) & (labels < classes) & (predictions >= 0) & (predictions < classes)
     # int32 first: uint8 labels times the number of classes would wrap around.
     cell = jnp.where(valid, labels.astype(jnp.int32) * classes + predictions, classes * classes)
@@ -176,7 +170,7 @@ class Classification:
 
     def __call__(self, outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
         """Return the loss of each example, (N,) float32."""
-        return cross_entropy(outputs, batch["label"], label_smoothing=self.label_smoothing)
+        return cross_entropy(outputs, _label("classification", batch), label_smoothing=self.label_smoothing)
 
     def validate(self, outputs: jax.ShapeDtypeStruct, arrays: Mapping[str, np.ndarray]) -> None:
         """Raise `ValueError` unless the labels are classes of such outputs; `fit` calls it before any work.
@@ -201,24 +195,32 @@ def classification(label_smoothing: float = 0.0) -> Classification:
     Args:
         label_smoothing: in [0, 1).
     """
-    expect(
-        0 <= label_smoothing < 1,
-        "classification",
-        "label_smoothing in [0, 1)",
-        label_smoothing,
-        "0.1 is a usual value.",
-    )
-    return Classification(label_smoothing)
+    return Classification(_smoothing("classification", label_smoothing))
 
 
 def batch_accuracy(outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
     """Return `accuracy(outputs, batch["label"])`: the trainer's default metric."""
-    return accuracy(outputs, batch["label"])
+    return accuracy(outputs, _label("accuracy", batch))
+
+
+def _label(where: str, batch: Mapping[str, jax.Array]) -> jax.Array:
+    named = isinstance(batch, Mapping)
+    fix = "Pass another loss and other metrics for other tasks."
+    ok = named and "label" in batch
+    expect(ok, where, 'a batch with "label"', list(batch) if named else type(batch).__name__, fix)
+    return batch["label"]
+
+
+def _smoothing(where: str, value: float) -> float:
+    return number(where, "label_smoothing in [0, 1)", value, lambda s: 0 <= s < 1, "0.1 is a usual value.")
 
 
 def _logits_and_labels(where: str, logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-    logits, labels = floating(where, "logits", logits), jnp.asarray(labels)
+    logits, labels = floating(where, "logits", logits), array(where, "labels", labels)
     expect(logits.ndim >= 1, where, "logits of shape (..., classes)", logits.shape, "Add the class axis, last.")
+    real = any(jnp.issubdtype(labels.dtype, kind) for kind in (jnp.integer, jnp.floating, jnp.bool))
+    fix = "Pass class indices, or a probability for each class."
+    expect(real, where, "labels of an integer or floating dtype", labels.dtype, fix, TypeError)
     wanted = logits.shape[:-1] if jnp.issubdtype(labels.dtype, jnp.integer) else logits.shape
     expect(
         labels.shape == wanted,

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import jaxprs_in_params
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, shown
 from jaxcnn.functional.primitives.convolve import multiply_adds
 from jaxcnn.functional.window import pair
 from jaxcnn.layers.composition import Concat, Residual, Sequential
-from jaxcnn.layers.layer import Layer, Module, Spec, apply, init, name_of
+from jaxcnn.layers.layer import Layer, Module, Spec, apply, expect_spec, init, name_of
 from jaxcnn.layers.transposed import ConvTranspose
 from jaxcnn.surgery import unwrapped
 
@@ -88,6 +88,9 @@ def summarize(net: Layer, spec: Spec) -> Summary:
     Raises:
         ValueError, TypeError: the net does not take such an input; as `net.init` raises.
     """
+    fix = "Pass a net such as Sequential(...)."
+    expect(isinstance(net, Layer), "summarize", "a layer", shown(net), fix, TypeError)
+    expect_spec("summarize", spec, one=True)
     expect(len(spec.shape) >= 2, "summarize", "a spec with a batch axis", spec.shape, "Add it: (1, H, W, C).")
     spec = jax.ShapeDtypeStruct((1, *spec.shape[1:]), spec.dtype)
     rows, parameters, multiply_adds, _, _ = _walk(net, "", spec, _Field())

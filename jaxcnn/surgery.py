@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, shown
 from jaxcnn.layers.composition import Sequential
 from jaxcnn.layers.layer import Layer, Module, Params, Spec, State, apply, init, rebuild
 
@@ -22,6 +22,9 @@ __all__ = ["activations", "cut", "edit", "paths", "rematerialize", "replace"]
 
 def paths(net: Module) -> list[str]:
     """Return the path of every layer in the net, a composite before its parts, in order of definition."""
+    fix = "Pass a net such as Sequential(...)."
+    ok = isinstance(net, Layer) or callable(net)
+    expect(ok, "paths", "a layer or a function", shown(net), fix, TypeError)
     found = []
     for name, child in _children(net).items():
         found += [name, *(f"{name}/{path}" for path in paths(child))]
@@ -43,7 +46,13 @@ def cut(net: Sequential, at: str) -> tuple[Sequential, Sequential]:
     """
     expect(isinstance(net, Sequential), "cut", "a Sequential", type(net).__name__, "Wrap it in one.", TypeError)
     names = list(net.layers)
-    expect(at in names, "cut", f"one of the layers {names}", repr(at), "Choose a name of the top level.")
+    expect(
+        isinstance(at, str) and at in names,
+        "cut",
+        f"one of the layers {names}",
+        shown(at),
+        "Choose a name of the top level.",
+    )
     end = names.index(at) + 1
     return net[:end], net[end:]
 
@@ -61,6 +70,10 @@ def replace(net: Layer, replacements: Mapping[Module, Module]) -> Any:
     Raises:
         ValueError: a key that does not occur in the net: nothing would have changed.
     """
+    _expect_net("replace", net)
+    ok = isinstance(replacements, Mapping) and all(map(_is_module, (*replacements, *replacements.values())))
+    fix = "Pass {functional.relu: functional.gelu}, say."
+    expect(ok, "replace", "a dict from layers or functions to others", shown(replacements), fix, TypeError)
     missed = set(replacements)
 
     def swap(module: Module) -> Module:
@@ -106,7 +119,7 @@ def activations(
     Raises:
         ValueError: an unknown path; the message names the near ones.
     """
-    at = [at] if isinstance(at, str) else list(at)
+    at = _paths_in("activations", at)
     tapped = _wrap_at("activations", net, dict.fromkeys(at, _Tap))
     y, out = apply(tapped, params, state, x, train=train, key=key)
     return y, {path: _read(out, path.split("/")) for path in at}
@@ -125,6 +138,10 @@ def edit(net: Layer, edits: Mapping[str, Callable[[jax.Array], jax.Array]]) -> A
     Raises:
         ValueError: an unknown path; the message names the near ones.
     """
+    ok = isinstance(edits, Mapping) and all(callable(fn) for fn in edits.values())
+    fix = 'Pass {"stage1/act": jax.numpy.zeros_like}, say.'
+    expect(ok, "edit", "a dict from paths to functions", shown(edits), fix, TypeError)
+    _paths_in("edit", list(edits))
     return _wrap_at("edit", net, {path: lambda layer, fn=fn: _Edited(layer, fn) for path, fn in edits.items()})
 
 
@@ -146,7 +163,22 @@ def rematerialize(net: Layer, at: Sequence[str]) -> Any:
 
     Source: Chen et al. 2016 (sublinear memory cost); `jax.checkpoint`.
     """
-    return _wrap_at("rematerialize", net, dict.fromkeys([at] if isinstance(at, str) else at, _Rematerialized))
+    return _wrap_at("rematerialize", net, dict.fromkeys(_paths_in("rematerialize", at), _Rematerialized))
+
+
+def _expect_net(where: str, net: Any) -> None:
+    expect(isinstance(net, Layer), where, "a layer", shown(net), "Pass a net such as Sequential(...).", TypeError)
+
+
+def _paths_in(where: str, at: Any) -> list[str]:
+    at = [at] if isinstance(at, str) else at
+    ok = isinstance(at, Sequence) and all(isinstance(path, str) for path in at)
+    expect(ok, where, "a sequence of paths", shown(at), 'Pass ["stage1", "stage2/act1"], say.', TypeError)
+    return list(at)
+
+
+def _is_module(thing: Any) -> bool:
+    return (isinstance(thing, Layer) or callable(thing)) and not isinstance(thing, type)
 
 
 class _Tapped(NamedTuple):
@@ -215,6 +247,7 @@ def _rebuild(module: Any, children: dict[str, Module]) -> Any:
 
 
 def _wrap_at(where: str, net: Layer, wrappers: Mapping[str, Callable[[Module], Layer]]) -> Any:
+    _expect_net(where, net)
     known = paths(net)
     for path in wrappers:
         near = difflib.get_close_matches(path, known, n=5, cutoff=0.3) or known

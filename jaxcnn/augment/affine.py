@@ -9,7 +9,7 @@ from jaxcnn.augment.example import geometric
 from jaxcnn.augment.interpolation import resampling
 from jaxcnn.augment.motion import Motion
 from jaxcnn.augment.options import Outside, Padding, interval, outside_of, pixels
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, is_number, shown
 
 __all__ = ["Shear", "affine", "affine_motion", "linear_motion", "shears_of"]
 
@@ -73,9 +73,11 @@ def affine(
 
 def shears_of(where: str, name: str, degrees: Shear) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return the intervals of the two angles that `degrees` stands for, as in `jaxcnn.augment.shear`."""
-    bounds = tuple(degrees) if isinstance(degrees, tuple | list) else (-degrees, degrees)
+    single = (-degrees, degrees) if is_number(degrees) else ()
+    bounds = tuple(degrees) if isinstance(degrees, tuple | list) else single
     fix = "Pass d, (low, high), or (low, high, low, high) for both axes."
-    expect(len(bounds) in (2, 4), where, f"{name} of one, two or four numbers", degrees, fix)
+    ok = len(bounds) in (2, 4) and all(map(is_number, bounds))
+    expect(ok, where, f"{name} of one, two or four numbers", shown(degrees), fix)
     ok = all(-90 < bound < 90 for bound in bounds)
     expect(ok, where, f"{name} between -90 and 90", degrees, "At 90 degrees a shear has no end.")
     lean_low, lean_high, rise_low, rise_high = (*bounds, 0.0, 0.0)[:4]
@@ -127,9 +129,9 @@ def linear_motion(
     x = (jnp.arange(frame[1]) - centre[1] - move[1])[None, :]
 
     def points(places: jax.Array) -> jax.Array:
-        middle = jnp.array([centre[1] + 0.5, centre[0] + 0.5])
+        middle = jnp.array([[centre[1] + 0.5, centre[0] + 0.5]])
         forth = jnp.array([[yy, -xy], [-yx, xx]]) / (yy * xx - yx * xy)
         moved = jnp.dot(places - middle, forth.T, precision="highest")
-        return moved + middle + jnp.array([move[1], move[0]])
+        return moved + middle + jnp.array([[move[1], move[0]]])
 
     return resampling(yy * y + yx * x + centre[0], xx * x + xy * y + centre[1], points, outside=outside)

@@ -7,7 +7,7 @@ from jaxcnn.augment.example import Example
 from jaxcnn.augment.mirror import flip
 from jaxcnn.augment.operations import policy
 from jaxcnn.augment.switching import switch
-from jaxcnn.checking import expect
+from jaxcnn.checking import array, expect, is_int, shown
 
 __all__ = ["alternating_flip"]
 
@@ -40,10 +40,12 @@ def alternating_flip(key: jax.Array, example: Example, *, seed: int = 0) -> Exam
     for name in ("index", "epoch"):
         fix = 'Put it into the batch, one for each image: {"image": ..., "index": (N,), "epoch": (N,)}.'
         expect(name in example, "alternating_flip", f'an example with an "{name}" entry', list(example), fix)
-        number = jnp.asarray(example[name])
+        number = array("alternating_flip", name, example[name])
         expect(number.ndim == 0, "alternating_flip", f'one "{name}" for an image', f"shape {number.shape}", fix)
         integer = jnp.issubdtype(number.dtype, jnp.integer)
         expect(integer, "alternating_flip", f'an integer "{name}"', number.dtype, "Count from 0.", TypeError)
+    fix = "Pass the seed of the run, say."
+    expect(is_int(seed) and -(2**31) <= int(seed) < 2**31, "alternating_flip", "seed as an int32", shown(seed), fix)
     coin = jax.random.bernoulli(jax.random.fold_in(jax.random.key(seed), example["index"]))
     mirrored = coin ^ (jnp.asarray(example["epoch"]) % 2 == 1)
     ways = (lambda key, example: example, lambda key, example: flip(key, example, p=1.0))

@@ -1,19 +1,19 @@
 """AugMix: an image mixed with augmented versions of itself."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 
 from jaxcnn.augment.colour import expect_colours
 from jaxcnn.augment.example import augmentation
 from jaxcnn.augment.operations import Strengths, named_operations
+from jaxcnn.augment.options import concentration
 from jaxcnn.augment.switching import one_by_one
-from jaxcnn.checking import expect, expect_count, is_int
+from jaxcnn.checking import expect, expect_count, expect_flag, is_int, shown
 
 __all__ = ["augmix"]
 
 BINS = 10
+MOST = 1000  # chains, and operations of a chain
 _STRENGTHS = Strengths(shear=0.3, shift=lambda side: side / 3, degrees=30, blend=0.9, bits=(4, 0))
 # They are among the corruptions of ImageNet-C, the test that AugMix was made for.
 _HELD_OUT = {"brightness", "color", "contrast", "sharpness"}
@@ -62,10 +62,11 @@ def augmix(
         torchvision's AugMix, which has all_operations and draws one sign and level in the same way.
     """
     ok = is_int(severity) and 1 <= severity <= BINS
-    expect(ok, "augmix", f"severity in 1..{BINS}", severity, "3 is usual.")
-    width = expect_count("augmix", "width", width)
-    depth = None if depth is None else expect_count("augmix", "depth", depth)
-    expect(0 < alpha < math.inf, "augmix", "alpha above 0", alpha, "1 is usual.")
+    expect(ok, "augmix", f"severity in 1..{BINS}", shown(severity), "3 is usual.")
+    width = expect_count("augmix", "width", width, most=MOST)
+    depth = None if depth is None else expect_count("augmix", "depth", depth, most=MOST)
+    alpha = concentration("augmix", alpha)
+    all_operations = expect_flag("augmix", "all_operations", all_operations)
     expect_colours("augmix", image)
     held_out = set() if all_operations else _HELD_OUT
     fns = [fn for name, fn in named_operations("augmix", _STRENGTHS, fill, 0).items() if name not in held_out]
@@ -79,7 +80,7 @@ def augmix(
     which, strength, sign, length = jax.random.uniform(chains_key, (4, width, longest))
     index = 1 + (which * (len(fns) - 1)).astype(jnp.int32)
     if depth is None:  # what lies behind a chain's end is the identity, the first of fns
-        index = jnp.where(jnp.arange(longest) <= jnp.floor(3 * length[:, :1]), index, 0)
+        index = jnp.where(jnp.arange(longest)[None, :] <= jnp.floor(3 * length[:, :1]), index, 0)
     level = jnp.where(sign < 0.5, -1, 1) * jnp.floor(strength * severity) / (BINS - 1)
 
     def operate(x: jax.Array, drawn: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxcnn.augment.blending import blend, factors
 from jaxcnn.augment.example import augmentation
-from jaxcnn.augment.options import interval
+from jaxcnn.augment.options import interval, probability
 from jaxcnn.checking import expect
 
 __all__ = ["channel_shuffle", "expect_colours", "grayscale", "hue", "luma", "saturation"]
@@ -73,7 +73,7 @@ def hue(key: jax.Array, image: jax.Array, *, delta: float | tuple[float, float])
     side = jnp.select([value == red, value == green], [green - blue, blue - red], red - green)
     sector = jnp.select([value == red, value == green], [0.0, 2.0], 4.0) + side / jnp.where(chroma > 0, chroma, 1)
     # Around the circle a channel is the value for two sixths, falls for one, is the least for two and rises.
-    place = sector[..., None] + 6 * d + jnp.array([5.0, 3.0, 1.0])
+    place = sector[..., None] + 6 * d + jnp.array([[[5.0, 3.0, 1.0]]])
     place -= 6 * jnp.floor(place / 6)  # the operator % took x20 on CPU
     fall = jnp.clip(jnp.minimum(place, 4 - place), 0, 1)
     return jnp.clip(value[..., None] - chroma[..., None] * fall, 0, 1).astype(image.dtype)
@@ -100,7 +100,7 @@ def grayscale(key: jax.Array, image: jax.Array, *, p: float = 0.1) -> jax.Array:
         ITU-R BT.601, as PIL's `convert("L")`, but for its rounding to 8 bits; torchvision's RandomGrayscale, within
         2e-4 (its weights are rounded to 0.2989, 0.587 and 0.114).
     """
-    expect(0 <= p <= 1, "grayscale", "p in [0, 1]", p, "Pass the probability of losing the colours.")
+    p = probability("grayscale", p, "Pass the probability of losing the colours.")
     expect_colours("grayscale", image)
     grey = jnp.clip(luma(image), 0, 1).astype(image.dtype)
     return jnp.where(jax.random.bernoulli(key, float(p)), grey, image)

@@ -1,6 +1,5 @@
 """Functions of augmentations: one after another, one of several, and over a batch."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcnn.augment.options import expect_functions, odds_of, probability
 from jaxcnn.augment.switching import switch
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_key
 
 __all__ = ["apply_with", "batched", "choose_one", "compose"]
 
@@ -28,8 +28,10 @@ def compose(*fns: Callable[[jax.Array, Any], Any]) -> Callable[[jax.Array, Any],
     Source:
         torchvision's Compose, with explicit keys.
     """
+    expect_functions("compose", *fns)
 
     def composed(key: jax.Array, image: Any) -> Any:
+        expect_key("compose", key)
         for position, fn in enumerate(fns):
             image = fn(jax.random.fold_in(key, position), image)
         return image
@@ -59,14 +61,15 @@ def choose_one(
         torchvision's RandomChoice, with a draw for each image.
     """
     expect(len(fns) > 0, "choose_one", "at least one function", 0, "Pass functions (key, image) -> image.")
-    weights = (1,) * len(fns) if weights is None else tuple(weights)
-    fix = "Pass the odds of the functions, in their order."
-    expect(len(weights) == len(fns), "choose_one", f"{len(fns)} weights", len(weights), fix)
-    ok = all(0 <= weight < math.inf for weight in weights) and sum(weights) > 0
-    expect(ok, "choose_one", "weights of at least 0, not all 0", weights, fix)
-    ends = np.cumsum(weights) / sum(weights)
+    expect_functions("choose_one", *fns)
+    odds = odds_of("choose_one", weights, len(fns), "Pass the odds of the functions, in their order.")
+    ends = np.cumsum(odds) / sum(odds)
 
     def chosen(key: jax.Array, image: Any) -> Any:
+        expect_key("choose_one", key)
+        fix = "Make an array of it first."
+        ok = isinstance(image, dict) or hasattr(image, "shape")
+        expect(ok, "choose_one", "an image or an example", type(image).__name__, fix, TypeError)
         choice_key, key = jax.random.split(key)
         index = jnp.sum(jax.random.uniform(choice_key) >= ends[:-1].astype(np.float32), dtype=jnp.int32)
         return switch(index, fns, key, image)
@@ -90,7 +93,8 @@ def apply_with(fn: Callable[[jax.Array, Any], Any], p: float) -> Callable[[jax.A
     Source:
         torchvision's RandomApply, with a draw for each image.
     """
-    expect(0 <= p <= 1, "apply_with", "p in [0, 1]", p, "Pass the probability of applying the function.")
+    expect_functions("apply_with", fn)
+    p = probability("apply_with", p, "Pass the probability of applying the function.")
     return choose_one(fn, lambda key, image: image, weights=(p, 1 - p))
 
 
@@ -112,10 +116,12 @@ def batched(fn: Callable[[jax.Array, Any], Any]) -> Callable[[jax.Array, Any], A
     Source:
         `jax.vmap`. torchvision's v2 transforms draw once for a whole batch instead.
     """
+    expect_functions("batched", fn)
 
     def over_batch(key: jax.Array, batch: Any) -> Any:
-        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(batch)]
-        ok = bool(shapes) and all(shape[:1] and shape[0] == shapes[0][0] for shape in shapes)
+        expect_key("batched", key)
+        shapes = [getattr(leaf, "shape", ()) for leaf in jax.tree.leaves(batch)]
+        ok = bool(shapes) and all(shape[:1] and shape[0] == shapes[0][0] > 0 for shape in shapes)
         expect(
             ok,
             "batched",

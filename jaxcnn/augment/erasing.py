@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.augment.example import augmentation
-from jaxcnn.augment.options import interval
-from jaxcnn.checking import expect, expect_count, is_int
+from jaxcnn.augment.options import brightness_of, interval, probability, whole_interval
+from jaxcnn.checking import expect, expect_count, number
 from jaxcnn.functional.primitives.random_bits import random_bits
 
 __all__ = ["cutout", "grid_mask", "random_erasing"]
@@ -41,8 +41,8 @@ def cutout(key: jax.Array, image: jax.Array, *, size: int, fill: float = 0.0) ->
     Source:
         DeVries and Taylor 2017 (Cutout), section 3.2, with size 16 on CIFAR-10.
     """
-    size = expect_count("cutout", "size", size)
-    _expect_value("cutout", fill)
+    size = expect_count("cutout", "size", size, most=2**20)
+    fill = brightness_of("cutout", fill)
     height, width, _ = image.shape
     centre = jax.random.randint(key, (2,), 0, jnp.array([height, width]))
     top, left = centre - size // 2
@@ -83,14 +83,14 @@ def random_erasing(
         Zhong et al. 2017 (Random erasing), algorithm 1, with the draws of torchvision's RandomErasing, whose "random"
         is normal.
     """
-    expect(0 <= p <= 1, "random_erasing", "p in [0, 1]", p, "Pass the probability of erasing.")
+    p = probability("random_erasing", p, "Pass the probability of erasing.")
     low, high = interval("random_erasing", "area", area)
     ok = low >= 0 and high <= 1
     expect(ok, "random_erasing", "area within [0, 1]", (low, high), "Pass shares of the image, (low, high).")
     narrow, tall = interval("random_erasing", "aspect", aspect)
     expect(narrow > 0, "random_erasing", "aspect above 0", (narrow, tall), "Pass height / width, (low, high).")
-    if fill != "random":
-        _expect_value("random_erasing", fill)
+    noisy = isinstance(fill, str) and fill == "random"
+    value = 0.0 if noisy else brightness_of("random_erasing", fill)
     height, width, _ = image.shape
 
     draw_key, fill_key = jax.random.split(key)
@@ -98,13 +98,13 @@ def random_erasing(
     pixels = height * width * (low + (high - low) * draws[:ATTEMPTS, 0])
     root = jnp.exp((math.log(narrow) + math.log(tall / narrow) * draws[:ATTEMPTS, 1]) / 2)
     sides = jnp.round(jnp.stack([jnp.sqrt(pixels) * root, jnp.sqrt(pixels) / root], 1)).astype(jnp.int32)
-    fits = (sides < jnp.array([height, width])).all(1)
+    fits = (sides < jnp.array([[height, width]])).all(1)
     side = sides[jnp.argmax(fits)]
     room = jnp.array([height, width]) - side
     top, left = (draws[ATTEMPTS] * (room + 1)).astype(jnp.int32)
     hole = _rectangle(image, top, left, *side) & fits.any() & (draws[ATTEMPTS + 1, 0] < p)
-    if fill != "random":
-        return jnp.where(hole, jnp.asarray(fill, image.dtype), image)
+    if not noisy:
+        return jnp.where(hole, jnp.asarray(value, image.dtype), image)
     noise = random_bits(fill_key, jnp.uint8, image.shape).astype(jnp.float32) / 255
     return jnp.where(hole, noise.astype(image.dtype), image)
 
@@ -134,11 +134,11 @@ def grid_mask(
     Source:
         Chen et al. 2020 (GridMask), section 3.2, without turning the grid; period (96, 224) on ImageNet.
     """
-    low, high = interval("grid_mask", "period", period)
-    ok = is_int(low) and is_int(high) and low >= 2
-    expect(ok, "grid_mask", "period in whole pixels, at least 2", (low, high), "Pass (low, high).")
-    expect(0 < ratio < 1, "grid_mask", "ratio in (0, 1)", ratio, "Pass the part of a period that is kept.")
-    _expect_value("grid_mask", fill)
+    interval("grid_mask", "period", period)
+    what, fix = "period in whole pixels, at least 2", "Pass the part of a period that is kept."
+    low, high = whole_interval("grid_mask", what, period, 2, 2**20)
+    ratio = number("grid_mask", "ratio in (0, 1)", ratio, lambda r: 0 < r < 1, fix)
+    fill = brightness_of("grid_mask", fill)
     d_draw, *offset_draws = jax.random.uniform(key, (3,))
     d = low + ((high - low + 1) * d_draw).astype(jnp.int32)
     kept = jnp.clip(jnp.round(ratio * d).astype(jnp.int32), 1, d - 1)
@@ -154,8 +154,3 @@ def _rectangle(
     """Which pixels of the image lie in the rectangle, bool (H, W, 1)."""
     row, column = jnp.arange(image.shape[0])[:, None, None], jnp.arange(image.shape[1])[None, :, None]
     return (row >= top) & (row < top + height) & (column >= left) & (column < left + width)
-
-
-def _expect_value(where: str, fill: float) -> None:
-    fix = "Images are in [0, 1]: divide values of 0 to 255 by 255."
-    expect(isinstance(fill, int | float) and 0 <= fill <= 1, where, "fill in [0, 1]", fill, fix)

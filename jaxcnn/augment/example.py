@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.augment.motion import Motion
-from jaxcnn.checking import expect, floating, is_int
+from jaxcnn.checking import expect, expect_key, floating, integral, is_int, shown
 
 __all__ = ["Example", "augmentation", "geometric", "lifted"]
 
@@ -77,15 +77,20 @@ def lifted(fn: Callable[..., Any], change: Callable[..., Example]) -> Callable[.
     """Return `change`, a function of a key and an example with a checked image, under the name of `fn`."""
     where = fn.__name__
 
+    draws = next(iter(inspect.signature(fn).parameters)) == "key"  # what policies are made of is given a level
+
     @functools.wraps(fn)
     def of_image_or_example(key: jax.Array, image: Any, *args: Any, **options: Any) -> Any:
         if not isinstance(image, dict):
             return of_image_or_example(key, {"image": image}, *args, **options)["image"]
+        if draws:
+            expect_key(where, key)
         has = "image" in image
         expect(has, where, 'an example with an "image" entry', list(image), "Name the image's entry so.")
         checked = floating(where, "image", image["image"])
         lift = "Lift the function over a batch with jaxcnn.augment.batched, give grey images one channel."
         expect(checked.ndim == 3, where, "one image (H, W, C)", f"shape {checked.shape}", lift)
+        expect(checked.size > 0, where, "an image with a pixel", f"shape {checked.shape}", "Leave empty images out.")
         return change(key, {**image, "image": checked}, *args, **options)
 
     return of_image_or_example
@@ -95,7 +100,7 @@ def _entry(where: str, name: str, value: Any, frame: tuple[int, int], fill: Any)
     """Check an entry before anything is drawn; return what it becomes under a motion."""
     if name == "image":
         return lambda motion: motion.pixels(value)
-    if name == "mask" or name.endswith("_mask"):
+    if name == "mask" or str(name).endswith("_mask"):
         mask = _mask(where, name, value, frame, fill)
         return lambda motion: motion.labels(mask)
     if name == "boxes":
@@ -108,15 +113,14 @@ def _entry(where: str, name: str, value: Any, frame: tuple[int, int], fill: Any)
 
 
 def _mask(where: str, name: str, value: Any, frame: tuple[int, int], fill: Any) -> jax.Array:
-    mask = jnp.asarray(value)
-    integer = jnp.issubdtype(mask.dtype, jnp.integer)
-    convert = "Convert it, booleans with .astype(jax.numpy.uint8)."
-    expect(integer, where, f"{name} of an integer dtype", mask.dtype, convert, TypeError)
+    mask = integral(where, name, value, "Convert it, booleans with .astype(jax.numpy.uint8).")
     fix = "Labels are (H, W), without a channel axis."
     expect(mask.shape == frame, where, f"{name} of the image's shape {frame}", mask.shape, fix)
     info = jnp.iinfo(mask.dtype)
     fits = is_int(fill) and info.min <= int(fill) <= info.max
-    expect(fits, where, f"mask_fill within {name}'s dtype {mask.dtype}", fill, "Choose a label that it can hold.")
+    expect(
+        fits, where, f"mask_fill within {name}'s dtype {mask.dtype}", shown(fill), "Choose a label that it can hold."
+    )
     return mask
 
 

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 from jaxcnn.augment.blending import blend, factors
 from jaxcnn.augment.example import augmentation
 from jaxcnn.augment.options import interval
-from jaxcnn.checking import expect, is_int
+from jaxcnn.checking import expect, is_int, shown
 
 __all__ = ["blur", "sharpen", "smoothed"]
+
+MOST = 255  # pixels of a kernel: there is an operation for each
 
 
 @augmentation
@@ -45,7 +47,8 @@ def blur(
     expect(low > 0, "blur", "sigma above 0", (low, high), "Pass (low, high) in pixels.")
     size = 2 * math.ceil(3 * high) + 1 if size is None else size
     ok = is_int(size) and size >= 1 and size % 2 == 1
-    expect(ok, "blur", "size as an odd number of pixels", size, "Pass 3, 5, 7, ..., or None.")
+    expect(ok, "blur", "size as an odd number of pixels", shown(size), "Pass 3, 5, 7, ..., or None.")
+    expect(size <= MOST, "blur", f"a kernel of at most {MOST} pixels", size, "Pass a size or a smaller sigma.")
     s = jax.random.uniform(key, (), jnp.float32, low, high)
     weights = jnp.exp(-0.5 * ((jnp.arange(size) - size // 2) / s) ** 2)
     weights /= jnp.sum(weights)

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxcnn.augment.colour import expect_colours
 from jaxcnn.augment.example import augmentation
-from jaxcnn.checking import expect, is_int
+from jaxcnn.augment.options import whole_interval
 
 __all__ = ["jpeg", "steps"]
 
@@ -61,15 +61,13 @@ def jpeg(key: jax.Array, image: jax.Array, *, quality: int | tuple[int, int]) ->
         ITU-T T.81, annexes A and K; torchvision's JPEG. Agrees with PIL (libjpeg, subsampling=0) but where libjpeg's
         transforms in whole numbers round to another step: on average within half a level of 8 bits.
     """
-    low, high = quality if isinstance(quality, tuple | list) else (quality, quality)
-    ok = is_int(low) and is_int(high) and 1 <= low <= high <= 100
-    expect(ok, "jpeg", "quality from 1 to 100", quality, "Pass (low, high), or one number.")
+    low, high = whole_interval("jpeg", "quality from 1 to 100", quality, 1, 100)
     expect_colours("jpeg", image)
     height, width, channels = image.shape
-    step = steps(jax.random.randint(key, (), low, high + 1))[:channels]
+    step = steps(jax.random.randint(key, (), low, high + 1))[None, :channels]
     to_planes = _TO_YCC if channels == 3 else np.ones((1, 1))
 
-    centre = np.array([128, 0, 0][:channels])
+    centre = np.array([[[128, 0, 0][:channels]]])
     planes = jnp.round(_mixed(to_planes, jnp.round(255 * image.astype(jnp.float32)))) - centre
     down, across = math.ceil(height / 8), math.ceil(width / 8)
     planes = jnp.pad(planes, ((0, 8 * down - height), (0, 8 * across - width), (0, 0)), "edge")
@@ -93,7 +91,9 @@ def steps(quality: jax.Array) -> jax.Array:
 def _mixed(matrix: np.ndarray, image: jax.Array) -> jax.Array:
     """The channels of the image multiplied by a matrix, term by term: on some devices products are rounded."""
     weights = jnp.asarray(matrix, jnp.float32)
-    return functools.reduce(jnp.add, (weights[:, c] * image[..., c : c + 1] for c in range(image.shape[-1])))
+    return functools.reduce(
+        jnp.add, (weights[None, None, :, c] * image[..., c : c + 1] for c in range(image.shape[-1]))
+    )
 
 
 def _cosines() -> np.ndarray:

@@ -1,12 +1,14 @@
 """Light: one random amount for each channel of an image, as if it had been lit otherwise."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.augment.example import augmentation
-from jaxcnn.augment.options import interval
-from jaxcnn.checking import expect, shaped
+from jaxcnn.augment.options import interval, probability
+from jaxcnn.checking import expect, number, shaped, shown
 
 __all__ = ["colour_cast", "pca_lighting", "principal_components"]
 
@@ -42,10 +44,10 @@ def colour_cast(
         Wu et al. 2015 (Deep Image), color casting, whose amounts are whole numbers of -20 to 20 out of 255.
     """
     low, high = interval("colour_cast", "delta", delta)
-    expect(0 <= p <= 1, "colour_cast", "p in [0, 1]", p, "Pass the probability of a channel to be changed.")
+    p = probability("colour_cast", p, "Pass the probability of a channel to be changed.")
     chosen, amount = jax.random.uniform(key, (2, image.shape[-1]))
     cast = jnp.where(chosen < p, low + (high - low) * amount, 0)
-    return jnp.clip(image.astype(jnp.float32) + cast, 0, 1).astype(image.dtype)
+    return jnp.clip(image.astype(jnp.float32) + cast[None, None, :], 0, 1).astype(image.dtype)
 
 
 @augmentation
@@ -79,13 +81,14 @@ def pca_lighting(
         Krizhevsky et al. 2012 (AlexNet), section 4.1; ImageNet's values as fb.resnet.torch published them.
         `principal_components` gives those of other images.
     """
-    expect(0 <= std < float("inf"), "pca_lighting", "std of at least 0", std, "0.1 is the paper's.")
+    std = number("pca_lighting", "std of at least 0", std, lambda s: 0 <= s < math.inf, "0.1 is the paper's.")
     channels = image.shape[-1]
     values = shaped("pca_lighting", "eigenvalues", eigenvalues, (channels,))
     vectors = shaped("pca_lighting", "eigenvectors", eigenvectors, (channels, channels))
     amounts = std * jax.random.normal(key, (channels,)) * values
     # The sum is over C numbers: written out it keeps float32 on devices whose matrix products round.
-    return jnp.clip(image.astype(jnp.float32) + jnp.sum(vectors * amounts, 1), 0, 1).astype(image.dtype)
+    light = jnp.sum(vectors * amounts[None, :], 1)
+    return jnp.clip(image.astype(jnp.float32) + light[None, None, :], 0, 1).astype(image.dtype)
 
 
 def principal_components(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,6 +109,10 @@ def principal_components(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Source:
         Krizhevsky et al. 2012 (AlexNet), section 4.1; `numpy.cov` and `numpy.linalg.eigh`.
     """
+    what, fix = "uint8 or floating images", "Pass the images of a training set."
+    real = getattr(image, "dtype", None) == np.uint8 or jnp.issubdtype(getattr(image, "dtype", object), jnp.floating)
+    known = real and not isinstance(image, jax.core.Tracer)
+    expect(known, "principal_components", what, shown(image), fix, TypeError)
     image = np.asarray(image)
     ok = image.ndim == 4 and image.size > 0
     expect(ok, "principal_components", "images (N, H, W, C)", image.shape, "Pass the images of a training set.")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxcnn.augment.example import geometric
 from jaxcnn.augment.motion import Motion
-from jaxcnn.checking import expect
+from jaxcnn.augment.options import probability
 
 __all__ = ["flip", "vertical_flip"]
 
@@ -57,7 +57,7 @@ def vertical_flip(key: jax.Array, frame: tuple[int, int], *, p: float = 0.5) -> 
 
 
 def _mirror(where: str, key: jax.Array, frame: tuple[int, int], axis: int, p: float) -> Motion:
-    expect(0 <= p <= 1, where, "p in [0, 1]", p, "Pass the probability of mirroring.")
+    p = probability(where, p, "Pass the probability of mirroring.")
     turned = jax.random.bernoulli(key, float(p))
 
     def pixels(array: jax.Array) -> jax.Array:

@@ -1,12 +1,11 @@
 """Mixing: images of a batch in pairs, and their labels in the same proportion."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 
 from jaxcnn.augment.example import Example
-from jaxcnn.checking import expect, expect_count, floating
+from jaxcnn.augment.options import concentration
+from jaxcnn.checking import array, expect, expect_count, expect_key, expect_size, floating
 
 __all__ = ["cutmix", "mixup"]
 
@@ -34,6 +33,7 @@ def mixup(key: jax.Array, batch: Example, *, alpha: float = 1.0, classes: int) -
     Source:
         Zhang et al. 2018 (mixup), equation 1; torchvision's MixUp, which draws one r for a batch and pairs neighbours.
     """
+    expect_key("mixup", key)
     image, label = _images_and_labels("mixup", batch, alpha, classes)
     partner_key, ratio_key = jax.random.split(key)
     partner = jax.random.permutation(partner_key, len(image))
@@ -68,6 +68,7 @@ def cutmix(key: jax.Array, batch: Example, *, alpha: float = 1.0, classes: int) 
         Yun et al. 2019 (CutMix), section 3.1 and algorithm A1; torchvision's CutMix, which draws one rectangle for a
         batch and pairs neighbours.
     """
+    expect_key("cutmix", key)
     image, label = _images_and_labels("cutmix", batch, alpha, classes)
     partner_key, ratio_key, centre_key = jax.random.split(key, 3)
     count, height, width, _ = image.shape
@@ -101,11 +102,13 @@ def _images_and_labels(where: str, batch: Example, alpha: float, classes: int) -
     ok = isinstance(batch, dict) and {"image", "label"} <= batch.keys()
     got = list(batch) if isinstance(batch, dict) else type(batch).__name__
     expect(ok, where, 'a batch with "image" and "label"', got, "Pass a dict of arrays.")
-    expect(0 < alpha < math.inf, where, "alpha above 0", alpha, "1 makes all proportions equally likely.")
+    concentration(where, alpha)
     classes = expect_count(where, "classes", classes)
-    image, label = floating(where, "image", batch["image"]), jnp.asarray(batch["label"])
+    image, label = floating(where, "image", batch["image"]), array(where, "label", batch["label"])
     mixes = "Mixing takes the whole batch, without jaxcnn.augment.batched."
     expect(image.ndim == 4, where, "images (N, H, W, C)", f"shape {image.shape}", mixes)
+    expect(image.size > 0, where, "images with a pixel", f"shape {image.shape}", "Leave empty batches out.")
+    expect_size(where, "labels", (len(image), classes), "Check the number of classes.")
     if jnp.issubdtype(label.dtype, jnp.integer):
         fix = "Give each image one class."
         expect(label.shape == image.shape[:1], where, f"labels {image.shape[:1]}", f"shape {label.shape}", fix)
@@ -113,4 +116,6 @@ def _images_and_labels(where: str, batch: Example, alpha: float, classes: int) -
     wanted = (len(image), classes)
     fix = "Pass integer classes, or one probability for each class."
     expect(label.shape == wanted, where, f"probabilities {wanted}", f"shape {label.shape}", fix)
+    real = jnp.issubdtype(label.dtype, jnp.floating) or label.dtype == jnp.bool
+    expect(real, where, "label of an integer or floating dtype", label.dtype, fix, TypeError)
     return image, label.astype(jnp.float32)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.augment.example import augmentation
-from jaxcnn.checking import expect
+from jaxcnn.checking import number
 from jaxcnn.functional.primitives.random_bits import random_bits
 
 __all__ = ["noise"]
@@ -33,7 +33,8 @@ def noise(key: jax.Array, image: jax.Array, *, std: float) -> jax.Array:
         torchvision's GaussianNoise with clip=True. z is one of 65536 quantiles of the normal distribution, none
         beyond 4.3.
     """
-    expect(0 <= std < math.inf, "noise", "std of at least 0", std, "Pass it in the image's unit, 1 being white.")
+    fix = "Pass it in the image's unit, 1 being white."
+    std = number("noise", "std of at least 0", std, lambda s: 0 <= s < math.inf, fix)
     # For 512 32x32x3 images on CPU `jax.random.normal` took x7, nearly all for its bits.
     halves = random_bits(key, jnp.uint16, image.shape)
     z = math.sqrt(2) * jax.lax.erf_inv((halves.astype(jnp.float32) + 0.5) / 32768 - 1)

@@ -7,7 +7,7 @@ from jaxcnn.augment.example import geometric
 from jaxcnn.augment.interpolation import resampling
 from jaxcnn.augment.motion import Motion
 from jaxcnn.augment.options import Padding, outside_of
-from jaxcnn.checking import expect
+from jaxcnn.checking import number
 
 __all__ = ["perspective"]
 
@@ -52,14 +52,13 @@ def perspective(
         to 1; values as its `perspective`. The matrix as Heckbert 1989 (Fundamentals of texture mapping and
         image warping), section 2.2.3.
     """
-    ok = 0 <= distortion_scale < 2 / 3
-    fix = "From 2/3 on the picture could fold over."
-    expect(ok, "perspective", "distortion_scale in [0, 2/3)", distortion_scale, fix)
+    what, fix = "distortion_scale in [0, 2/3)", "From 2/3 on the picture could fold over."
+    distortion_scale = number("perspective", what, distortion_scale, lambda d: 0 <= d < 2 / 3, fix)
     outside = outside_of("perspective", padding_mode, fill, mask_fill)
 
     height, width = frame
     corners = jnp.array([[0, 0], [width, 0], [width, height], [0, height]], jnp.float32)
-    inwards = distortion_scale * (jnp.array([width, height]) / 2 - corners)
+    inwards = distortion_scale * (jnp.array([[width, height]]) / 2 - corners)
     forth = _homography(frame, corners + inwards * jax.random.uniform(key, (4, 2)))
     (a, b, c), (d, e, f), (g, h, _) = forth
     # The inverse up to a factor, which is all that counts.

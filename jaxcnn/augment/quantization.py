@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.augment.example import augmentation
-from jaxcnn.checking import expect, is_int
+from jaxcnn.augment.options import whole_interval
 
 __all__ = ["levels", "posterize", "posterized"]
 
@@ -30,9 +30,7 @@ def posterize(key: jax.Array, image: jax.Array, *, bits: int | tuple[int, int]) 
     Source:
         PIL's `ImageOps.posterize` and, on uint8 images, torchvision's `posterize`, exactly.
     """
-    low, high = bits if isinstance(bits, tuple | list) else (bits, bits)
-    ok = is_int(low) and is_int(high) and 1 <= low <= high <= 8
-    expect(ok, "posterize", "bits from 1 to 8", bits, "Pass (low, high), or one number.")
+    low, high = whole_interval("posterize", "bits from 1 to 8", bits, 1, 8)
     return posterized(image, jax.random.randint(key, (), low, high + 1))
 
 

@@ -7,9 +7,11 @@ from jaxcnn.augment.colour import expect_colours
 from jaxcnn.augment.example import Example
 from jaxcnn.augment.operations import Strengths, named_operations, policy
 from jaxcnn.augment.switching import switch
-from jaxcnn.checking import expect, expect_count, is_int
+from jaxcnn.checking import expect, expect_count, is_int, shown
 
 __all__ = ["rand_augment", "trivial_augment"]
+
+MOST_BINS = 2**20
 
 _STANDARD = Strengths(shear=0.3, shift=lambda side: side * 150 / 331, degrees=30, blend=0.9, bits=(8, 4))
 _WIDE = Strengths(shear=0.99, shift=lambda side: 32, degrees=135, blend=0.99, bits=(8, 2))
@@ -55,10 +57,12 @@ def rand_augment(
         bilinear interpolation and no fill, within 1e-4 on images of 8 bits, 1e-3 for color and contrast (its luma has
         rounded weights).
     """
-    operations = expect_count("rand_augment", "operations", operations)
-    bins = expect_count("rand_augment", "bins", bins, 2)
+    operations = expect_count("rand_augment", "operations", operations, most=100)
+    bins = expect_count("rand_augment", "bins", bins, 2, MOST_BINS)
     ok = is_int(magnitude) and 0 <= magnitude < bins
-    expect(ok, "rand_augment", f"magnitude in 0..{bins - 1}", magnitude, "Pass a whole number; 9 of 31 is usual.")
+    expect(
+        ok, "rand_augment", f"magnitude in 0..{bins - 1}", shown(magnitude), "Pass a whole number; 9 of 31 is usual."
+    )
     expect_colours("rand_augment", image["image"])
     fns = list(named_operations("rand_augment", _STANDARD, fill, mask_fill).values())
     for which, sign in jax.random.uniform(key, (operations, 2)):
@@ -94,7 +98,7 @@ def trivial_augment(
         Müller and Hutter 2021 (TrivialAugment), section 3, with its wide space. The operations are those of
         torchvision's TrivialAugmentWide, as in `rand_augment`.
     """
-    bins = expect_count("trivial_augment", "bins", bins, 2)
+    bins = expect_count("trivial_augment", "bins", bins, 2, MOST_BINS)
     expect_colours("trivial_augment", image["image"])
     fns = list(named_operations("trivial_augment", _WIDE, fill, mask_fill).values())
     which, strength, sign = jax.random.uniform(key, (3,))

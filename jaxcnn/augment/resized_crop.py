@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxcnn.augment.example import geometric
 from jaxcnn.augment.motion import Motion
 from jaxcnn.augment.options import interval, whole_pixels
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_size
 
 __all__ = ["random_resized_crop"]
 
@@ -60,6 +60,7 @@ def random_resized_crop(
     expect(aspects[0] > 0, "random_resized_crop", "aspect above 0", aspects, fix)
     out = frame if size is None else whole_pixels("random_resized_crop", "size", size)
     expect(min(out) >= 1, "random_resized_crop", "a size of at least (1, 1)", out, "Pass the size of the result.")
+    expect_size("random_resized_crop", "an image", out, "Pass a smaller size.")
 
     (top, left), (height, width) = _window(key, frame, areas, aspects)
 
@@ -76,7 +77,7 @@ def random_resized_crop(
 
     def points(xy: jax.Array) -> jax.Array:
         zoom = jnp.stack([out[1] / width, out[0] / height])
-        return (xy - jnp.stack([left, top])) * zoom
+        return (xy - jnp.stack([left, top])[None, :]) * zoom[None, :]
 
     return Motion(out, pixels, labels, points)
 
@@ -90,7 +91,7 @@ def _window(
     area, log_aspect = jax.random.uniform(shape_key, (_TRIES, 2), jnp.float32, low, high).T
     pixels, ratio = area * (frame[0] * frame[1]), jnp.exp(log_aspect)
     sizes = jnp.round(jnp.sqrt(jnp.stack([pixels / ratio, pixels * ratio], 1))).astype(jnp.int32)
-    fits = ((sizes >= 1) & (sizes <= jnp.array(frame))).all(1)
+    fits = ((sizes >= 1) & (sizes <= jnp.array([frame]))).all(1)
 
     height, width = frame
     shape = min(max(width / height, aspects[0]), aspects[1])
@@ -107,16 +108,16 @@ def _resized(x: jax.Array, axis: int, start: jax.Array, length: jax.Array, size:
     centre = start + (jnp.arange(size) + 0.5) * step - 0.5
     first = jnp.floor(centre - reach).astype(jnp.int32) + 1
     sources = max(2, math.ceil(2 * x.shape[axis] / size))
-    place = first[:, None] + jnp.arange(sources)
+    place = first[:, None] + jnp.arange(sources)[None, :]
     weight = jnp.maximum(0, 1 - jnp.abs(place - centre[:, None]) / reach)
     weight = jnp.where((place >= start) & (place < start + length), weight, 0)
     weight = weight / weight.sum(1, keepdims=True)
     place = jnp.clip(place, 0, x.shape[axis] - 1)
-    others = (1,) * (x.ndim - 1 - axis)
+    shape = (*(1,) * axis, size, *(1,) * (x.ndim - 1 - axis))
 
     def term(n: int) -> jax.Array:
         taken = x.at[(slice(None),) * axis + (place[:, n],)].get(mode="promise_in_bounds")
-        return weight[:, n].reshape(size, *others) * taken
+        return weight[:, n].reshape(shape) * taken
 
     return sum((term(n) for n in range(1, sources)), term(0))
 

@@ -61,7 +61,7 @@ def contrast(key: jax.Array, image: jax.Array, *, factor: tuple[float, float]) -
     low, high = factors("contrast", factor)
     f = jax.random.uniform(key, (), jnp.float32, low, high)
     mean = jnp.mean(jnp.mean(image.astype(jnp.float32), 0), 0)  # on CPU twice as fast as over both axes at once
-    return blend(image, mean, f)
+    return blend(image, mean[None, None, :], f)
 
 
 @augmentation

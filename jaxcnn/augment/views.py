@@ -1,6 +1,5 @@
 """Views of images, and what a net says of several of them, averaged: augmentation at test time."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -8,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.augment.options import Padding, outside_of
-from jaxcnn.checking import expect, is_int
+from jaxcnn.augment.options import Padding, expect_functions, odds_of, outside_of
+from jaxcnn.checking import array, expect, expect_choice, expect_size, is_int, shown
 
 __all__ = ["mirrored", "shifted", "test_time"]
 
@@ -18,6 +17,7 @@ View = Callable[[jax.Array], jax.Array]
 
 def mirrored(images: jax.Array) -> jax.Array:
     """Return the images (..., H, W, C) mirrored left to right: a view for `test_time`."""
+    images = _images("mirrored", images)
     return jnp.flip(images, -2)
 
 
@@ -44,13 +44,25 @@ def shifted(
     Source:
         `numpy.pad`.
     """
-    expect(is_int(down) and is_int(right), "shifted", "moves in whole pixels", (down, right), "Pass ints.")
-    outside_of("shifted", padding_mode, fill, 0)
+    ok = is_int(down) and is_int(right)
+    expect(ok, "shifted", "moves in whole pixels", shown((down, right)), "Pass ints.")
+    down, right = int(down), int(right)
+    fill = outside_of("shifted", padding_mode, fill, 0).fill
+    images = _images("shifted", images)
+    moved = [side + abs(move) for side, move in zip(images.shape[-3:-1], (down, right), strict=True)]
+    expect_size("shifted", "a moved image", moved, "Move it by fewer pixels.")
     pads = [(0, 0)] * (images.ndim - 3) + [(max(d, 0), max(-d, 0)) for d in (down, right)] + [(0, 0)]
     options = {"constant_values": fill} if padding_mode == "constant" else {}
     height, width = images.shape[-3:-1]
     top, left = max(-down, 0), max(-right, 0)
     return jnp.pad(images, pads, padding_mode, **options)[..., top : top + height, left : left + width, :]
+
+
+def _images(where: str, images: jax.Array) -> jax.Array:
+    images = array(where, "images", images)
+    ok = images.ndim >= 3 and min(images.shape[-3:]) > 0
+    expect(ok, where, "images (..., H, W, C) with a pixel", f"shape {images.shape}", "Grey ones have one channel.")
+    return images
 
 
 def test_time(
@@ -80,16 +92,16 @@ def test_time(
     Source:
         Krizhevsky et al. 2012 (AlexNet), section 4.1, which averages probabilities; airbench averages logits.
     """
-    expect(len(views) > 0, "test_time", "at least one view", 0, "Pass functions from images to images.")
-    weights = (1,) * len(views) if weights is None else tuple(weights)
-    fix = "Pass one for each view."
-    expect(len(weights) == len(views), "test_time", f"{len(views)} weights", len(weights), fix)
-    ok = all(0 <= weight < math.inf for weight in weights) and sum(weights) > 0
-    expect(ok, "test_time", "weights of at least 0, not all 0", weights, fix)
+    expect_functions("test_time", logits_fn)
+    fix = "Pass functions from images to images."
+    expect(isinstance(views, Sequence), "test_time", "a sequence of views", shown(views), fix, TypeError)
+    expect(len(views) > 0, "test_time", "at least one view", 0, fix)
+    expect_functions("test_time", *views)
     kinds = ("logits", "probabilities")
-    expect(average in kinds, "test_time", f"average to be one of {kinds}", repr(average), "Choose one of them.")
+    expect_choice("test_time", f"average to be one of {kinds}", average, kinds)
+    odds = odds_of("test_time", weights, len(views), "Pass one for each view.")
 
-    shares = np.array(weights, np.float32) / sum(weights)
+    shares = np.array(odds, np.float32) / sum(odds)
 
     def averaged(images: jax.Array) -> jax.Array:
         logits = jnp.stack([logits_fn(view(images)).astype(jnp.float32) for view in views], -1)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxcnn.augment.example import geometric
 from jaxcnn.augment.motion import Motion
 from jaxcnn.augment.options import Outside, Padding, outside_of, whole_pixels
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_size
 
 __all__ = ["crop", "shift"]
 
@@ -45,7 +45,7 @@ def shift(
         In distribution torchvision's RandomCrop(size=(H, W), padding=max_shift); padding as `numpy.pad`.
     """
     margin = whole_pixels("shift", "max_shift", max_shift)
-    return _random_window(key, frame, margin, frame, outside_of("shift", padding_mode, fill, mask_fill))
+    return _random_window("shift", key, frame, margin, frame, outside_of("shift", padding_mode, fill, mask_fill))
 
 
 @geometric
@@ -96,12 +96,14 @@ def crop(
         (height, width),
         "Change size or padding.",
     )
-    return _random_window(key, frame, margin, (height, width), outside)
+    return _random_window("crop", key, frame, margin, (height, width), outside)
 
 
 def _random_window(
-    key: jax.Array, frame: tuple[int, int], margin: tuple[int, int], size: tuple[int, int], outside: Outside
+    where: str, key: jax.Array, frame: tuple[int, int], margin: tuple[int, int], size: tuple[int, int], outside: Outside
 ) -> Motion:
+    padded_size = [side + 2 * more for side, more in zip(frame, margin, strict=True)]
+    expect_size(where, "a padded image", padded_size, "Pad by fewer pixels.")
     places = jnp.array([frame[axis] + 2 * margin[axis] - size[axis] + 1 for axis in (0, 1)])
     row, column = jax.random.randint(key, (2,), 0, places)
 

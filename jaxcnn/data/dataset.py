@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import array, expect, expect_dtype, shown
 from jaxcnn.fingerprint import fingerprint
 
 __all__ = ["Dataset", "DatasetInfo", "from_arrays", "moments", "to_float"]
+
+MOST_CLASSES = 2**20
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,10 @@ class Dataset(Mapping[str, np.ndarray]):
             indices: integers in 0..size-1, or a bool for each example.
 
         Raises:
-            ValueError: no example is left.
+            ValueError: no example is left; indices out of range.
+            TypeError: indices that are neither integers nor bools.
         """
-        index = np.asarray(indices)
-        index = index if index.size else index.astype(np.int64)  # an empty list has no dtype of its own
+        index = _index(indices, self.size)
         return _dataset({name: array[index] for name, array in self.arrays.items()}, self.info)
 
     def with_moments_of(self, train: "Dataset") -> "Dataset":
@@ -121,9 +123,19 @@ def from_arrays(
         ValueError: no examples, another rank, lengths that differ, labels or images out of range.
         TypeError: images neither uint8 nor floating, labels that are not integers.
     """
-    arrays = {"image": _own(image)}
+    arrays = {"image": _own("image", image)}
+    if class_names is not None:
+        ok = isinstance(class_names, Sequence | np.ndarray) and all(
+            isinstance(class_name, str) for class_name in class_names
+        )
+        fix = 'Pass ["cat", "dog"], say.'
+        expect(ok, "from_arrays", "class_names as a sequence of texts", shown(class_names), fix, TypeError)
+    for value in (name, source):
+        expect(
+            isinstance(value, str), "from_arrays", "name and source as texts", shown(value), "Pass a str.", TypeError
+        )
     if label is not None:
-        label = _own(label)
+        label = _own("label", label)
         expect(
             np.issubdtype(label.dtype, np.integer),
             "from_arrays",
@@ -140,10 +152,14 @@ def from_arrays(
                 f"{label.min()}..{label.max()}",
                 "Subtract the smallest, or pass class_names for all classes from 0 on.",
             )
+            fix = "Number the classes without gaps."
+            expect(label.max() < MOST_CLASSES, "from_arrays", f"labels below {MOST_CLASSES}", int(label.max()), fix)
             class_names = [str(c) for c in range(int(label.max()) + 1)]
         arrays["label"] = label
-    arrays |= {key: _own(value) for key, value in others.items()}
-    dataset = _dataset(arrays, DatasetInfo(name, tuple(class_names or ()), (), (), source, ""))
+    arrays |= {key: _own(key, value) for key, value in others.items()}
+    dataset = _dataset(
+        arrays, DatasetInfo(name, () if class_names is None else tuple(map(str, class_names)), (), (), source, "")
+    )
     if dataset["image"].dtype != np.uint8:
         low, high = float(dataset["image"].min()), float(dataset["image"].max())
         expect(
@@ -157,6 +173,28 @@ def from_arrays(
     return dataclasses.replace(dataset, info=dataclasses.replace(dataset.info, mean=mean, std=std))
 
 
+def _index(indices: Any, size: int) -> np.ndarray:
+    fix = "Pass integers, or a bool for each example."
+    try:
+        index = np.asarray(indices)
+    except (TypeError, ValueError):  # of traced ones, among others
+        index = np.asarray("none")
+    index = index if index.size else index.astype(np.int64)  # an empty list has no dtype of its own
+    ok = index.dtype.kind in "biu" and index.ndim == 1
+    expect(ok, "Dataset", "indices of one axis, integers or bools", shown(indices), fix, TypeError)
+    chosen = (
+        index.shape == (size,) if index.dtype == bool else not index.size or -size <= index.min() <= index.max() < size
+    )
+    expect(
+        bool(chosen),
+        "Dataset",
+        f"indices of {size} examples",
+        shown(index if index.dtype == bool else index.tolist()),
+        fix,
+    )
+    return index
+
+
 def to_float(image: jax.typing.ArrayLike, dtype: Any = jnp.float32) -> jax.Array:
     """Return images in [0, 1]: uint8 divided by 255, floating ones cast.
 
@@ -167,7 +205,7 @@ def to_float(image: jax.typing.ArrayLike, dtype: Any = jnp.float32) -> jax.Array
     Raises:
         TypeError: another dtype.
     """
-    image = jnp.asarray(image)
+    image, dtype = array("to_float", "image", image), expect_dtype("to_float", dtype)
     if image.dtype == jnp.uint8:
         return (image.astype(jnp.float32) / 255).astype(dtype)
     expect(
@@ -204,13 +242,20 @@ def moments(images: Iterable[np.ndarray]) -> tuple[tuple[float, ...], tuple[floa
     return tuple((mean / scale).round(6).tolist()), tuple((std / scale).round(6).tolist())
 
 
-def _own(array: Any) -> np.ndarray:
+def _own(name: str, array: Any) -> np.ndarray:
     """Return a copy: what happens to the caller's array later must not change the set behind its fingerprint.
 
     An array that is read-only and no view of another is taken as it is, so that large sets are in memory once.
     """
     frozen = isinstance(array, np.ndarray) and array.base is None and not array.flags.writeable
-    return array if frozen else np.array(array)
+    try:
+        own = array if frozen else np.array(array)
+    except (TypeError, ValueError):  # of traced ones, among others
+        own = None
+    fix = "Pass a NumPy array, with a row for each example."
+    known = own is not None and own.dtype.kind != "O"
+    expect(known, "from_arrays", f"{name} as an array of numbers", shown(array), fix, TypeError)
+    return own
 
 
 def _dataset(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:
@@ -223,6 +268,7 @@ def _dataset(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:
         "Grey images need a last axis: image[..., None].",
     )
     expect(len(image) > 0, "Dataset", "at least one example", "none", "Check how the examples were chosen.")
+    expect(image.size > 0, "Dataset", "images with a pixel", image.shape, "Look at how they were read.")
     expect(
         image.dtype == np.uint8 or np.issubdtype(image.dtype, np.floating),
         "Dataset",
@@ -250,6 +296,6 @@ def _dataset(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:
         )
         arrays["label"] = label.astype(np.int32)
     arrays = {name: array.view() for name, array in arrays.items()}  # the caller's own arrays stay writable
-    for array in arrays.values():
-        array.setflags(write=False)
+    for own in arrays.values():
+        own.setflags(write=False)
     return Dataset(arrays, dataclasses.replace(info, fingerprint=fingerprint(arrays)))

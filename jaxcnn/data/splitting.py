@@ -5,7 +5,7 @@ from typing import TypeVar
 import jax
 import numpy as np
 
-from jaxcnn.checking import expect, is_int
+from jaxcnn.checking import expect, expect_key, is_int, number, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.stream import Stream
 
@@ -25,6 +25,7 @@ def split(dataset: Part, fraction: float, *, key: jax.Array) -> tuple[Part, Part
     Raises:
         ValueError: a fraction out of range, or one that leaves a part empty.
     """
+    _expect_set("split", dataset)
     label = dataset["label"] if "label" in dataset else np.zeros(dataset.size, np.int32)
     held = held_out(label, fraction, key=key)
     return dataset.take(~held), dataset.take(held)
@@ -37,7 +38,9 @@ def held_out(label: np.ndarray, fraction: float, *, key: jax.Array) -> np.ndarra
         label: int (N,), the class of each example.
         fraction, key: as in `split`, with the same errors.
     """
-    expect(0 < fraction < 1, "split", "a fraction in (0, 1)", fraction, "0.2 holds out every fifth example.")
+    fix = "0.2 holds out every fifth example."
+    fraction = number("split", "a fraction in (0, 1)", fraction, lambda f: 0 < f < 1, fix)
+    expect_key("split", key, known=True)
     held = _rank(label, key) < np.floor(fraction * np.bincount(label) + 0.5)[label]
     expect(
         bool(held.any()) and not held.all(),
@@ -64,8 +67,10 @@ def folds(dataset: Part, k: int, *, key: jax.Array) -> list[tuple[Part, Part]]:
     Raises:
         ValueError: k out of range.
     """
+    _expect_set("folds", dataset)
+    expect_key("folds", key, known=True)
     in_range = is_int(k) and 2 <= k <= dataset.size
-    expect(in_range, "folds", f"k in 2..{dataset.size}", k, "5 or 10 folds are usual.")
+    expect(in_range, "folds", f"k in 2..{dataset.size}", shown(k), "5 or 10 folds are usual.")
     label = dataset["label"] if "label" in dataset else np.zeros(dataset.size, np.int32)
     fold = np.empty(dataset.size, np.int64)
     fold[np.lexsort((_rank(label, key), label))] = np.arange(dataset.size) % k  # dealt like cards, class after class
@@ -83,12 +88,19 @@ def per_class(dataset: Part, n: int, *, key: jax.Array) -> Part:
     Raises:
         ValueError: no labels, or n out of range.
     """
+    _expect_set("per_class", dataset)
+    expect_key("per_class", key, known=True)
     expect("label" in dataset, "per_class", "a data set with labels", dataset, "Pass labels to from_arrays.")
     counts = np.bincount(dataset["label"], minlength=len(dataset.info.class_names))
     fewest = f"the fewest examples are of {dataset.info.class_names[counts.argmin()]!r}"
     in_range = is_int(n) and 1 <= n <= counts.min()
-    expect(in_range, "per_class", f"n in 1..{counts.min()}", n, f"Choose another: {fewest}.")
+    expect(in_range, "per_class", f"n in 1..{counts.min()}", shown(n), f"Choose another: {fewest}.")
     return dataset.take(_rank(dataset["label"], key) < n)
+
+
+def _expect_set(where: str, dataset: Dataset | Stream) -> None:
+    fix = "Make one with data.from_arrays(image, label)."
+    expect(isinstance(dataset, Dataset | Stream), where, "a data.Dataset", shown(dataset), fix, TypeError)
 
 
 def _rank(label: np.ndarray, key: jax.Array) -> np.ndarray:

@@ -1,9 +1,11 @@
 """Nonlinearities, each one elementwise: any shape in, the same shape and dtype out."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.checking import floating
+from jaxcnn.checking import expect_flag, floating, scalar
 
 __all__ = ["elu", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "selu", "sigmoid", "silu", "softplus", "tanh"]
 
@@ -104,11 +106,14 @@ def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
         The shape and dtype of x.
 
     Raises:
+        ValueError: alpha that is no finite number.
         TypeError: x is not floating.
 
     Source: Clevert et al. 2016; agrees with `jax.nn.elu`.
     """
     x = floating("elu", "x", x)
+    fix = "1.0 makes the derivative continuous."
+    alpha = scalar("elu", "a finite alpha", alpha, math.isfinite, fix)
     return jax.nn.elu(x, jnp.asarray(alpha, x.dtype))
 
 
@@ -144,7 +149,7 @@ def gelu(x: jax.Array, *, approximate: bool = True) -> jax.Array:
 
     Source: Hendrycks and Gimpel 2016; agrees with `jax.nn.gelu`.
     """
-    x = floating("gelu", "x", x)
+    x, approximate = floating("gelu", "x", x), expect_flag("gelu", "approximate", approximate)
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # float16 overflows in x**3
     return jax.nn.gelu(wide, approximate=approximate).astype(x.dtype)
 

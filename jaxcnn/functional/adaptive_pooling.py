@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, is_int, shown
+from jaxcnn.checking import expect, expect_flag, expect_size, is_int, shown
 from jaxcnn.functional.linear import flatten
 from jaxcnn.functional.pooling import avg_pool, max_pool
 from jaxcnn.functional.window import Size, images, pair, some_pixels
@@ -74,7 +74,7 @@ def adaptive_avg_pool(x: jax.Array, size: Size) -> jax.Array:
     Source: agrees with `torch.nn.functional.adaptive_avg_pool2d`.
     """
     x = some_pixels("adaptive_avg_pool", x)
-    size = pair("adaptive_avg_pool", "size", size)
+    size = _windows_of("adaptive_avg_pool", size)
     tiles = _tiles(x, size)
     if tiles is not None:
         return avg_pool(x, tiles)
@@ -104,7 +104,7 @@ def adaptive_max_pool(x: jax.Array, size: Size) -> jax.Array:
     Source: agrees with `torch.nn.functional.adaptive_max_pool2d`.
     """
     x = some_pixels("adaptive_max_pool", x)
-    size = pair("adaptive_max_pool", "size", size)
+    size = _windows_of("adaptive_max_pool", size)
     tiles = _tiles(x, size)
     if tiles is None:
         # Windows side by side, the shorter ones filled up with their last pixel: what is left is tiles.
@@ -137,7 +137,7 @@ def spatial_pyramid_pool(x: jax.Array, levels: Sequence[int] = (1, 2, 4), *, ave
     """
     x = some_pixels("spatial_pyramid_pool", x)
     levels = pyramid_levels("spatial_pyramid_pool", levels)
-    pool = adaptive_avg_pool if average else adaptive_max_pool
+    pool = adaptive_avg_pool if expect_flag("spatial_pyramid_pool", "average", average) else adaptive_max_pool
     return jnp.concatenate([flatten(pool(x, level)) for level in levels], axis=-1)
 
 
@@ -146,6 +146,12 @@ def pyramid_levels(where: str, levels: Sequence[int]) -> tuple[int, ...]:
     ok = isinstance(levels, Sequence) and len(levels) >= 1 and all(is_int(level) and level >= 1 for level in levels)
     expect(ok, where, "levels as a sequence of positive ints", shown(levels), "Pass levels=(1, 2, 4).")
     return tuple(int(level) for level in levels)
+
+
+def _windows_of(where: str, size: Size) -> tuple[int, int]:
+    size = pair(where, "size", size)
+    expect_size(where, "maps", size, "Ask for fewer windows.")
+    return size
 
 
 def _tiles(x: jax.Array, size: tuple[int, int]) -> tuple[int, int] | None:

@@ -1,14 +1,15 @@
 """Batch normalization: activations with the mean and the variance of their batch made standard."""
 
 import functools
-from numbers import Real
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.checking import expect, expect_count, expect_train, floating, shaped
+from jaxcnn.checking import array, expect, expect_count, expect_flag, expect_train, floating, scalar, shaped, shown
+from jaxcnn.functional.spread import along_channels
 
 __all__ = ["BatchStats", "batch_norm"]
 
@@ -85,18 +86,20 @@ def batch_norm(
     stats = BatchStats(*(shaped("batch_norm", f"stats.{n}", v, channels) for n, v in stats._asdict().items()))
     scale = None if scale is None else shaped("batch_norm", "scale", scale, channels)
     bias = None if bias is None else shaped("batch_norm", "bias", bias, channels)
-    if isinstance(decay, Real):
-        expect(0 <= decay <= 1, "batch_norm", "decay in [0, 1]", decay, "PyTorch's momentum is 1 - decay.")
-    if isinstance(eps, Real):
-        expect(eps >= 0, "batch_norm", "eps >= 0", eps, "It keeps the variance from zero: 1e-5 is usual.")
+    fix = "PyTorch's momentum is 1 - decay."
+    decay = scalar("batch_norm", "decay in [0, 1]", decay, lambda d: 0 <= d <= 1, fix)
+    eps = scalar("batch_norm", "eps >= 0", eps, lambda e: e >= 0, "It keeps the variance from zero: 1e-5 is usual.")
+    axis_name = axis_names("batch_norm", axis_name)
+    fast_variance = expect_flag("batch_norm", "fast_variance", fast_variance)
     _check_groups(groups, x, mask, train)
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     if not train:
-        return _affine(wide - stats.mean, lax.rsqrt(stats.var + eps), scale, bias).astype(x.dtype), stats
+        y = (wide - along_channels(stats.mean, x)) * along_channels(_times(lax.rsqrt(stats.var + eps), scale), x)
+        return (y if bias is None else y + along_channels(bias, x)).astype(x.dtype), stats
     if mask is None:
         expect(x.size > 0, "batch_norm", "at least one example", f"x of shape {x.shape}", "Skip empty batches.")
     else:
-        mask = jnp.asarray(mask)
+        mask = array("batch_norm", "mask", mask)
         fix = "Compare first: weights > 0."
         expect(mask.dtype == jnp.bool, "batch_norm", "a mask of bools", mask.dtype, fix, TypeError)
         expect(
@@ -106,8 +109,10 @@ def batch_norm(
             mask.shape,
             "Pass one bool per example, shape (N,).",
         )
+    _expect_mapped(axis_name)
     parts = wide.reshape(groups, x.shape[0] // groups, *x.shape[1:]) if groups > 1 else wide[None]
     weight = None if mask is None else mask.astype(wide.dtype).reshape(1, *mask.shape, *(1,) * (x.ndim - mask.ndim))
+    scale, bias = (None if p is None else along_channels(p, parts) for p in (scale, bias))
     y, *moments = _standardise(parts, scale, bias, weight, eps, axis_name, fast_variance)
     kept: float | jax.Array = decay
     if weight is not None:
@@ -119,6 +124,25 @@ def batch_norm(
     return y.reshape(x.shape).astype(x.dtype), BatchStats(
         *(now.astype(old.dtype) for old, now in zip(stats, moved, strict=True))
     )
+
+
+def axis_names(where: str, axis_name: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
+    """Return `axis_name` as a name, a tuple of names or None."""
+    if axis_name is None or isinstance(axis_name, str):
+        return axis_name
+    ok = isinstance(axis_name, Sequence) and len(axis_name) > 0 and all(isinstance(name, str) for name in axis_name)
+    expect(ok, where, "axis_name as a name or a tuple of names", shown(axis_name), 'Pass "batch", say.')
+    return tuple(axis_name)
+
+
+def _expect_mapped(axis_name: str | tuple[str, ...] | None) -> None:
+    names = axis_name if isinstance(axis_name, tuple) else () if axis_name is None else (axis_name,)
+    for name in names:
+        try:
+            lax.axis_size(name)
+        except NameError:
+            fix = f"Call it inside jax.vmap(..., axis_name={name!r}) or jax.shard_map."
+            expect(False, "batch_norm", "axis_name as an axis that is mapped over", repr(name), fix)
 
 
 def _check_groups(groups: int, x: jax.Array, mask: jax.Array | None, train: bool) -> None:
@@ -147,7 +171,7 @@ def _standardise(x, scale, bias, weight, eps: float, axis_name, fast: bool):
 
     Args:
         x: (groups, ..., C), float32 or wider.
-        scale, bias: (C,) or None.
+        scale, bias: (1, ..., 1, C) or None.
         weight: None, or 1 where x counts and 0 where not, to be broadcast against x.
         eps: added to the variance.
         axis_name: named axes that the moments are taken over too.
@@ -156,8 +180,8 @@ def _standardise(x, scale, bias, weight, eps: float, axis_name, fast: bool):
     Returns:
         y of x's shape; mean and biased variance >= 0, (groups, 1, ..., 1, C): of no examples at all both are 0.
     """
-    centred, mean, var = _moments(x, weight, axis_name, fast)
-    return _affine(centred, lax.rsqrt(var + eps), scale, bias), mean, var
+    shifted, first, mean, var = _moments(x, weight, axis_name, fast)
+    return _affine(shifted, first, lax.rsqrt(var + eps), scale, bias), mean, var
 
 
 @_standardise.defjvp
@@ -168,35 +192,37 @@ def _standardise_jvp(eps, axis_name, fast, primals, tangents):
     """
     x, scale, bias, weight = primals
     dx, dscale, dbias, _ = tangents
-    centred, mean, var = _moments(x, weight, axis_name, fast)
+    shifted, first, mean, var = _moments(x, weight, axis_name, fast)
     inverse = lax.rsqrt(var + eps)
-    factor = inverse if scale is None else inverse * scale
+    factor = _times(inverse, scale)
     dmean = _mean(dx, weight, axis_name)
-    half_dvar = _mean(centred * dx, weight, axis_name)
+    half_dvar = _mean(shifted * dx, weight, axis_name) - first * dmean
     slope, offset = -factor * inverse * inverse * half_dvar, -factor * dmean
     if dscale is not None:
         slope = slope + inverse * dscale
     if dbias is not None:
         offset = offset + dbias
-    return (_affine(centred, inverse, scale, bias), mean, var), (
-        factor * dx + slope * centred + offset,
+    return (_affine(shifted, first, inverse, scale, bias), mean, var), (
+        factor * dx + slope * shifted + (offset - slope * first),
         dmean,
         2 * half_dvar,
     )
 
 
-def _moments(x, weight, axis_name, fast: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return x - mean, mean and variance; arguments as for `_standardise`."""
-    if not fast or weight is not None:
-        mean = _mean(x, weight, axis_name)
-        centred = _kept(x - mean)
-        return centred, mean, _mean(jnp.square(centred), weight, axis_name)
-    # Neither moment depends on where it is taken about, so `about` needs no gradient. With n examples in a group,
-    # the squared distance of the first one's mean from that of all is at most n - 1 variances: what cancels in the
+def _moments(x, weight, axis_name, fast: bool) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Return x - a, the mean of that, and mean and variance of x; arguments as for `_standardise`.
+
+    a lies near the mean: it is the mean as float32 has it, which is some roundings off, or that of the first example.
+    x - a has all digits of x's deviations, so its mean is what x is still off by.
+    """
+    # Neither moment depends on where it is taken about, so `about` needs no gradient. With n examples in a group, the
+    # squared distance of the first one's mean from that of all is at most n - 1 variances: what cancels in the
     # difference below is then at most n times what remains.
-    about = lax.stop_gradient(_mean(x[:, :1] if x.ndim > 2 else x, weight, axis_name))
-    first, second = (_mean(v, weight, axis_name) for v in (x - about, jnp.square(x - about)))
-    return x - (about + first), about + first, jnp.maximum(second - jnp.square(first), 0)
+    once = fast and weight is None
+    about = lax.stop_gradient(_mean(x[:, :1] if once and x.ndim > 2 else x, weight, axis_name))
+    shifted = x - about if once else _kept(x - about)
+    first, second = (_mean(v, weight, axis_name) for v in (shifted, jnp.square(shifted)))
+    return shifted, first, about + first, jnp.maximum(second - jnp.square(first), 0)
 
 
 def _mean(x: jax.Array, weight: jax.Array | None, axis_name) -> jax.Array:
@@ -211,9 +237,15 @@ def _mean(x: jax.Array, weight: jax.Array | None, axis_name) -> jax.Array:
     return total / jnp.maximum(count, 1)
 
 
-def _affine(centred: jax.Array, inverse: jax.Array, scale: jax.Array | None, bias: jax.Array | None) -> jax.Array:
-    y = centred * (inverse if scale is None else inverse * scale)
-    return y if bias is None else y + bias
+def _affine(shifted, first, inverse, scale: jax.Array | None, bias: jax.Array | None) -> jax.Array:
+    """Return (shifted - first) * inverse * scale + bias, with one product and one sum for each number."""
+    factor = _times(inverse, scale)
+    offset = -first * factor
+    return shifted * factor + (offset if bias is None else bias + offset)
+
+
+def _times(inverse: jax.Array, scale: jax.Array | None) -> jax.Array:
+    return inverse if scale is None else inverse * scale
 
 
 def _kept(x: jax.Array) -> jax.Array:

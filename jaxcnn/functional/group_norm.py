@@ -1,13 +1,13 @@
 """Normalization of each example by its own mean and variance: over its channels, groups of them, or its pixels."""
 
 from collections.abc import Callable
-from numbers import Real
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.checking import expect, floating, is_int, shaped, shown
+from jaxcnn.checking import expect, floating, is_int, scalar, shaped, shown
+from jaxcnn.functional.spread import along_channels
 from jaxcnn.functional.window import images
 
 __all__ = ["group_norm", "instance_norm", "layer_norm"]
@@ -116,8 +116,7 @@ def expect_groups(where: str, groups: int, channels: int) -> None:
 
 def standardised(where: str, x: jax.Array, mean_of: Callable[[jax.Array], jax.Array], eps: float) -> jax.Array:
     """Return (x - mean) / sqrt(var + eps) in float32 or wider, the mean of anything being `mean_of` it."""
-    if isinstance(eps, Real):
-        expect(eps >= 0, where, "eps >= 0", eps, "It keeps the variance from zero: 1e-5 is usual.")
+    eps = scalar(where, "eps >= 0", eps, lambda e: e >= 0, "It keeps the variance from zero: 1e-5 is usual.")
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     centred = wide - mean_of(wide)
     return centred * lax.rsqrt(mean_of(jnp.square(centred)) + eps)
@@ -127,5 +126,5 @@ def _normalised(where: str, x: jax.Array, mean_of, scale, bias, eps: float) -> j
     scale = None if scale is None else shaped(where, "scale", scale, x.shape[-1:])
     bias = None if bias is None else shaped(where, "bias", bias, x.shape[-1:])
     y = standardised(where, x, mean_of, eps)
-    y = y if scale is None else y * scale
-    return (y if bias is None else y + bias).astype(x.dtype)
+    y = y if scale is None else y * along_channels(scale, y)
+    return (y if bias is None else y + along_channels(bias, y)).astype(x.dtype)

@@ -1,11 +1,13 @@
 """Normalization by the neighbourhood: of the channels beside a channel, of the pixels around a pixel."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxcnn.checking import expect, expect_count, floating
+from jaxcnn.checking import expect, expect_count, expect_flag, floating, number, scalar
 from jaxcnn.functional.window import images
 
 __all__ = ["local_contrast_norm", "local_response_norm"]
@@ -39,8 +41,10 @@ def local_response_norm(
     x = floating(where, "x", x)
     expect(x.ndim >= 1, where, "x of shape (..., C)", x.shape, "Add a channel axis, last.")
     size = expect_count(where, "size", size)
-    ranges = k > 0 and alpha >= 0 and beta >= 0
-    expect(ranges, where, "k > 0, alpha >= 0 and beta >= 0", (k, alpha, beta), "The paper has 2, 1e-4 and 0.75.")
+    fix = "The paper has k=2, alpha=1e-4 and beta=0.75."
+    k = scalar(where, "a finite k > 0", k, lambda k: 0 < k < math.inf, fix)
+    alpha = scalar(where, "a finite alpha >= 0", alpha, lambda a: 0 <= a < math.inf, fix)
+    beta = scalar(where, "a finite beta >= 0", beta, lambda b: 0 <= b < math.inf, fix)
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     others = (1,) * (x.ndim - 1)
     pads = (*((0, 0),) * (x.ndim - 1), (size // 2, (size - 1) // 2))
@@ -49,7 +53,8 @@ def local_response_norm(
     base = k + alpha * energy
     root = lax.rsqrt(base)
     # Two roots are much faster than a power.
-    return (wide * (root * jnp.sqrt(root) if beta == 0.75 else base**-beta)).astype(x.dtype)
+    usual = isinstance(beta, float) and beta == 0.75
+    return (wide * (root * jnp.sqrt(root) if usual else base**-beta)).astype(x.dtype)
 
 
 def local_contrast_norm(
@@ -84,8 +89,9 @@ def local_contrast_norm(
     size = expect_count(where, "size", size)
     expect(size % 2 == 1, where, "an odd size", size, "The window needs a centre: size=9, say.")
     sigma = size / 4 if sigma is None else sigma
-    expect(sigma > 0, where, "sigma > 0", sigma, "It is the window's standard deviation in pixels.")
-    expect(eps > 0, where, "eps > 0", eps, "It is the least deviation to divide by: 1e-4 is usual.")
+    sigma = number(where, "sigma > 0", sigma, lambda s: s > 0, "It is the window's standard deviation in pixels.")
+    eps = number(where, "eps > 0", eps, lambda e: e > 0, "It is the least deviation to divide by: 1e-4 is usual.")
+    divisive = expect_flag(where, "divisive", divisive)
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     down, across = (_gaussian_means(n, size, sigma).astype(wide.dtype) for n in x.shape[-3:-1])
 

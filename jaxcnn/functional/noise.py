@@ -5,7 +5,7 @@ from functools import reduce
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.checking import expect, floating, is_number, shown
+from jaxcnn.checking import expect_flag, expect_key, floating, scalar
 from jaxcnn.functional.primitives.random_bits import random_halves
 from jaxcnn.functional.primitives.taps import taps_along
 from jaxcnn.functional.window import Size, images, pair, some_pixels
@@ -120,6 +120,7 @@ def drop_block(
     """
     expect_key("drop_block", key)
     x, rate = some_pixels("drop_block", x), _fraction("drop_block", rate)
+    shared = expect_flag("drop_block", "shared", shared)
     *lead, height, width, channels = x.shape
     block = pair("drop_block", "block_size", block_size)
     bh, bw = min(block[0], height), min(block[1], width)
@@ -167,23 +168,6 @@ def _scaled(x: jax.Array, kept: jax.Array, share: jax.Array, rate: jax.Array) ->
 
 def _fraction(where: str, rate: float | jax.Array) -> jax.Array:
     """`rate` as a float32 scalar; a traced one, whose value nobody can check, is NaN outside [0, 1]."""
-    known = is_number(rate)
-    ok = 0 <= rate <= 1 if known else getattr(rate, "shape", None) == ()
-    expect(bool(ok), where, "a rate in [0, 1]", shown(rate), "The rate is the fraction set to zero.")
-    rate = jnp.asarray(rate, jnp.float32)
+    rate = scalar(where, "a rate in [0, 1]", rate, lambda r: 0 <= r <= 1, "The rate is the fraction set to zero.")
+    known, rate = isinstance(rate, float), jnp.asarray(rate, jnp.float32)
     return rate if known else jnp.where((rate >= 0) & (rate <= 1), rate, jnp.nan)
-
-
-def expect_key(where: str, key: jax.Array) -> None:
-    """Raise `TypeError` unless `key` is a typed or a raw PRNG key."""
-    dtype = getattr(key, "dtype", None)
-    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and key.shape == ()
-    raw = dtype == jnp.uint32 and len(key.shape) == 1
-    expect(
-        typed or raw,
-        where,
-        "one PRNG key",
-        key,
-        "Pass jax.random.key(0), or one key of a split.",
-        TypeError,
-    )

@@ -2,14 +2,13 @@
 
 import math
 from functools import reduce
-from numbers import Real
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxcnn.checking import expect, shown
+from jaxcnn.checking import expect_flag, number
 from jaxcnn.functional.primitives.taps import padded, taps_along, tiles
 from jaxcnn.functional.primitives.window_max import window_max
 from jaxcnn.functional.window import Padding, Size, flat_batch, images, pool_windows, resolve_padding
@@ -89,10 +88,11 @@ def avg_pool(
     total = _sums(x.astype(jnp.promote_types(x.dtype, jnp.float32)), size, step, pads)
     # What counts beside the image: its padding, never what a ragged window reaches beyond.
     counted = ((0, 0), (0, 0))
-    if count_include_pad:
+    if expect_flag("avg_pool", "count_include_pad", count_include_pad):
         counted = resolve_padding("avg_pool", padding, x.shape[-3:-1], size, step)
     rows, columns = (_counts(*axis) for axis in zip(x.shape[-3:-1], size, step, pads, counted, strict=True))
-    return (total / np.outer(rows, columns)[..., None].astype(total.dtype)).astype(x.dtype)
+    counts = np.expand_dims(np.outer(rows, columns).astype(total.dtype), (*range(x.ndim - 3), -1))
+    return (total / counts).astype(x.dtype)
 
 
 def lp_pool(
@@ -130,18 +130,18 @@ def lp_pool(
     x^p without the magnitude (other values at odd p) and blows ragged windows up to the size of full ones.
     """
     x = images("lp_pool", x)
-    expect_order("lp_pool", p)
+    p = norm_order("lp_pool", p)
     size, step, pads = pool_windows("lp_pool", x.shape[-3:-1], window, stride, padding, ceil_mode)
     y = padded(jnp.abs(x.astype(jnp.promote_types(x.dtype, jnp.float32))), pads)
     for axis in (0, 1):  # the norm of a window is the norm of the norms of its columns
-        y = _norm(taps_along(y, axis - 3, size[axis], step[axis]), float(p))
+        y = _norm(taps_along(y, axis - 3, size[axis], step[axis]), p)
     return y.astype(x.dtype)
 
 
-def expect_order(where: str, p: float) -> None:
-    """Raise `ValueError` unless `p` is the order of a norm with a useful gradient."""
-    ok = isinstance(p, Real) and not isinstance(p, bool) and 1 <= p < math.inf
-    expect(ok, where, "a finite p >= 1", shown(p), "For p = inf use max_pool of jnp.abs(x).")
+def norm_order(where: str, p: float) -> float:
+    """Return `p` as a float; raise `ValueError` unless it is the order of a norm with a useful gradient."""
+    fix = "For p = inf use max_pool of jnp.abs(x)."
+    return number(where, "a finite p >= 1", p, lambda p: 1 <= p < math.inf, fix)
 
 
 def _norm(terms: list[jax.Array], p: float) -> jax.Array:

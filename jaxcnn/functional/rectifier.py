@@ -1,9 +1,11 @@
 """Rectifiers: the identity right of zero. Elementwise: any shape in, the same shape and dtype out."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.checking import expect, floating
+from jaxcnn.checking import expect, floating, scalar
 from jaxcnn.functional.spread import spread
 
 __all__ = ["deconv_relu", "guided_relu", "leaky_relu", "prelu", "relu", "relu6", "squared_relu"]
@@ -49,11 +51,14 @@ def leaky_relu(x: jax.Array, negative_slope: float = 0.1) -> jax.Array:
         The shape and dtype of x.
 
     Raises:
+        ValueError: negative_slope that is no finite number.
         TypeError: x is not floating.
 
     Source: Maas et al. 2013; agrees with `jax.nn.leaky_relu`.
     """
     x = floating("leaky_relu", "x", x)
+    fix = "One slope for each channel is prelu's."
+    negative_slope = scalar("leaky_relu", "a finite negative_slope", negative_slope, math.isfinite, fix)
     return jax.nn.leaky_relu(x, jnp.asarray(negative_slope, x.dtype))
 
 

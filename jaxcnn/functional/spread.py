@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-__all__ = ["spread"]
+__all__ = ["along_channels", "spread"]
 
 
 def spread(parameter: jax.Array, like: jax.Array) -> jax.Array:
@@ -13,3 +13,8 @@ def spread(parameter: jax.Array, like: jax.Array) -> jax.Array:
     """
     wide = parameter.astype(jnp.promote_types(parameter.dtype, jnp.float32))
     return jnp.broadcast_to(wide, like.shape).astype(like.dtype)
+
+
+def along_channels(parameter: jax.Array, like: jax.Array) -> jax.Array:
+    """Return the parameter, (C,), with as many axes as `like` has, (1, ..., 1, C), to be broadcast as it is meant."""
+    return parameter.reshape((1,) * (like.ndim - 1) + parameter.shape)

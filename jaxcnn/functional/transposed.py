@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import jax
 
-from jaxcnn.checking import expect, floating, is_int, shaped, shown
+from jaxcnn.checking import expect, expect_flag, expect_size, floating, is_int, shaped, shown
 from jaxcnn.functional.convolution import expect_kernel
 from jaxcnn.functional.primitives.convolve import convolve_transposed
 from jaxcnn.functional.spread import spread
@@ -62,7 +62,7 @@ def conv_transpose(
     """
     where = "conv_transpose"
     x, kernel = images(where, x), floating(where, "kernel", kernel)
-    if transpose_kernel:
+    if expect_flag(where, "transpose_kernel", transpose_kernel):
         _expect_kernel_back(where, x, kernel, groups)
     else:
         expect_kernel(where, x, kernel, groups, ranks=(2,))
@@ -127,7 +127,7 @@ def _geometry(
     expect(
         all(e == 0 or (e < max(s, d) and not isinstance(normal, str)) for e, s, d in axes),
         where,
-        f"output_padding less than stride or dilation, and 0 for {padding!r}",
+        f"output_padding less than stride or dilation, and 0 for {shown(padding)}",
         shown(output_padding),
         "Pass a padding in pixels, and an output_padding that is smaller than the stride.",
     )
@@ -146,7 +146,8 @@ def _geometry(
         min(x.shape[-3:-1]) >= 1 and min(size) >= 1,
         where,
         f"an image, and a padding that leaves a pixel of what a kernel of shape {kernel.shape} paints",
-        f"x of shape {x.shape} and padding={padding!r}",
+        f"x of shape {x.shape} and padding={shown(padding)}",
         "Use less padding: it is cut off the result.",
     )
+    expect_size(where, "an image", size, "Use a smaller stride, dilation or output_padding.")
     return pads, size

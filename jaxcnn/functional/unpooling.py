@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, shaped
+from jaxcnn.checking import expect, expect_size, integral, shaped
 from jaxcnn.functional.primitives.taps import taps_along
 from jaxcnn.functional.primitives.window_max import overtakes
 from jaxcnn.functional.window import Padding, Size, flat_batch, images, pair, pool_windows, some_pixels
@@ -71,17 +71,11 @@ def max_unpool(y: jax.Array, switches: jax.Array, size: Size, window: Size | Non
 
     Source: Zeiler and Fergus 2014, section 2.1; agrees with `torch.nn.functional.max_unpool2d` where no values meet.
     """
-    y, switches = images("max_unpool", y, "y"), jnp.asarray(switches)
-    expect(
-        jnp.issubdtype(switches.dtype, jnp.integer),
-        "max_unpool",
-        "switches of an integer dtype",
-        switches.dtype,
-        "Pass those of max_pool_with_switches.",
-        TypeError,
-    )
+    y = images("max_unpool", y, "y")
+    switches = integral("max_unpool", "switches", switches, "Pass those of max_pool_with_switches.")
     switches = shaped("max_unpool", "switches", switches, y.shape).astype(jnp.int32)
     height, width = pair("max_unpool", "size", size)
+    expect_size("max_unpool", "images", (height, width, y.shape[-1]), "Pass the size of the image that was pooled.")
     if window is not None:
         return _onto_tiles(y, switches, (height, width), pair("max_unpool", "window", window))
     batch, lead = flat_batch(y)

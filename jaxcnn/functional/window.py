@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from jaxcnn.checking import expect, floating, is_int, shown
+from jaxcnn.checking import MOST, expect, expect_flag, expect_size, floating, is_int, shown
 
 __all__ = [
     "IMAGES_ONLY",
@@ -48,7 +48,9 @@ def per_axis(where: str, name: str, value: Size, rank: int) -> tuple[int, ...]:
     ok = isinstance(values, Sequence) and len(values) == rank and all(is_int(v) and v >= 1 for v in values)
     many = {1: "one in a tuple", 2: "two of them", 3: "three of them"}[rank]
     example = f"{name}=({', '.join('234'[:rank])}{',' * (rank == 1)})"
-    expect(ok, where, f"{name} as a positive int or {many}", shown(value), f"Pass {name}=2 or {example}.")
+    fix = f"Pass {name}=2 or {example}."
+    expect(ok, where, f"{name} as a positive int or {many}", shown(value), fix)
+    expect(max(values) <= MOST, where, f"{name} below 2^31", shown(value), fix)
     return tuple(int(v) for v in values)
 
 
@@ -88,18 +90,20 @@ def resolve_padding(
     """
     normal = normalise_padding(where, padding, len(size))
     span = [(w - 1) * d + 1 for w, d in zip(window, dilation or (1,) * len(size), strict=True)]
+    pads = ((0, 0),) * len(size) if isinstance(normal, str) else normal
     if normal == "SAME":
         need = [max((-(-n // s) - 1) * s + w - n, 0) for n, s, w in zip(size, stride, span, strict=True)]
-        return tuple((n // 2, n - n // 2) for n in need)
-    pads = ((0, 0),) * len(size) if isinstance(normal, str) else normal
+        pads = tuple((n // 2, n - n // 2) for n in need)
     padded = tuple(n + before + after for n, (before, after) in zip(size, pads, strict=True))
     expect(
-        all(n >= w for n, w in zip(padded, span, strict=True)),
+        normal == "SAME" or all(n >= w for n, w in zip(padded, span, strict=True)),
         where,
-        f"an image of at least {'x'.join(map(str, span))} pixels for a window of that span under padding={padding!r}",
+        f"an image of at least {'x'.join(map(str, span))} pixels for a window of that span under "
+        f"padding={shown(padding)}",
         "x".join(map(str, padded)),
         'Use a smaller window, a larger image or padding="SAME".',
     )
+    expect_size(where, f"an image under padding={shown(padding)}", padded, "Use a smaller window, dilation or padding.")
     return pads
 
 
@@ -118,10 +122,10 @@ def pool_windows(
         all(max(sides) < w for sides, w in zip(pads, window, strict=True)),
         where,
         f"padding smaller than the window {window}",
-        f"padding={padding!r}",
+        f"padding={shown(padding)}",
         "A window that sees padding alone has nothing to pool.",
     )
-    if ceil_mode:
+    if expect_flag(where, "ceil_mode", ceil_mode):
         pads = tuple(_with_ragged_edge(*axis) for axis in zip(size, window, stride, pads, strict=True))
     return window, stride, pads
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_dtype, shown
 from jaxcnn.filters import Bank
 from jaxcnn.initializers.kernel import Initializer, call, kernel_shape
 from jaxcnn.initializers.variance import lecun_normal
@@ -39,7 +39,7 @@ class FilterBank:
         fix = "Pass an instance such as filters.Gabor(7)."
         expect(ok, "FilterBank", "a bank of jaxcnn.filters", got, fix, TypeError)
         fix = "Pass one of jaxcnn.initializers."
-        expect(callable(self.rest), "FilterBank", "rest as an initializer", repr(self.rest), fix, TypeError)
+        expect(callable(self.rest), "FilterBank", "rest as an initializer", shown(self.rest), fix, TypeError)
 
     def __repr__(self) -> str:
         return call(self)
@@ -48,6 +48,7 @@ class FilterBank:
         """Return the kernel; shape is (kh, kw, C_in, C_out)."""
         filters = self.bank()
         *taps, ins, outs = kernel_shape("FilterBank", shape)
+        dtype = expect_dtype("FilterBank", dtype, jnp.inexact)
         kh, kw, count = filters.shape
         fix = "Give the layer the bank's size and at least as many features."
         fits = tuple(taps) == (kh, kw) and outs >= count

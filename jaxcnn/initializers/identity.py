@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, expect_count
+from jaxcnn.checking import expect, expect_count, expect_dtype, shown
 from jaxcnn.initializers.fill import zeros
 from jaxcnn.initializers.kernel import Initializer, call, centre, kernel_shape
 
@@ -43,14 +43,15 @@ class Dirac:
         """Check the parts and make groups an int."""
         object.__setattr__(self, "groups", expect_count("Dirac", "groups", self.groups))
         fix = "Pass one of jaxcnn.initializers."
-        expect(callable(self.rest), "Dirac", "rest as an initializer", repr(self.rest), fix, TypeError)
+        expect(callable(self.rest), "Dirac", "rest as an initializer", shown(self.rest), fix, TypeError)
 
     def __repr__(self) -> str:
         return call(self)
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Return the kernel; shape is (..., C_in / groups, C_out)."""
-        *_, ins, outs = kernel_shape("Dirac", shape)
+        *_, ins, outs = shape = kernel_shape("Dirac", shape)
+        dtype = expect_dtype("Dirac", dtype, jnp.number)
         fix = "Choose a divisor of the last axis."
         expect(outs % self.groups == 0, "Dirac", f"groups that divide {outs} outputs", self.groups, fix)
         copies = jnp.tile(jnp.eye(ins, outs // self.groups, dtype=dtype), (1, self.groups))
@@ -81,6 +82,7 @@ def bilinear(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -
     Source: Long et al. 2015, section 3.3; agrees with `interp` and `upsample_filt` of their reference code.
     """
     *taps, ins, outs = kernel_shape("bilinear", shape)
+    dtype = expect_dtype("bilinear", dtype, jnp.inexact)
     fix = "Interpolation does not mix channels."
     expect(ins in (1, outs), "bilinear", "as many inputs as outputs, or one", f"shape {shape}", fix)
     weights = functools.reduce(np.multiply.outer, map(_triangle, taps), np.ones(()))

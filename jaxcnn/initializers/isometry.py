@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect
-from jaxcnn.initializers.kernel import centre, kernel_shape
+from jaxcnn.initializers.kernel import centre, drawn, kernel_shape
 
 __all__ = ["delta_orthogonal", "orthogonal"]
 
@@ -17,8 +17,9 @@ def orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32)
     A matrix (kh * kw * C_in, C_out) with orthonormal columns, or orthonormal rows where there are more columns. Where
     there are not, its variance is 1 / fan_in, and it keeps the variance of activations through linear layers.
     """
+    shape, dtype = drawn("orthogonal", key, kernel_shape("orthogonal", shape), dtype)
     wide = jnp.promote_types(dtype, jnp.float32)  # XLA has no QR decomposition in less
-    return jax.nn.initializers.orthogonal()(key, kernel_shape("orthogonal", shape), wide).astype(dtype)
+    return jax.nn.initializers.orthogonal()(key, shape, wide).astype(dtype)
 
 
 def delta_orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
@@ -36,7 +37,8 @@ def delta_orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.fl
     Raises:
         ValueError: no kernel's shape, or C_out < C_in.
     """
-    *_, ins, outs = kernel_shape("delta_orthogonal", shape)
+    shape, dtype = drawn("delta_orthogonal", key, kernel_shape("delta_orthogonal", shape), dtype)
+    *_, ins, outs = shape
     fix = "Use orthogonal for layers that narrow."
     expect(outs >= ins, "delta_orthogonal", "at least as many outputs as inputs", f"shape {shape}", fix)
     return jnp.zeros(shape, dtype).at[centre(shape)].set(orthogonal(key, (ins, outs), dtype))

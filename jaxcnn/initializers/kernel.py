@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_dtype, expect_key, sizes
 
-__all__ = ["Initializer", "call", "centre", "kernel_shape"]
+__all__ = ["Initializer", "call", "centre", "drawn", "kernel_shape"]
 
 Initializer = Callable[..., jax.Array]
 """`(key, shape, dtype) -> array`."""
@@ -17,6 +18,7 @@ Initializer = Callable[..., jax.Array]
 
 def kernel_shape(where: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return `shape`, or raise `ValueError` if it is not that of a kernel."""
+    shape = sizes(where, "shape", shape)
     expect(
         len(shape) >= 2 and math.prod(shape) > 0,
         where,
@@ -25,6 +27,12 @@ def kernel_shape(where: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         "Use zeros, ones, Constant or Normal for vectors.",
     )
     return shape
+
+
+def drawn(where: str, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> tuple[tuple[int, ...], Any]:
+    """Return shape and dtype of what is drawn with `key`, all three checked."""
+    expect_key(where, key)
+    return sizes(where, "shape", shape), expect_dtype(where, dtype, jnp.inexact)
 
 
 def centre(shape: tuple[int, ...]) -> tuple[int, ...]:

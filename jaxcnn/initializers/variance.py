@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect
-from jaxcnn.initializers.kernel import Initializer, call, kernel_shape
+from jaxcnn.checking import expect, expect_choice, number, shown
+from jaxcnn.initializers.kernel import Initializer, call, drawn, kernel_shape
 
 __all__ = [
     "Normal",
@@ -64,12 +64,13 @@ class Normal:
 
     def __post_init__(self) -> None:
         """Check the range and make the number a float."""
-        ok = 0 <= self.stddev < math.inf
-        expect(ok, "Normal", "a finite stddev >= 0", self.stddev, "Pass a standard deviation.")
-        object.__setattr__(self, "stddev", float(self.stddev))
+        what, fix = "a finite stddev >= 0", "Pass a standard deviation."
+        stddev = number("Normal", what, self.stddev, lambda s: 0 <= s < math.inf, fix)
+        object.__setattr__(self, "stddev", stddev)
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Return a draw."""
+        shape, dtype = drawn("Normal", key, shape, dtype)
         return self.stddev * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
 
@@ -90,17 +91,11 @@ class VarianceScaling:
     def __post_init__(self) -> None:
         """Check the choices and make scale a float."""
         modes, laws = ("fan_in", "fan_out", "fan_avg"), ("truncated_normal", "normal", "uniform")
-        ok, fix = 0 < self.scale < math.inf, "2.0 suits layers followed by a ReLU."
-        expect(ok, "VarianceScaling", "a finite scale > 0", self.scale, fix)
-        object.__setattr__(self, "scale", float(self.scale))
-        expect(self.mode in modes, "VarianceScaling", f"mode in {modes}", repr(self.mode), "Choose one of them.")
-        expect(
-            self.distribution in laws,
-            "VarianceScaling",
-            f"distribution in {laws}",
-            repr(self.distribution),
-            "Choose one of them.",
-        )
+        where, fix = "VarianceScaling", "2.0 suits layers followed by a ReLU."
+        scale = number(where, "a finite scale > 0", self.scale, lambda s: 0 < s < math.inf, fix)
+        object.__setattr__(self, "scale", scale)
+        expect_choice(where, f"mode in {modes}", self.mode, modes)
+        expect_choice(where, f"distribution in {laws}", self.distribution, laws)
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Return a draw; shape is (..., C_in, C_out)."""
@@ -124,8 +119,8 @@ class Scaled:
             callable(self.initializer), "Scaled", "an initializer (key, shape, dtype)", self.initializer, fix, TypeError
         )
         fix = "gain(functional.relu) suits layers followed by a ReLU."
-        expect(math.isfinite(self.factor), "Scaled", "a finite factor", self.factor, fix)
-        object.__setattr__(self, "factor", float(self.factor))
+        factor = number("Scaled", "a finite factor", self.factor, math.isfinite, fix)
+        object.__setattr__(self, "factor", factor)
 
     def __repr__(self) -> str:
         return call(self)
@@ -153,11 +148,12 @@ def gain(fn: Callable[[jax.Array], jax.Array]) -> float:
     Source: He et al. 2015, section 2.2, for any fn; for the ReLU, the leaky ReLU and the identity as
     `torch.nn.init.calculate_gain`, whose 5/3 for tanh (1.59 here) and 1 for sigmoid (1.85) are conventions.
     """
+    fix = "Pass a function such as functional.relu."
+    expect(callable(fn), "gain", "a function", shown(fn), fix, TypeError)
     # An even number of points: none at 0, so that kinks there cost nothing by symmetry.
     points, weights = np.polynomial.hermite_e.hermegauss(128)
     with jax.ensure_compile_time_eval():
         values = np.asarray(fn(jnp.asarray(points, jnp.float32)), np.float64)
-    fix = "Pass a function such as functional.relu."
     expect(values.shape == points.shape, "gain", "an elementwise function", f"values of shape {values.shape}", fix)
     power = float(np.sum(weights * values**2) / np.sum(weights))
     fix = "No factor keeps the scale of such a function."
@@ -173,7 +169,8 @@ def _scaled(
     They are drawn along one axis: random bits of four axes take XLA on CPU ten times as long to compile (22 kernels of
     a residual net: half a minute).
     """
-    *_, ins, outs = kernel_shape(where, shape)
+    shape, dtype = drawn(where, key, kernel_shape(where, shape), dtype)
+    *_, ins, outs = shape
     taps = math.prod(shape[:-2])
     fan = {"fan_in": taps * ins, "fan_out": taps * outs, "fan_avg": taps * (ins + outs) / 2}[mode]
     flat = jax.nn.initializers.variance_scaling(scale * math.prod(shape) / fan, "fan_in", distribution)

@@ -1,5 +1,6 @@
 """Activations with parameters. The others are plain functions, which are layers as they are."""
 
+import math
 from dataclasses import KW_ONLY, dataclass
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxcnn import functional as F
 from jaxcnn.layers.batch_norm import channels_last
-from jaxcnn.layers.layer import Layer, Params, Spec, State, parameter
+from jaxcnn.layers.layer import Layer, Params, Spec, State, parameter, settle_flags, settle_number
 from jaxcnn.layers.serialization import register
 
 __all__ = ["PReLU"]
@@ -28,7 +29,8 @@ class PReLU(Layer):
 
     def __post_init__(self) -> None:
         """Make the number a float."""
-        object.__setattr__(self, "negative_slope_init", float(self.negative_slope_init))
+        settle_number(self, "negative_slope_init", "a finite negative_slope_init", math.isfinite, "0.25 is usual.")
+        settle_flags(self)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return the slope or slopes."""

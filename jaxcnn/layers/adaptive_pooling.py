@@ -8,7 +8,7 @@ import jax
 from jaxcnn import functional as F
 from jaxcnn.functional.adaptive_pooling import pyramid_levels
 from jaxcnn.functional.window import Size, pair
-from jaxcnn.layers.layer import Layer, Params, State
+from jaxcnn.layers.layer import Layer, Params, State, settle_flags
 from jaxcnn.layers.serialization import register
 
 __all__ = ["AdaptiveAvgPool", "AdaptiveMaxPool", "GlobalAvgPool", "GlobalMaxPool", "SpatialPyramidPool"]
@@ -83,6 +83,7 @@ class SpatialPyramidPool(Layer):
     def __post_init__(self) -> None:
         """Make the levels a tuple."""
         object.__setattr__(self, "levels", pyramid_levels("SpatialPyramidPool", self.levels))
+        settle_flags(self)
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None

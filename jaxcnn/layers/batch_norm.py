@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxcnn import functional as F
 from jaxcnn import initializers
 from jaxcnn.checking import expect
+from jaxcnn.functional.batch_norm import axis_names
 from jaxcnn.layers.convolution import expect_initializers, settle_counts
-from jaxcnn.layers.layer import Layer, Params, Spec, State, expect_spec, key_for, parameter
+from jaxcnn.layers.layer import Layer, Params, Spec, State, expect_spec, key_for, parameter, settle_flags, settle_number
 from jaxcnn.layers.serialization import register
 
 __all__ = ["BatchNorm"]
@@ -39,20 +40,13 @@ class BatchNorm(Layer):
 
     def __post_init__(self) -> None:
         """Check the ranges and make both numbers floats."""
-        expect(
-            0 <= self.decay <= 1,
-            "BatchNorm",
-            "decay in [0, 1]",
-            self.decay,
-            "PyTorch's momentum is 1 - decay.",
-        )
-        expect(self.eps >= 0, "BatchNorm", "eps >= 0", self.eps, "1e-5 is usual.")
+        fix = "PyTorch's momentum is 1 - decay."
+        settle_number(self, "decay", "decay in [0, 1]", lambda d: 0 <= d <= 1, fix)
+        settle_number(self, "eps", "eps >= 0", lambda e: e >= 0, "1e-5 is usual.")
         settle_counts(self, "groups")
-        if not isinstance(self.axis_name, str | None):
-            object.__setattr__(self, "axis_name", tuple(self.axis_name))
-        for name in ("decay", "eps"):
-            object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "axis_name", axis_names("BatchNorm", self.axis_name))
         expect_initializers("BatchNorm", self)
+        settle_flags(self)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return scale and bias by their initializers, and statistics of mean 0 and variance 1."""
@@ -78,7 +72,7 @@ class BatchNorm(Layer):
 
 def channels_last(where: str, spec: Spec) -> int:
     """Return the length of the last axis of anything like `spec`."""
-    expect_spec(where, spec)
+    expect_spec(where, spec, one=True)
     expect(len(spec.shape) >= 1, where, "an input of shape (..., C)", spec.shape, "Add a channel axis, last.")
     return spec.shape[-1]
 

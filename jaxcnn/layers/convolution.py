@@ -11,7 +11,7 @@ from jaxcnn import functional as F
 from jaxcnn import initializers
 from jaxcnn.checking import expect, expect_count, shown
 from jaxcnn.functional.window import IMAGES_ONLY, Padding, Size, images, normalise_padding, pair
-from jaxcnn.layers.layer import Layer, Params, Spec, State, expect_spec, key_for, parameter
+from jaxcnn.layers.layer import Layer, Params, Spec, State, expect_spec, key_for, parameter, settle_flags, settle_number
 from jaxcnn.layers.serialization import register
 
 __all__ = ["Conv", "StandardizedConv"]
@@ -82,8 +82,7 @@ class StandardizedConv(_Conv):
     def __post_init__(self) -> None:
         """Normalise sizes and padding to tuples and check the ranges."""
         super().__post_init__()
-        expect(self.eps >= 0, "StandardizedConv", "eps >= 0", self.eps, "1e-5 is usual.")
-        object.__setattr__(self, "eps", float(self.eps))
+        settle_number(self, "eps", "eps >= 0", lambda e: e >= 0, "1e-5 is usual.")
 
     def _weights(self, kernel: jax.Array) -> jax.Array:
         return F.weight_standardization(kernel, eps=self.eps)
@@ -109,6 +108,7 @@ def settle(layer: Any) -> None:
             "Choose a divisor.",
         )
     expect_initializers(where, layer)
+    settle_flags(layer)
 
 
 def kernel_shape(layer: Any, spec: Spec) -> tuple[int, ...]:
@@ -154,5 +154,5 @@ def expect_initializers(where: str, layer: Any) -> None:
 
 def channels_of(where: str, spec: Spec) -> int:
     """Return the channels of images like `spec`, checking rank and dtype without any array work."""
-    expect_spec(where, spec)
+    expect_spec(where, spec, one=True)
     return jax.eval_shape(lambda x: images(where, x), spec).shape[-1]

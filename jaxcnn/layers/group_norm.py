@@ -6,11 +6,10 @@ import jax
 
 from jaxcnn import functional as F
 from jaxcnn import initializers
-from jaxcnn.checking import expect
 from jaxcnn.functional.group_norm import expect_groups
 from jaxcnn.layers.batch_norm import affine_parameters, channels_last, initial_affine
 from jaxcnn.layers.convolution import channels_of, expect_initializers, settle_counts
-from jaxcnn.layers.layer import Layer, Params, Spec, State
+from jaxcnn.layers.layer import Layer, Params, Spec, State, settle_flags, settle_number
 from jaxcnn.layers.serialization import register
 
 __all__ = ["GroupNorm", "InstanceNorm", "LayerNorm"]
@@ -27,8 +26,8 @@ class _OwnNorm(Layer):
 
     def __post_init__(self) -> None:
         """Check the range and make the number a float."""
-        expect(self.eps >= 0, type(self).__name__, "eps >= 0", self.eps, "1e-6 is usual.")
-        object.__setattr__(self, "eps", float(self.eps))
+        settle_number(self, "eps", "eps >= 0", lambda e: e >= 0, "1e-6 is usual.")
+        settle_flags(self)
         expect_initializers(type(self).__name__, self)
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.checking import expect
-from jaxcnn.functional.noise import expect_key
+from jaxcnn.checking import expect, expect_flag, expect_key, number, shown
 
 __all__ = ["Layer", "Module", "Spec", "apply", "init", "key_for", "name_of"]
 
@@ -102,15 +101,49 @@ def key_for(key: Any, name: str) -> Any:
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
-def expect_spec(where: str, spec: Any) -> None:
-    """Raise `TypeError` unless `spec` has the shape and dtype of an input, or is made of such."""
-    leaves = jax.tree.leaves(spec)
-    like = all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves) and len(leaves) > 0
+def settle_flags(layer: Any) -> None:
+    """Make the layer's fields whose default is True or False Python bools; raise `TypeError` unless they are bools."""
+    for field in dataclasses.fields(layer):
+        if isinstance(field.default, bool):
+            value = expect_flag(type(layer).__name__, field.name, getattr(layer, field.name))
+            object.__setattr__(layer, field.name, value)
+
+
+def settle_number(layer: Any, name: str, what: str, holds: Callable[[float], bool], fix: str) -> None:
+    """Make the layer's field a Python float; raise `ValueError` unless it is one number for which `holds`."""
+    value = number(type(layer).__name__, what, getattr(layer, name), holds, fix)
+    object.__setattr__(layer, name, value)
+
+
+def expect_arrays(where: str, name: str, tree: Any) -> None:
+    """Raise `TypeError` unless `tree` is made of arrays of numbers."""
+    leaves = _leaves(tree)
+    ok = leaves is not None and all(map(_like_array, leaves))
+    fix = f"Pass the {name} that init returned for this net."
+    expect(ok, where, f"{name} as nested dicts of arrays", shown(tree), fix, TypeError)
+
+
+def _leaves(tree: Any) -> list[Any] | None:
+    try:
+        return jax.tree.leaves(tree)
+    except (TypeError, ValueError):  # dicts whose keys have no order
+        return None
+
+
+def _like_array(leaf: Any) -> bool:
+    shaped = isinstance(getattr(leaf, "shape", None), tuple) and hasattr(leaf, "dtype")
+    return shaped and bool(jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool)
+
+
+def expect_spec(where: str, spec: Any, *, one: bool = False) -> None:
+    """Raise `TypeError` unless `spec` has the shape and dtype of an input, or, if not `one`, is made of such."""
+    leaves = _leaves(spec) or []
+    right = len(leaves) == 1 and leaves[0] is spec if one else len(leaves) > 0
     expect(
-        like and not any(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves),
+        right and all(map(_like_array, leaves)),
         where,
         "spec as a jax.ShapeDtypeStruct or an array, after the key",
-        spec,
+        shown(spec),
         "Pass the input itself, or jax.ShapeDtypeStruct(x.shape, x.dtype).",
         TypeError,
     )

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from jaxcnn import functional as F
 from jaxcnn import initializers
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_key, expect_size
 from jaxcnn.layers.convolution import expect_initializers, settle_counts
-from jaxcnn.layers.layer import Layer, Params, Spec, State, expect_spec, key_for, parameter
+from jaxcnn.layers.layer import Layer, Params, Spec, State, expect_spec, key_for, parameter, settle_flags
 from jaxcnn.layers.serialization import register
 
 __all__ = ["Dense", "Flatten", "Maxout"]
@@ -33,6 +33,7 @@ class Dense(Layer):
         """Check the arguments."""
         settle_counts(self, "features")
         expect_initializers("Dense", self)
+        settle_flags(self)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return the kernel and the bias."""
@@ -70,10 +71,13 @@ class Maxout(Layer):
         """Check the arguments."""
         settle_counts(self, "features", "pieces")
         expect_initializers("Maxout", self)
+        settle_flags(self)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return the kernel and the bias."""
+        expect_key("Maxout", key)
         shape = (_inputs("Maxout", spec), self.features)
+        expect_size("Maxout", "a kernel", (self.pieces, *shape), "Choose fewer pieces or features.")
         keys = jax.random.split(key_for(key, "kernel"), self.pieces)
         params = {"kernel": jnp.stack([self.kernel_init(k, shape, jnp.float32) for k in keys])}
         if self.use_bias:
@@ -89,7 +93,7 @@ class Maxout(Layer):
 
 
 def _inputs(where: str, spec: Spec) -> int:
-    expect_spec(where, spec)
+    expect_spec(where, spec, one=True)
     expect(
         len(spec.shape) >= 1,
         where,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxcnn import functional as F
 from jaxcnn import initializers
+from jaxcnn.checking import expect_key, expect_size
 from jaxcnn.functional.local_conv import places
 from jaxcnn.functional.window import Padding, Size, pair, resolve_padding
 from jaxcnn.layers.convolution import channels_of, settle
@@ -39,12 +40,15 @@ class LocalConv(Layer):
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return a kernel and a bias for every output pixel of images like `spec`."""
+        expect_key("LocalConv", key)
         channels = channels_of("LocalConv", spec)
         window, stride, dilation = (
             pair("LocalConv", name, getattr(self, name)) for name in ("kernel_size", "stride", "dilation")
         )
         pads = resolve_padding("LocalConv", self.padding, spec.shape[-3:-1], window, stride, dilation)
         height, width = places(spec.shape[-3:-1], window, stride, pads, dilation)
+        weights = (height, width, *window, channels, self.features)
+        expect_size("LocalConv", "a kernel", weights, "Choose fewer features, or another layer.")
 
         def kernel(key: jax.Array) -> jax.Array:
             return self.kernel_init(key, (*window, channels, self.features), jnp.float32)

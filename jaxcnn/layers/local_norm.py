@@ -1,13 +1,14 @@
 """Layers that normalise by the neighbourhood; none has parameters."""
 
+import math
 from dataclasses import KW_ONLY, dataclass
 
 import jax
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, number
 from jaxcnn.layers.convolution import settle_counts
-from jaxcnn.layers.layer import Layer, Params, State
+from jaxcnn.layers.layer import Layer, Params, State, settle_flags, settle_number
 from jaxcnn.layers.serialization import register
 
 __all__ = ["LocalContrastNorm", "LocalResponseNorm"]
@@ -27,15 +28,10 @@ class LocalResponseNorm(Layer):
     def __post_init__(self) -> None:
         """Check the ranges and make the numbers floats."""
         settle_counts(self, "size")
-        expect(
-            self.k > 0 and self.alpha >= 0 and self.beta >= 0,
-            "LocalResponseNorm",
-            "k > 0, alpha >= 0 and beta >= 0",
-            (self.k, self.alpha, self.beta),
-            "The paper has 2, 1e-4 and 0.75.",
-        )
-        for name in ("k", "alpha", "beta"):
-            object.__setattr__(self, name, float(getattr(self, name)))
+        fix = "The paper has k=2, alpha=1e-4 and beta=0.75."
+        settle_number(self, "k", "a finite k > 0", lambda k: 0 < k < math.inf, fix)
+        for name in ("alpha", "beta"):
+            settle_number(self, name, f"a finite {name} >= 0", lambda v: 0 <= v < math.inf, fix)
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
@@ -61,11 +57,12 @@ class LocalContrastNorm(Layer):
         where = "LocalContrastNorm"
         settle_counts(self, "size")
         expect(self.size % 2 == 1, where, "an odd size", self.size, "The window needs a centre: size=9, say.")
-        sigma = self.size / 4 if self.sigma is None else float(self.sigma)
-        expect(sigma > 0, where, "sigma > 0", sigma, "It is the window's standard deviation in pixels.")
-        expect(self.eps > 0, where, "eps > 0", self.eps, "It is the least deviation to divide by: 1e-4 is usual.")
+        sigma = self.size / 4 if self.sigma is None else self.sigma
+        sigma = number(where, "sigma > 0", sigma, lambda s: s > 0, "It is the window's standard deviation in pixels.")
         object.__setattr__(self, "sigma", None if sigma == self.size / 4 else sigma)
-        object.__setattr__(self, "eps", float(self.eps))
+        fix = "It is the least deviation to divide by: 1e-4 is usual."
+        settle_number(self, "eps", "eps > 0", lambda e: e > 0, fix)
+        settle_flags(self)
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None

@@ -5,9 +5,9 @@ from dataclasses import KW_ONLY, dataclass
 import jax
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect, expect_train, floating, is_number, shown
+from jaxcnn.checking import expect, expect_train, floating
 from jaxcnn.functional.window import Size, pair
-from jaxcnn.layers.layer import Layer, Params, State
+from jaxcnn.layers.layer import Layer, Params, State, settle_flags, settle_number
 from jaxcnn.layers.serialization import register
 
 __all__ = ["DropBlock", "DropPath", "Dropout", "SpatialDropout"]
@@ -19,10 +19,8 @@ class _Drop(Layer):
 
     def __post_init__(self) -> None:
         """Check the range and make the rate a float."""
-        where = type(self).__name__
-        ok = is_number(self.rate) and 0 <= self.rate <= 1
-        expect(bool(ok), where, "a rate in [0, 1]", shown(self.rate), "It is the fraction set to zero.")
-        object.__setattr__(self, "rate", float(self.rate))
+        settle_number(self, "rate", "a rate in [0, 1]", lambda r: 0 <= r <= 1, "It is the fraction set to zero.")
+        settle_flags(self)
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None

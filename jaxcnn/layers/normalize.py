@@ -1,5 +1,6 @@
 """The data's mean and standard deviation made standard, as a layer of the net."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, floating
+from jaxcnn.checking import expect, floating, shown
+from jaxcnn.functional.spread import along_channels
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.layers.serialization import register
 
@@ -30,7 +32,7 @@ class Normalize(Layer):
     def __post_init__(self) -> None:
         """Turn both into tuples of floats."""
         for name in ("mean", "std"):
-            object.__setattr__(self, name, tuple(float(v) for v in np.ravel(getattr(self, name))))
+            object.__setattr__(self, name, _floats(name, getattr(self, name)))
         counts = {len(self.mean), len(self.std)} - {1}
         expect(
             len(counts) <= 1 and 0 not in counts,
@@ -55,5 +57,16 @@ class Normalize(Layer):
                 "Give one value per channel, or one for all.",
             )
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        y = (wide - jnp.asarray(self.mean, wide.dtype)) / jnp.asarray(self.std, wide.dtype)
+        mean, std = (along_channels(jnp.asarray(values, wide.dtype), wide) for values in (self.mean, self.std))
+        y = (wide - mean) / std
         return y.astype(x.dtype), state
+
+
+def _floats(name: str, value: Any) -> tuple[float, ...]:
+    try:
+        values = np.ravel(np.asarray(value, np.float64)).tolist()
+    except (TypeError, ValueError, OverflowError):  # of traced ones, among others
+        values = [math.nan]
+    what = f"{name} as a finite number, or one per channel"
+    expect(all(map(math.isfinite, values)), "Normalize", what, shown(value), "Pass those of data.load's info, say.")
+    return tuple(values)

@@ -5,9 +5,9 @@ from dataclasses import KW_ONLY, dataclass
 import jax
 
 from jaxcnn import functional as F
-from jaxcnn.functional.pooling import expect_order
+from jaxcnn.functional.pooling import norm_order
 from jaxcnn.functional.window import Padding, Size, normalise_padding, pair
-from jaxcnn.layers.layer import Layer, Params, State
+from jaxcnn.layers.layer import Layer, Params, State, settle_flags
 from jaxcnn.layers.serialization import register
 
 __all__ = ["AvgPool", "LpPool", "MaxPool"]
@@ -28,6 +28,7 @@ class _Pool(Layer):
         stride = self.window if self.stride is None else pair(where, "stride", self.stride)
         object.__setattr__(self, "stride", None if stride == self.window else stride)
         object.__setattr__(self, "padding", normalise_padding(where, self.padding))
+        settle_flags(self)
 
 
 @register
@@ -77,8 +78,7 @@ class LpPool(_Pool):
     def __post_init__(self) -> None:
         """Normalise sizes and padding to tuples and make p a float."""
         super().__post_init__()
-        expect_order("LpPool", self.p)
-        object.__setattr__(self, "p", float(self.p))
+        object.__setattr__(self, "p", norm_order("LpPool", self.p))
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None

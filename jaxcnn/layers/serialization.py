@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from jaxcnn import functional, initializers
-from jaxcnn.checking import expect, shown
+from jaxcnn.checking import expect, is_int, shown
 from jaxcnn.layers.layer import Layer, hyperparameters
 
 __all__ = ["from_json", "register", "to_json"]
@@ -58,7 +58,9 @@ def to_json(net: Layer, *, indent: int | None = 1) -> str:
         TypeError: net is no layer.
     """
     expect(isinstance(net, Layer), "to_json", "a layer", shown(net), "Put a function into a Sequential.", TypeError)
-    return json.dumps({"jaxcnn": FORMAT, "net": _encode(net)}, indent=indent)
+    ok = indent is None or (is_int(indent) and 0 <= indent <= 100)
+    expect(ok, "to_json", "indent as an int in 0..100, or None", shown(indent), "Pass indent=1.")
+    return json.dumps({"jaxcnn": FORMAT, "net": _encode(net)}, indent=indent if indent is None else int(indent))
 
 
 def from_json(text: str) -> Layer:

@@ -5,10 +5,11 @@ net = models.create("lenet5", num_classes=10)
 
 import difflib
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, shown
 from jaxcnn.layers import Sequential
 from jaxcnn.models.cifar_resnet import cifar_resnet
 from jaxcnn.models.cifar_vgg import cifar_vgg
@@ -42,8 +43,9 @@ def create(name: str, num_classes: int = 10, **options: Any) -> Sequential:
     """
     near = difflib.get_close_matches(str(name), names(), n=1)
     fix = f"Did you mean {near[0]!r}?" if near else "See models.names()."
-    expect(name in _MODELS, "create", f"one of {names()}", repr(name), fix)
+    expect(isinstance(name, str) and name in _MODELS, "create", f"one of {names()}", shown(name), fix)
     try:
-        return _MODELS[name](num_classes=num_classes, **options)
+        inspect.signature(_MODELS[name]).bind(num_classes=num_classes, **options)
     except TypeError as error:
-        raise ValueError(f"create: expected options that {name} takes, got {options}. {error}.") from error
+        raise ValueError(f"create: expected options that {name} takes, got {shown(options)}. {error}.") from error
+    return _MODELS[name](num_classes=num_classes, **options)

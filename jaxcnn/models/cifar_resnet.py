@@ -9,13 +9,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect, expect_count, is_int
+from jaxcnn.checking import expect, expect_count, is_int, shown
 from jaxcnn.functional.window import images
 from jaxcnn.initializers import lecun_normal
 from jaxcnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Layer, Residual, Sequential, register
+from jaxcnn.layers.convolution import settle_counts
 from jaxcnn.layers.layer import Params, State
 
 __all__ = ["PadShortcut", "cifar_resnet"]
+
+DEEPEST = 10_000  # the paper's has 1202 layers
 
 
 @register
@@ -25,6 +28,10 @@ class PadShortcut(Layer):
 
     features: int
     stride: int = 2
+
+    def __post_init__(self) -> None:
+        """Check the counts."""
+        settle_counts(self, "features", "stride")
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
@@ -60,11 +67,12 @@ def cifar_resnet(depth: int, num_classes: int = 10, *, width: int = 16) -> Seque
         is_int(depth) and depth >= 8 and (depth - 2) % 6 == 0,
         "cifar_resnet",
         "a depth of 6 n + 2",
-        depth,
+        shown(depth),
         "Try 8, 20, 32, 44, 56 or 110.",
     )
+    expect_count("cifar_resnet", "depth", depth, most=DEEPEST)
     expect_count("cifar_resnet", "num_classes", num_classes)
-    expect_count("cifar_resnet", "width", width)
+    width = expect_count("cifar_resnet", "width", width)
     blocks = (depth - 2) // 6
     stages = {}
     for number, features in enumerate((width, 2 * width, 4 * width), start=1):

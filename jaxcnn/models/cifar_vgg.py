@@ -7,11 +7,13 @@ batch norm of Ioffe and Szegedy 2015 and one dense layer, as is usual on CIFAR.
 from collections.abc import Sequence
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect, expect_count
+from jaxcnn.checking import expect, expect_count, number, shown
 from jaxcnn.initializers import lecun_normal
 from jaxcnn.layers import BatchNorm, Conv, Dense, Dropout, GlobalAvgPool, MaxPool, Sequential
 
 __all__ = ["cifar_vgg"]
+
+MOST = 100  # stages, and convolutions of a stage
 
 
 def cifar_vgg(
@@ -39,18 +41,20 @@ def cifar_vgg(
     (2, 2, 4, 4, 4); 1,148,874 parameters by default for three channels and 10 classes.
     """
     expect_count("cifar_vgg", "num_classes", num_classes)
-    expect_count("cifar_vgg", "width", width)
+    width = expect_count("cifar_vgg", "width", width)
+    ok = isinstance(convolutions, Sequence) and 0 < len(convolutions) <= MOST
     fix = "Pass (2, 2, 2), say."
-    ok = isinstance(convolutions, Sequence) and len(convolutions) > 0
-    expect(ok, "cifar_vgg", "convolutions as a number for each stage", repr(convolutions), fix)
+    expect(ok, "cifar_vgg", "convolutions as a number for each stage", shown(convolutions), fix)
+    convolutions = [expect_count("cifar_vgg", "convolutions", count, most=MOST) for count in convolutions]
+    dropout = number("cifar_vgg", "dropout in [0, 1]", dropout, lambda r: 0 <= r <= 1, "It is a rate.")
     blocks = {}
-    for number, count in enumerate(convolutions):
+    for stage, count in enumerate(convolutions):
         parts = {}
-        for i in range(1, expect_count("cifar_vgg", "convolutions", count) + 1):
+        for i in range(1, count + 1):
             # Batch norm's bias makes the convolution's redundant.
-            parts |= {f"conv{i}": Conv(width << number, use_bias=False), f"norm{i}": BatchNorm(), f"act{i}": F.relu}
-        if number < len(convolutions) - 1:
+            parts |= {f"conv{i}": Conv(width << stage, use_bias=False), f"norm{i}": BatchNorm(), f"act{i}": F.relu}
+        if stage < len(convolutions) - 1:
             parts["pool"] = MaxPool(2)
-        blocks[f"stage{number + 1}"] = Sequential(**parts)
+        blocks[f"stage{stage + 1}"] = Sequential(**parts)
     head = {"dropout": Dropout(dropout)} if dropout else {}
     return Sequential(**blocks, pool=GlobalAvgPool(), **head, head=Dense(num_classes, kernel_init=lecun_normal))

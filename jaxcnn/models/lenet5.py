@@ -3,8 +3,10 @@
 Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998, section II.B.
 """
 
+from collections.abc import Sequence
+
 from jaxcnn import functional as F
-from jaxcnn.checking import expect, expect_count
+from jaxcnn.checking import expect, expect_count, expect_flag, shown
 from jaxcnn.initializers import lecun_uniform
 from jaxcnn.layers import AvgPool, BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool, Sequential
 
@@ -41,7 +43,7 @@ def lenet5(
     61,706 parameters for one input channel and 10 classes, against the paper's 60,000.
     """
     expect_count("lenet5", "num_classes", num_classes)
-    if classic:
+    if expect_flag("lenet5", "classic", classic):
         options = {"padding": "VALID", "kernel_init": lecun_uniform}
         return Sequential(
             conv1=Conv(6, 5, **options),
@@ -58,10 +60,10 @@ def lenet5(
             head=Dense(num_classes, kernel_init=lecun_uniform),
         )
     expect(
-        len(features) == 3,
+        isinstance(features, Sequence) and len(features) == 3,
         "lenet5",
         "three features: two stages and the hidden layer",
-        features,
+        shown(features),
         "Pass three ints.",
     )
     first, second, hidden = features

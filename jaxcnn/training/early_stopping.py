@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, is_int, number, shaped, shown
 
 __all__ = ["EarlyStopping", "Patience", "early_stopping"]
 
@@ -43,19 +43,20 @@ def early_stopping(patience: int | None, *, min_delta: float = 0.0) -> EarlyStop
     Source: Prechelt 1998, criterion UP in its simplest form.
     """
     expect(
-        patience is None or patience >= 1,
+        patience is None or (is_int(patience) and 1 <= int(patience) < 2**31),
         "early_stopping",
         "patience >= 1 or None",
-        patience,
+        shown(patience),
         "10 epochs, say.",
     )
-    expect(min_delta >= 0, "early_stopping", "min_delta >= 0", min_delta, "0.0 takes any improvement.")
+    fix = "0.0 takes any improvement."
+    min_delta = number("early_stopping", "min_delta >= 0", min_delta, lambda d: d >= 0, fix)
 
     def init() -> Patience:
         return Patience(jnp.float32(jnp.inf), jnp.int32(0), jnp.bool_(False), jnp.bool_(False))
 
     def update(state: Patience, value: jax.Array | float) -> Patience:
-        value = jnp.asarray(value, jnp.float32)
+        value = shaped("early_stopping", "a value", value, ()).astype(jnp.float32)
         improved = value < state.best - min_delta
         since = jnp.where(improved, 0, state.since + 1)
         stop = jnp.bool_(False) if patience is None else since >= patience

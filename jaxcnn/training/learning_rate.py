@@ -1,12 +1,13 @@
 """A range test: the loss while the learning rate rises, and the rate to start from."""
 
+import math
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_key, is_int, is_number, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.layers.layer import Layer
 from jaxcnn.training.optimizer import sgd
@@ -59,9 +60,20 @@ def find_learning_rate(
     Source: Smith 2017, section 3.3, read off as in the fast.ai library's first form.
     """
     where = "find_learning_rate"
-    expect(0 < low < high, where, "0 < low < high", (low, high), "1e-4 and 10 cover most nets.")
-    expect(steps >= 10, where, "at least 10 steps", steps, "100 make a readable curve.")
-    expect(1 <= batch_size <= train.size, where, f"a batch_size in 1..{train.size}", batch_size, "Lower it.")
+    rising = is_number(low) and is_number(high) and 0 < low < high < math.inf
+    expect(rising, where, "0 < low < high", shown((low, high)), "1e-4 and 10 cover most nets.")
+    ok = is_int(steps) and 10 <= steps < 2**20
+    expect(ok, where, "at least 10 steps", shown(steps), "100 make a readable curve.")
+    fix = "Make one with data.from_arrays(image, label)."
+    expect(isinstance(train, Dataset), where, "train as a data.Dataset", shown(train), fix, TypeError)
+    expect_key(where, key, known=True)
+    expect(
+        is_int(batch_size) and 1 <= batch_size <= train.size,
+        where,
+        f"a batch_size in 1..{train.size}",
+        shown(batch_size),
+        "Lower it.",
+    )
     rates = np.geomspace(low, high, steps)
     schedule = jnp.asarray(rates, jnp.float32)
     optimizer = sgd(lambda count: schedule[count], momentum=momentum, weight_decay=weight_decay)

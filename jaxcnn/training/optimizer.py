@@ -1,11 +1,12 @@
 """Stochastic gradient descent with momentum, and the schedule of its learning rate."""
 
+import math
 from typing import Any
 
 import jax
 import optax
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect_flag, number, scalar
 
 __all__ = ["sgd", "warmup_cosine"]
 
@@ -23,9 +24,11 @@ def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.1) -> optax.Sche
 
     Source: Goyal et al. 2017 (warm-up), Loshchilov and Hutter 2017 (cosine).
     """
-    expect(steps >= 1, "warmup_cosine", "at least one step", steps, "epochs * (examples // batch_size), say.")
-    expect(peak > 0, "warmup_cosine", "a peak > 0", peak, "training.find_learning_rate suggests one.")
-    expect(0 <= warmup < 1, "warmup_cosine", "warmup in [0, 1)", warmup, "0.1 is a tenth of the steps.")
+    where, fix = "warmup_cosine", "epochs * (examples // batch_size), say."
+    number(where, "at least one step", steps, lambda s: 1 <= s < 2**31, fix)
+    fix = "training.find_learning_rate suggests one."
+    peak = number(where, "a peak > 0", peak, lambda p: 0 < p < math.inf, fix)
+    warmup = number(where, "warmup in [0, 1)", warmup, lambda w: 0 <= w < 1, "0.1 is a tenth of the steps.")
     return optax.warmup_cosine_decay_schedule(0.0, peak, int(warmup * steps), steps)
 
 
@@ -51,8 +54,13 @@ def sgd(
 
     Source: Sutskever et al. 2013; the update agrees with `torch.optim.SGD`.
     """
-    expect(0 <= momentum < 1, "sgd", "momentum in [0, 1)", momentum, "0.9 is usual.")
-    expect(weight_decay >= 0, "sgd", "weight_decay >= 0", weight_decay, "5e-4 is usual.")
+    if not callable(learning_rate):
+        fix = "training.find_learning_rate suggests one."
+        what = "learning_rate as a number or a schedule"
+        learning_rate = scalar("sgd", what, learning_rate, math.isfinite, fix)
+    momentum = number("sgd", "momentum in [0, 1)", momentum, lambda m: 0 <= m < 1, "0.9 is usual.")
+    weight_decay = number("sgd", "weight_decay >= 0", weight_decay, lambda w: 0 <= w < math.inf, "5e-4 is usual.")
+    nesterov = expect_flag("sgd", "nesterov", nesterov)
     decay = optax.add_decayed_weights(weight_decay, mask=_kernels)
     return optax.chain(decay, optax.sgd(learning_rate, momentum=momentum, nesterov=nesterov))
 

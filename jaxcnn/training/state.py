@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from jaxcnn.checking import expect, expect_key, shown
 from jaxcnn.layers.layer import Layer, Spec
 
 __all__ = ["TrainState"]
@@ -34,7 +35,15 @@ class TrainState:
             net: the net; optimizer: an optax transformation.
             key: a PRNG key, consumed: one part initialises, the other is kept for the steps.
             spec: shape (batch axis included) and dtype of the images as the net sees them.
+
+        Raises:
+            TypeError: no net, optimizer, key or spec.
         """
+        where, fix = "TrainState.create", "Pass training.sgd(0.1) or optax.adam(1e-3), say."
+        expect(isinstance(net, Layer), where, "a layer", shown(net), "Pass a net such as Sequential(...).", TypeError)
+        transforms = hasattr(optimizer, "init") and hasattr(optimizer, "update")
+        expect(transforms, where, "an optax transformation as optimizer", shown(optimizer), fix, TypeError)
+        expect_key(where, key)
         init_key, step_key = jax.random.split(key)
         params, model_state = net.init(init_key, spec)
         return cls(jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), step_key)

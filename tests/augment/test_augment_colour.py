@@ -95,7 +95,7 @@ def test_hue_draws_fill_their_interval():
 def test_grayscale_is_the_luma_with_probability_p():
     out = jax.vmap(partial(augment.grayscale, p=0.3), (0, None))(KEYS, IMAGE)
     grey = np.broadcast_to((IMAGE @ LUMA)[..., None], IMAGE.shape)
-    is_grey = np.abs(out - grey).max((1, 2, 3)) < 2e-6
+    is_grey = np.abs(out - grey[None]).max((1, 2, 3)) < 2e-6
     assert (np.asarray(out)[~is_grey] == IMAGE).all()
     assert abs(is_grey.mean() - 0.3) < 0.06
 

@@ -35,11 +35,11 @@ def test_noise_is_white_and_both_components_are_independent():
 def test_covariance_is_that_of_white_noise_smoothed_by_scipy(sigma, size):
     waves = _waves(size, sigma).astype(np.float64)
     smoothing = ndimage.gaussian_filter1d(np.eye(size), sigma, axis=0, mode="reflect") if sigma else np.eye(size)
-    np.testing.assert_allclose(waves @ waves.T, smoothing @ smoothing.T, atol=1e-6)
+    np.testing.assert_allclose(waves @ waves.T, smoothing @ smoothing.T, atol=1e-4)
 
 
 def test_few_waves_are_drawn_of_a_smooth_field():
-    assert _waves(32, 5.0).shape == (32, 9)
+    assert _waves(32, 5.0).shape == (32, 7)
     assert _waves(32, 0).shape == (32, 32)
 
 
@@ -92,7 +92,7 @@ def test_values_and_strength_are_those_of_torchvision():
 
 @pytest.mark.parametrize(("alpha", "sigma"), [(50, 5), (50, 4), (30, 3)])
 def test_keypoints_go_where_their_pixel_is_fetched_from(alpha, sigma):
-    keys = jax.random.split(jax.random.key(6), 20)
+    keys = jax.random.split(jax.random.key(6), 40)
     points = np.random.default_rng(0).uniform((4, 4), (27, 20), (30, 2)).astype(np.float32)
     example = {"image": IMAGE, "keypoints": points}
     out = jax.jit(jax.vmap(partial(augment.elastic, alpha=alpha, sigma=sigma), (0, None)))(keys, example)

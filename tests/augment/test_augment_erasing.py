@@ -140,7 +140,7 @@ def test_grid_mask_draws_all_periods():
         ),
         (
             partial(augment.random_erasing, fill="noise"),
-            r"^random_erasing: expected fill in \[0, 1\], got noise\.",
+            r"^random_erasing: expected fill in \[0, 1\], got 'noise'\.",
         ),
         (
             partial(augment.grid_mask, period=(1, 4)),

@@ -712,7 +712,7 @@ def test_labels_can_be_learned():
         ({"classes": ()}, f"different classes out of {CLASSES}, got (). Name each"),
         ({"classes": ("disc", "disc")}, f"different classes out of {CLASSES}, got ('disc', 'disc')."),
         ({"classes": ("disc", "cube")}, f"different classes out of {CLASSES}, got ('disc', 'cube')."),
-        ({"classes": "disc"}, f"different classes out of {CLASSES}, got disc."),
+        ({"classes": "disc"}, f"different classes out of {CLASSES}, got 'disc'."),
         ({"bias": -0.1}, "bias in [0, 1], got -0.1. Pass a"),
         ({"bias": 1.1}, "bias in [0, 1], got 1.1."),
         ({"bias": float("nan")}, "bias in [0, 1], got nan."),

@@ -115,7 +115,7 @@ def test_folds_without_labels():
 
 @pytest.mark.parametrize("k", [1, 0, -2, 13, 2.0, True, "5"])
 def test_numbers_of_folds_out_of_range(k):
-    with pytest.raises(ValueError, match=rf"^folds: expected k in 2\.\.12, got {k}\. 5 or 10"):
+    with pytest.raises(ValueError, match=rf"^folds: expected k in 2\.\.12, got {k!r}\. 5 or 10"):
         data.folds(numbered(np.arange(12) % 3), k, key=KEY)
 
 

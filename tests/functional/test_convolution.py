@@ -99,7 +99,7 @@ def in_float64(size, kernel_shape, options):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=options["groups"],
         )
-        return y + bias
+        return y + jnp.broadcast_to(bias, y.shape)
 
     def value_and_gradients(fn):
         @jax.jit

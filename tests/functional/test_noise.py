@@ -243,7 +243,7 @@ def test_a_traced_rate_draws_the_same(name):
 
     @jax.jit
     def traced(key, x, rate):
-        traces.append(rate)
+        traces.append(None)
         return ALL[name](key, x, rate)
 
     for rate in (0.0, 0.3, 1.0):

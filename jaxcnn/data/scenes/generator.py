@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, expect_count, is_int
+from jaxcnn.checking import expect, expect_choice, expect_count, expect_key, is_int, number, shown
 from jaxcnn.data.dataset import Dataset, from_arrays
 from jaxcnn.data.scenes.layout import layout
 from jaxcnn.data.scenes.painting import paint
@@ -59,21 +59,27 @@ class Scenes:
         """Check the arguments; lists become tuples, so that equal distributions compare equal."""
         low, high = SIDES
         ok = is_int(self.size) and low <= self.size <= high
-        expect(ok, "Scenes", f"size in {low}..{high} pixels", self.size, "Draw at one of these and resize.")
+        expect(ok, "Scenes", f"size in {low}..{high} pixels", shown(self.size), "Draw at one of these and resize.")
         counts = tuple(self.objects) if isinstance(self.objects, Sequence) else ()
         ok = len(counts) == 2 and all(map(is_int, counts))
         ok = ok and 1 <= counts[0] <= counts[1] <= MOST
         fix = "Pass the smallest and the largest number, in that order."
-        expect(ok, "Scenes", f"objects (low, high) with 1 <= low <= high <= {MOST}", self.objects, fix)
-        known = tuple(self.classes)
-        ok = bool(known) and len(set(known)) == len(known) and set(known) <= set(CLASSES)
-        expect(ok, "Scenes", f"different classes out of {CLASSES}", self.classes, "Name each class once.")
-        expect(0 <= self.bias <= 1, "Scenes", "bias in [0, 1]", self.bias, "Pass a probability.")
-        ok = self.biased in ("colour", "texture")
-        expect(ok, "Scenes", 'biased "colour" or "texture"', repr(self.biased), "Choose one of them.")
-        expect(0 <= self.noise <= 1, "Scenes", "noise in [0, 1]", self.noise, "1 is all from black to white.")
-        object.__setattr__(self, "objects", counts)
-        object.__setattr__(self, "classes", known)
+        expect(ok, "Scenes", f"objects (low, high) with 1 <= low <= high <= {MOST}", shown(self.objects), fix)
+        known = tuple(self.classes) if isinstance(self.classes, Sequence) else ()
+        ok = bool(known) and all(isinstance(name, str) for name in known)
+        ok = ok and len(set(known)) == len(known) and set(known) <= set(CLASSES)
+        expect(ok, "Scenes", f"different classes out of {CLASSES}", shown(self.classes), "Name each class once.")
+        expect_choice("Scenes", 'biased "colour" or "texture"', self.biased, ("colour", "texture"))
+        fix = "1 is all from black to white."
+        values = {
+            "size": int(self.size),
+            "objects": (int(counts[0]), int(counts[1])),
+            "classes": known,
+            "bias": number("Scenes", "bias in [0, 1]", self.bias, lambda b: 0 <= b <= 1, "Pass a probability."),
+            "noise": number("Scenes", "noise in [0, 1]", self.noise, lambda n: 0 <= n <= 1, fix),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     def draw(self, key: jax.Array) -> dict[str, jax.Array]:
         """Return one scene, for use under `jit` and `vmap`.
@@ -118,6 +124,7 @@ class Scenes:
             ValueError: indices of another rank, none, or out of range.
             TypeError: indices that are not integers.
         """
+        expect_key("batch", key)
         index = _checked(indices)
         return jax.tree.map(lambda *parts: jnp.concatenate(parts)[: index.size], *self._chunks(key, index))
 
@@ -132,7 +139,8 @@ class Scenes:
         Raises:
             ValueError: n no positive int.
         """
-        n = expect_count("dataset", "n", n)
+        n = expect_count("dataset", "n", n, most=2**24)
+        expect_key("dataset", key, known=True)
         chunks = [_compact(chunk) for chunk in self._chunks(key, np.arange(n, dtype=np.int32))]
         arrays = {entry: np.concatenate([chunk[entry] for chunk in chunks])[:n] for entry in chunks[0]}
         return from_arrays(
@@ -159,8 +167,12 @@ def _program(scenes: Scenes) -> Callable[[jax.Array, np.ndarray], dict[str, jax.
 
 
 def _checked(indices: Sequence[int] | np.ndarray) -> np.ndarray:
-    index = np.asarray(indices)
     fix = "Pass the numbers of the scenes, such as range(64)."
+    try:
+        index = np.asarray(indices)
+    except (TypeError, ValueError):  # of traced ones, among others
+        expect(False, "batch", "indices (N,), N > 0", shown(indices), fix, TypeError)
+        raise
     expect(index.ndim == 1 and index.size > 0, "batch", "indices (N,), N > 0", f"shape {index.shape}", fix)
     expect(np.issubdtype(index.dtype, np.integer), "batch", "integer indices", index.dtype, fix, TypeError)
     ok = index.min() >= 0 and index.max() < 2**31

@@ -22,6 +22,7 @@ from jax import lax
 from jaxcnn.functional.primitives.parts import in_parts
 from jaxcnn.functional.primitives.taps import padded, taps
 from jaxcnn.functional.primitives.winograd import winograd, winograd_kernel_gradient
+from jaxcnn.functional.spread import along_channels
 
 __all__ = ["LIBRARY", "Forms", "Geometry", "fast_on_cpu"]
 
@@ -246,7 +247,7 @@ def _wide(x: jax.Array) -> Any:
 def _depthwise(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     kernel = kernel.reshape(*geometry.window, geometry.features).astype(_wide(x))
     meetings = zip(itertools.product(*map(range, geometry.window)), _meetings(x, geometry), strict=True)
-    y = functools.reduce(jnp.add, (pixels * kernel[tap] for tap, pixels in meetings))
+    y = functools.reduce(jnp.add, (pixels * along_channels(kernel[tap], pixels) for tap, pixels in meetings))
     return y.astype(x.dtype)
 
 

@@ -70,7 +70,7 @@ def _taken(x: jax.Array, place: jax.Array, size, stride, pads) -> jax.Array:
         return functools.reduce(jnp.add, (jnp.where(place == number, pixels, 0) for number, pixels in slices))
     # Windows that tile the image: each pixel compares its number with its window's.
     x, (height, width) = tiles(x, size, pads), size
-    number = np.arange(height * width, dtype=np.int8).reshape(height, 1, width, 1)
+    number = np.arange(height * width, dtype=np.int8).reshape(1, 1, height, 1, width, 1)
     return jnp.sum(jnp.where(place[:, :, None, :, None] == number, x, 0), axis=(2, 4))
 
 

@@ -1,0 +1,93 @@
+"""Fuzzed command lines: each runs, or ends with code 2 and one sentence or a usage message, without a traceback."""
+
+import dataclasses
+import importlib
+import re
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from experiments import data, runner, train
+from experiments.__main__ import experiments
+from jaxcnn import report, training
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+SENTENCE = re.compile(r"\w[\w.]*: expected .+, got .+\. .+", re.DOTALL)
+# Switches of the whole process, and options that wait for other processes or another device.
+APART = {"debug", "distributed", "coordinator", "processes", "process", "device", "resume"}
+VALUES = [
+    *("", " ", "0", "1", "2", "-1", "-0.5", "0.5", "1.5", "1e400", "-inf", "nan", "10000000000000", "9" * 400, "1_0"),
+    *("None", "True", "relu", "digits", "folder", "lenet5", "cifar_vgg", "cifar_resnet8", "../up", "/", ".", "a/b"),
+    *("é", "\N{SNOWMAN}", "--", "-", "--seed", "1,2", "[1]", "{}", "'", '"', "%s", "a b", "random", "float32"),
+]
+
+
+class ReachedError(Exception):
+    """The command line was right: the work would begin."""
+
+
+def reached(*args, **options):
+    raise ReachedError
+
+
+def command_lines(config_class) -> st.SearchStrategy[list[str]]:
+    names = [f.name.replace("_", "-") for f in dataclasses.fields(config_class) if f.name not in APART]
+    values = st.lists(st.sampled_from(VALUES), max_size=2)
+    flags = [*(f"--{name}" for name in names), "--nosuch", "--no-quick", "stray", "-x", "--help"]
+    option = st.tuples(st.sampled_from(flags), values).map(lambda pair: [pair[0], *pair[1]])
+    return st.lists(option, min_size=1, max_size=3).map(lambda options: [word for words in options for word in words])
+
+
+def check(main, config_class, words, monkeypatch, capsys, **options) -> None:
+    monkeypatch.setattr("sys.argv", ["x", *words])
+    capsys.readouterr()
+    with pytest.raises((ReachedError, SystemExit)) as ended:
+        runner.run(main, config_class, **options)
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    if ended.type is SystemExit:
+        assert ended.value.code in (0, 2)
+        assert ended.value.code == 0 or SENTENCE.match(err) or "For full helptext" in err, err
+
+
+def some(config_class, examples, body) -> None:
+    hypothesis.settings(max_examples=examples, suppress_health_check=list(hypothesis.HealthCheck))(
+        hypothesis.given(command_lines(config_class))(body)
+    )()
+
+
+@pytest.fixture
+def quiet(tmp_path, monkeypatch):
+    """Runs go into a folder of the test, and end where the work would begin."""
+    monkeypatch.setattr(runner, "RUNS", tmp_path)
+    monkeypatch.setattr(runner, "keep_compiled", lambda: None)
+    monkeypatch.setattr(importlib.import_module("jaxcnn.training.fit"), "RunFiles", reached)
+    monkeypatch.setattr(training, "find_learning_rate", reached)
+    monkeypatch.setattr(report, "image_grid", lambda *args: report.Facts({}))
+    monkeypatch.setattr(report.Facts, "savefig", lambda *args, **options: None, raising=False)
+    monkeypatch.setattr(data, "describe", reached)
+
+
+@pytest.mark.parametrize("name", [name for name in experiments() if name not in ("doctor", "reproduce")])
+def test_options_of_every_experiment(name, quiet, monkeypatch, capsys):
+    module = importlib.import_module(f"experiments.{name}")
+    config_class = getattr(module, "Config", None)
+    if not (isinstance(config_class, type) and issubclass(config_class, runner.Common)):
+        pytest.skip("has a command line of its own")
+    reached.__module__ = module.__name__
+    some(config_class, 5, lambda words: check(reached, config_class, words, monkeypatch, capsys))
+
+
+@pytest.mark.parametrize("module", [train, data], ids=["train", "data"])
+def test_what_is_asked_of_the_work(module, quiet, monkeypatch, capsys):
+    resolve = {"resolve": module.resolve} if hasattr(module, "resolve") else {}
+    some(module.Config, 10, lambda words: check(module.main, module.Config, words, monkeypatch, capsys, **resolve))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", [train, data], ids=["train", "data"])
+def test_what_is_asked_of_the_work_at_length(module, quiet, monkeypatch, capsys):
+    resolve = {"resolve": module.resolve} if hasattr(module, "resolve") else {}
+    some(module.Config, 300, lambda words: check(module.main, module.Config, words, monkeypatch, capsys, **resolve))
