@@ -4,6 +4,7 @@
 through without a stop, whatever interruptions the run had; of a run that is not finished it compares what is there.
 """
 
+import contextlib
 import dataclasses
 import sys
 import tempfile
@@ -20,7 +21,6 @@ from jaxcnn.training import environment, read_metrics
 from jaxcnn.training.files import read_lines
 
 TIMES = ("seconds", "images_per_second", "data_wait_ms")  # of an epoch: never the same twice
-PLACE = ("started", "command", "step")  # of the record of a start: when, not where
 
 
 def reproduce(folder: Path) -> bool:
@@ -28,7 +28,8 @@ def reproduce(folder: Path) -> bool:
     config, there, data = read_record(folder)
     before, unfinished = read_metrics(folder), not (folder / "figures.json").exists()
     with tempfile.TemporaryDirectory() as scratch:
-        train.main(dataclasses.replace(config, run=scratch, resume=None))
+        with contextlib.suppress(FloatingPointError):  # a run that gave up gives up again
+            train.main(dataclasses.replace(config, run=scratch, resume=None))
         again = read_metrics(scratch)
         data_now = run_record.read_json("reproduce", Path(scratch) / "data.json")
     hashes = [[epoch["params_sha256"] for epoch in run] for run in (before, again)]

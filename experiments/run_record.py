@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 
 from jaxcnn.checking import expect
 from jaxcnn.training.environment import uncommitted
-from jaxcnn.training.processes import together
+from jaxcnn.training.processes import from_first, largest
 
 LONGEST = 4_000_000  # bytes of a diff.patch
 
@@ -51,27 +51,29 @@ class Data(TypedDict):
     test: Part
 
 
-def write_diff(folder: Path) -> None:
-    """Write what the code differs in from its revision as `diff.patch`; nothing where it does not.
+def write_diff(folder: Path, *, first: bool) -> None:
+    """Write what the code differs in from its revision, where it does: `diff.patch` for the first start of a run.
 
-    A run that goes on with other code gets `diff-2.patch` and so on. The hash in the record is that of the whole, also
-    where the file, being long, was cut and ends with a line that says so.
+    A run that goes on with code that differs gets `diff-2.patch` and so on. The hash in the record is that of the
+    whole, also where the file, being long, was cut and ends with a line that says so.
     """
-    diff = uncommitted()
-    if not diff:
-        return
-    if len(diff) > LONGEST:
-        diff = diff[:LONGEST] + f"\n# Cut: {len(diff)} bytes in all. No patch to apply.\n".encode()
 
     def write() -> None:
+        diff = uncommitted()
+        if not diff:
+            return
+        if len(diff) > LONGEST:
+            diff = diff[:LONGEST] + f"\n# Cut: {len(diff)} bytes in all. No patch to apply.\n".encode()
         for number in itertools.count(1):
             path = folder / ("diff.patch" if number == 1 else f"diff-{number}.patch")
+            if not path.exists() and number == 1 and not first:
+                continue
             if not path.exists():
                 write_whole(path, diff)
             if path.read_bytes() == diff:
                 return
 
-    together(write)
+    from_first(write)
 
 
 def write_data(folder: Path, train: Any, test: Any) -> None:
@@ -85,12 +87,14 @@ def write_data(folder: Path, train: Any, test: Any) -> None:
         for name, part in (("train", train), ("test", test))
     }
     path = folder / "data.json"
-    if path.exists():
-        there = read_json("data", path)
-        for name, part in found.items():
-            fix = "Choose another folder, or bring the data back."
-            expect(there.get(name) == part, "data", f"the {name} set that {folder} was begun with", part, fix)
-    together(lambda: write_whole(path, (json.dumps(found, indent=1) + "\n").encode()))
+    there = read_json("data", path) if path.exists() else found
+    differ = next((name for name, part in found.items() if there.get(name) != part), None)
+    # All processes have to know before one raises: the others would wait for it.
+    if largest(int(differ is not None))[0]:
+        fix = "Choose another folder, or bring the data back."
+        what = f"the {differ or 'same'} set that {folder} was begun with"
+        expect(False, "data", what, found.get(differ or "", "another one in another process"), fix)
+    from_first(lambda: write_whole(path, (json.dumps(found, indent=1) + "\n").encode()))
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -28,9 +28,10 @@ from jaxcnn import report, training
 from jaxcnn.checking import expect
 from jaxcnn.data.original import cache_folder
 from jaxcnn.training.files import read_lines
-from jaxcnn.training.processes import first_process, from_first, together
+from jaxcnn.training.processes import first_process, from_first
 
 RUNS = Path("runs")
+FAILED = 1
 INTERRUPTED = 130
 BAD_INPUT = 2
 
@@ -76,17 +77,19 @@ def run(
     *,
     name: Callable[[C], str] | None = None,
     resolve: Callable[[C], C] = lambda config: config,
+    free: Sequence[str] = (),
 ) -> None:
     """Parse the command line, run `main` in a folder of its own, write record and page, and exit.
 
-    Exit codes: 0 it holds; 1 it does not; 2 bad input (one sentence says what to do); 75 told to end (SIGTERM) and
-    ready to go on with `--resume`; 130 interrupted.
+    Exit codes: 0 it holds; 1 it does not, or a training diverged; 2 bad input (one sentence says what to do); 75 told
+    to end (SIGTERM) and ready to go on with `--resume`; 130 interrupted.
 
     Args:
         main: the experiment.
         config_class: its options.
         name: config -> name of its run; the module's name and the seed unless given.
         resolve: config -> the config with what was left open, which is what is recorded.
+        free: options that change nothing of what comes out, and may therefore be others where a run goes on.
     """
     module = sys.modules[main.__module__]
     experiment = getattr(module.__spec__, "name", main.__module__).removeprefix("experiments.")
@@ -103,7 +106,7 @@ def run(
             config = dataclasses.replace(config, run=str(folder))
         else:
             folder = Path(resume)
-            config = resumed(experiment, config, folder)
+            config = resumed(experiment, config, folder, free)
         result = record(experiment, main, config, folder)
     except KeyboardInterrupt:
         console.print(f"\nInterrupted.{go_on(experiment, folder)}", style="yellow", markup=False)
@@ -112,13 +115,13 @@ def run(
         console.print(f"Told to end.{go_on(experiment, folder)}", style="yellow", markup=False)
         raise
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
-        if folder is not None and mine:
+        if folder is not None and mine and first_process():
             _remove_if_nothing_happened(folder)
         if config.debug:
             raise
         notes = "".join(f" ({note})" for note in reversed(getattr(error, "__notes__", [])))
         print(f"{error}{notes}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
+        sys.exit(FAILED if isinstance(error, FloatingPointError) else BAD_INPUT)
     sys.exit(0 if result.holds else 1)
 
 
@@ -153,9 +156,9 @@ def banner(config: Common) -> None:
         jax.config.update("jax_debug_key_reuse", True)
     here = training.environment()
     many = f"{here['devices']} x " if here["devices"] > 1 else ""
-    together = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    processes = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
     console.print(
-        f"jaxcnn {here['packages']['jaxcnn']} on {many}{here['device']} ({here['cores']} cores{together}), "
+        f"jaxcnn {here['packages']['jaxcnn']} on {many}{here['device']} ({here['cores']} cores{processes}), "
         f"jax {here['packages']['jax']}, Python {here['python']}",
         markup=False,
     )
@@ -206,9 +209,8 @@ def choose_device(device: str) -> None:
 
 def make_folder(name: str) -> Path:
     """Return a new folder below `runs/`, `name` or `name-2`, `name-3`, ... where that exists; one for all processes."""
-    found: list[int] = []
 
-    def make() -> None:
+    def make() -> int:
         for number in itertools.count(1):
             folder = numbered(name, number)
             try:
@@ -220,27 +222,27 @@ def make_folder(name: str) -> Path:
                     f"run: expected a folder that can be written, got {folder} ({error.strerror}). Choose one with "
                     "--run."
                 ) from error
-            found.append(number)
-            return
+            return number
+        raise AssertionError
 
-    together(make)
-    return numbered(name, from_first(found[0] if found else 0))
+    return numbered(name, from_first(make))
 
 
 def numbered(name: str, number: int) -> Path:
     return RUNS / (name if number == 1 else f"{name}-{number}")
 
 
-def resumed(experiment: str, config: C, folder: Path) -> C:
-    """Return the options of the run in `folder`, to go on with it; no others may be given."""
+def resumed(experiment: str, config: C, folder: Path, free: Sequence[str]) -> C:
+    """Return the options of the run in `folder`, to go on with it; of others only the `free` ones may be given."""
     where = "resume"
     default = type(config)()
     own = {field.name for field in dataclasses.fields(Common)} - {"seed", "quick", "run"} | {"resume"}
-    given = [f.name for f in dataclasses.fields(config) if f.name not in own]
-    given = [name for name in given if getattr(config, name) != getattr(default, name)]
-    expect(not given, where, "the options of the run that goes on", f"{given} too", "Leave them out.")
+    given = {f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(default, f.name)} - own
+    others = sorted(given - set(free))
+    expect(not others, where, "the options of the run that goes on", f"{others} too", "Leave them out.")
     stored = stored_options(where, experiment, type(config), folder)
-    return dataclasses.replace(stored, run=str(folder), **{name: getattr(config, name) for name in own})
+    new = {name: getattr(config, name) for name in own | given}
+    return dataclasses.replace(stored, run=str(folder), **new)
 
 
 def stored_options(where: str, experiment: str, config_class: type[C], folder: Path) -> C:
@@ -267,11 +269,11 @@ def record(experiment: str, main: Callable[[C], Result], config: C, folder: Path
     started = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
     command = shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
     again = (folder / "config.json").exists()
-    together(lambda: note_start(folder, {"started": started, "command": command, **here}))
+    from_first(lambda: note_start(folder, {"started": started, "command": command, **here}))
     if not again:
         write_json(folder / "config.json", {"experiment": experiment, "config": settings})
         write_json(folder / "environment.json", {**here, "started": started, "command": command})
-    write_diff(folder)
+    write_diff(folder, first=not again)
     began = time.perf_counter()
     result = main(config)
     seconds = round(time.perf_counter() - began, 2)
@@ -335,4 +337,4 @@ def _remove_if_nothing_happened(folder: Path) -> None:
     """Delete the folder of a run that failed before its first figure: bad input leaves nothing behind."""
     metrics = folder / "metrics.jsonl"
     if not (metrics.exists() and metrics.stat().st_size) and not any(folder.glob("**/checkpoints/*.json")):
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)

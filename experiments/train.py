@@ -25,6 +25,9 @@ from experiments.runner import Common, Result, console, record, run, write_json
 from experiments.statistics import sentence, summary
 from experiments.tensorboard import event_files
 from jaxcnn import augment, data, fingerprint, layers, losses, models, report, training
+from jaxcnn.checking import expect
+from jaxcnn.training.mesh import whole
+from jaxcnn.training.processes import first_process, from_first
 
 OF_MODEL = ("width", "convolutions")  # the options that the model's function takes
 STEPS_BY_HEART = 200
@@ -54,8 +57,8 @@ class Config(Common):
     image_size: int | None = None  # pixels: resize the images of a set on disk
     workers: int = 0  # processes that read a set too large for memory; 0 uses threads
     model: str | None = None  # one of jaxcnn.models.names()
-    width: int | None = None  # maps of the model's first stage; None for the model's own
-    convolutions: tuple[int, ...] | None = None  # of each stage of a VGG; None for the model's own
+    width: int | None = None  # maps of the model's first stage
+    convolutions: tuple[int, ...] | None = None  # of each stage of a VGG
     epochs: int | None = None  # passes through the training set
     batch_size: int | None = None  # images per step
     learning_rate: float | None = None  # peak of the schedule: warm-up over a tenth, then half a cosine
@@ -96,12 +99,9 @@ def resolve(config: Config) -> Resolved:
     return dataclasses.replace(config, **{name: v for name, v in known.items() if getattr(config, name) is None})
 
 
-def main(config: Config) -> Result:
-    return resolved(resolve(config))
-
-
-def resolved(config: Resolved) -> Result:
-    """Do what the options ask for, all of them known."""
+def main(config: Resolved) -> Result:
+    """Do what the options ask for, all of them known: see `resolve`."""
+    expect(config.seeds >= 1, "train", "seeds as a positive int", config.seeds, "Pass --seeds 5, say.")
     if config.quick:
         config = dataclasses.replace(config, epochs=min(config.epochs, 8))
     if config.find_lr:
@@ -118,7 +118,7 @@ def train(config: Resolved) -> Result:
     transform = augmentation(config)
     loss = losses.classification(config.label_smoothing)
     first = first_batch(config, train_set, transform)
-    report.image_grid(first).savefig(folder / "augmented.png", dpi=150)
+    save_picture(report.image_grid(first), folder / "augmented.png")
     steps = config.epochs * steps_per_epoch(config, train_set)
     with ProgressBar(console) as bar:
         result = training.fit(
@@ -141,7 +141,10 @@ def train(config: Resolved) -> Result:
             save_every=config.save_every,
             callbacks=[bar, *event_files(folder)],
         )
-    state = result.state
+    # Whole on every device: what follows looks at parameters as arrays.
+    params, model_state = whole((result.state.params, result.state.model_state))
+    state = dataclasses.replace(result.state, params=params, model_state=model_state)
+    result = dataclasses.replace(result, state=state)
     streamed = isinstance(test_set, data.Stream)
     # The one look at the test set, every choice being made.
     views = VIEWS[config.views]
@@ -169,7 +172,7 @@ def train(config: Resolved) -> Result:
     curves, *others = sections[0].blocks
     sections[0] = report.Section(sections[0].title, [curves, shown, *others])
     counts = {n: np.bincount(p["label"]) for n, p in (("train", train_set), ("test", test_set))}
-    report.label_counts(counts, train_set.info.class_names).savefig(folder / "labels.png", dpi=150)
+    save_picture(report.label_counts(counts, train_set.info.class_names), folder / "labels.png")
     accuracy = f"{100 * test['accuracy']:.2f} %"
     held = result.history[result.best_epoch - 1].get("validation_accuracy")
     validated = (
@@ -207,7 +210,7 @@ def train_seeds(config: Resolved) -> Result:
     rows, accuracies, machines = [], [], []
     for seed in range(config.seed, config.seed + config.seeds):
         folder = Path(config.run) / f"seed{seed}"
-        folder.mkdir(exist_ok=config.resume is not None)
+        from_first(partial(folder.mkdir, exist_ok=config.resume is not None))
         resume = config.resume and str(folder)
         one = dataclasses.replace(config, seed=seed, seeds=1, run=str(folder), resume=resume)
         result = record("train", train, one, folder)
@@ -262,6 +265,7 @@ def overfit_batch(config: Resolved) -> Result:
         batch_size=batch.size,
         key=jax.random.key(config.seed),
         run_dir=config.run,
+        resume=config.resume is not None,
     )
     measured = training.evaluate(net, result.state.params, result.state.model_state, batch)
     holds = measured["accuracy"] == 1.0
@@ -298,6 +302,11 @@ def prepare(config: Resolved) -> tuple[data.Dataset, data.Dataset, layers.Sequen
     return train_set, test_set, layers.Sequential(normalize=layers.Normalize(info.mean, info.std), **model.layers)
 
 
+def save_picture(figure: Any, path: Path) -> None:
+    if first_process():
+        figure.savefig(path, dpi=150)
+
+
 def blocks(net: layers.Sequential) -> list[str]:
     """Return the names of the net's own layers that are made of layers."""
     return [name for name, layer in net.layers.items() if isinstance(layer, layers.Layer) and layer.children()]
@@ -308,8 +317,10 @@ def optimizer(config: Resolved, steps: int) -> Any:
     return training.sgd(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
-def steps_per_epoch(config: Resolved, train_set: data.Dataset) -> int:
-    return max(round(train_set.size * (1 - config.validation)) // config.batch_size, 1)
+def steps_per_epoch(config: Resolved, train_set: Any) -> int:
+    if config.validation:  # how many are held out of each class does not depend on the key
+        train_set, _ = data.split(train_set, config.validation, key=jax.random.key(0))
+    return max(train_set.size // config.batch_size, 1)
 
 
 def augmentation(config: Resolved) -> Callable[[jax.Array, Any], Any] | None:
@@ -357,4 +368,5 @@ def run_name(config: Resolved) -> str:
 
 
 if __name__ == "__main__":
-    run(main, Config, name=run_name, resolve=resolve)
+    free = ("workers", "rematerialize", "model_parallel", "save_every")
+    run(main, Config, name=run_name, resolve=resolve, free=free)

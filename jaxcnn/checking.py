@@ -21,6 +21,7 @@ __all__ = [
     "expect_train",
     "floating",
     "integral",
+    "is_array",
     "is_int",
     "is_number",
     "number",
@@ -66,6 +67,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
+def is_array(value: Any) -> bool:
+    """Return whether `value` is an array of numbers or bools, or has the shape and dtype of one."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    return isinstance(shape, tuple) and bool(jnp.issubdtype(dtype, jnp.number) or dtype == bool)
+
+
 def is_int(value: Any) -> bool:
     """Return whether `value` is a known integer, NumPy's and JAX's included, bools not."""
     try:
@@ -82,7 +89,9 @@ def is_number(value: Any) -> bool:
     except (TypeError, ValueError, OverflowError):  # of traced ones, among others
         return False
     kind = getattr(getattr(value, "dtype", None), "kind", "f")  # of jax's own small floats "V"
-    return not isinstance(value, bool | str | bytes | bytearray) and getattr(value, "shape", ()) == () and kind in "iufV"
+    return (
+        not isinstance(value, bool | str | bytes | bytearray) and getattr(value, "shape", ()) == () and kind in "iufV"
+    )
 
 
 def expect_count(where: str, name: str, value: Any, least: int = 1, most: float = math.inf) -> int:

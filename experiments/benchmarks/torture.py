@@ -40,19 +40,23 @@ def main(config: Config) -> Result:
     with tempfile.TemporaryDirectory() as scratch:
         cache = f"{scratch}/compiled"
         expected = one_run(Path(scratch) / "alone", cache, iter(()), 0)
+        if expected["end"] is None:
+            raise RuntimeError("the training ends with an error where nobody kills it")
+        broken = 0
         for number in range(kills):  # a run that was never hit adds no row
             if len(rows) >= kills:
                 break
             found = one_run(Path(scratch) / str(number), cache, traps, min(KILLS_A_RUN, kills - len(rows)))
             same = found["end"] == expected["end"]
+            broken += not same and not found["kills"]
             rows += [{"run": number, **killed, "same": same} for killed in found["kills"]]
             repeated = max((killed["repeated"] for killed in found["kills"]), default=0)
             words = "the same end" if same else "ANOTHER END"
             console.print(f"run {number}: {len(found['kills'])} kills, {repeated} steps repeated at most, {words}")
     phases = dict.fromkeys(row["phase"] for row in rows)
     table = [of_phase(phase, [row for row in rows if row["phase"] == phase]) for phase in phases]
-    lost = sum(row["lost"] for row in table)
-    most = max(row["repeated at most"] for row in table)
+    lost = sum(row["lost"] for row in table) + broken
+    most = max((row["repeated at most"] for row in table), default=0)
     figures = {
         "kills": len(rows),
         "lost": lost,
@@ -63,7 +67,7 @@ def main(config: Config) -> Result:
     verdict = (
         f"{len(rows)} kills, {lost} lost; at most {most} steps repeated, with a checkpoint every {victim.SAVE_EVERY}."
     )
-    return Result(figures, [report.Section("Kills", [report.Table(table)])], verdict, lost == 0)
+    return Result(figures, [report.Section("Kills", [report.Table(table)])], verdict, lost == 0 and len(rows) == kills)
 
 
 def trap(random: np.random.Generator, phase: str) -> dict[str, Any]:

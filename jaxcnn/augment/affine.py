@@ -1,6 +1,7 @@
 """Rotation, zoom, shear and shifts by fractions of a pixel in one: an affine map of the plane."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -73,8 +74,9 @@ def affine(
 
 def shears_of(where: str, name: str, degrees: Shear) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return the intervals of the two angles that `degrees` stands for, as in `jaxcnn.augment.shear`."""
-    single = (-degrees, degrees) if is_number(degrees) else ()
-    bounds = tuple(degrees) if isinstance(degrees, tuple | list) else single
+    given: Any = degrees
+    single = (-given, given) if is_number(given) else ()
+    bounds: tuple[Any, ...] = tuple(given) if isinstance(given, tuple | list) else single
     fix = "Pass d, (low, high), or (low, high, low, high) for both axes."
     ok = len(bounds) in (2, 4) and all(map(is_number, bounds))
     expect(ok, where, f"{name} of one, two or four numbers", shown(degrees), fix)

@@ -120,7 +120,7 @@ def batched(fn: Callable[[jax.Array, Any], Any]) -> Callable[[jax.Array, Any], A
 
     def over_batch(key: jax.Array, batch: Any) -> Any:
         expect_key("batched", key)
-        shapes = [getattr(leaf, "shape", ()) for leaf in jax.tree.leaves(batch)]
+        shapes: list[Any] = [getattr(leaf, "shape", ()) for leaf in jax.tree.leaves(batch)]
         ok = bool(shapes) and all(shape[:1] and shape[0] == shapes[0][0] > 0 for shape in shapes)
         expect(
             ok,

@@ -1,5 +1,6 @@
 """A data set in memory: named arrays of one length, read-only, with what is known of them."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -248,10 +249,9 @@ def _own(name: str, array: Any) -> np.ndarray:
     An array that is read-only and no view of another is taken as it is, so that large sets are in memory once.
     """
     frozen = isinstance(array, np.ndarray) and array.base is None and not array.flags.writeable
-    try:
+    own: Any = None
+    with contextlib.suppress(TypeError, ValueError):  # of traced ones, among others
         own = array if frozen else np.array(array)
-    except (TypeError, ValueError):  # of traced ones, among others
-        own = None
     fix = "Pass a NumPy array, with a row for each example."
     known = own is not None and own.dtype.kind != "O"
     expect(known, "from_arrays", f"{name} as an array of numbers", shown(array), fix, TypeError)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.checking import expect, expect_flag, expect_key, number, shown
+from jaxcnn.checking import expect, expect_flag, expect_key, is_array, number, shown
 
 __all__ = ["Layer", "Module", "Spec", "apply", "init", "key_for", "name_of"]
 
@@ -118,7 +118,7 @@ def settle_number(layer: Any, name: str, what: str, holds: Callable[[float], boo
 def expect_arrays(where: str, name: str, tree: Any) -> None:
     """Raise `TypeError` unless `tree` is made of arrays of numbers."""
     leaves = _leaves(tree)
-    ok = leaves is not None and all(map(_like_array, leaves))
+    ok = leaves is not None and all(map(is_array, leaves))
     fix = f"Pass the {name} that init returned for this net."
     expect(ok, where, f"{name} as nested dicts of arrays", shown(tree), fix, TypeError)
 
@@ -130,17 +130,12 @@ def _leaves(tree: Any) -> list[Any] | None:
         return None
 
 
-def _like_array(leaf: Any) -> bool:
-    shaped = isinstance(getattr(leaf, "shape", None), tuple) and hasattr(leaf, "dtype")
-    return shaped and bool(jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool)
-
-
 def expect_spec(where: str, spec: Any, *, one: bool = False) -> None:
     """Raise `TypeError` unless `spec` has the shape and dtype of an input, or, if not `one`, is made of such."""
     leaves = _leaves(spec) or []
     right = len(leaves) == 1 and leaves[0] is spec if one else len(leaves) > 0
     expect(
-        right and all(map(_like_array, leaves)),
+        right and all(map(is_array, leaves)),
         where,
         "spec as a jax.ShapeDtypeStruct or an array, after the key",
         shown(spec),

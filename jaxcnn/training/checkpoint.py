@@ -1,15 +1,16 @@
 """The state of a training on disk: written by Orbax, known whole before it is read.
 
-A checkpoint is `<step>/`, with Orbax's files in `state/`, and in `best/` where the best state is another, and
-`<step>.json`, written last: the net, the names and shapes of the state, what the caller adds, the SHA-256 of each file,
-and its own. A folder without its JSON is unfinished and is passed over; files that have changed since are refused
-before anything interprets them.
+A checkpoint is a folder `<step>.<n>/`, with Orbax's files in `state/`, and in `best/` where the best state is another,
+and `<step>.json`, written last, which names it: the net, the names and shapes of the state, what the caller adds, the
+SHA-256 of each file, and its own. A folder that no JSON names is unfinished and is passed over; files that have changed
+since are refused before anything interprets them.
 """
 
 import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from jaxcnn.checking import expect, expect_count
 from jaxcnn.layers.layer import Layer
 from jaxcnn.layers.serialization import to_json
 from jaxcnn.training.mesh import mesh_of, replicated
-from jaxcnn.training.processes import together
+from jaxcnn.training.processes import from_first
 from jaxcnn.training.state import TrainState
 
 __all__ = ["Checkpoint", "latest_checkpoint", "load_checkpoint", "save_checkpoint"]
@@ -61,7 +62,7 @@ def save_checkpoint(
         state: what is stored, under its step.
         best: the best state so far, which is what `load_checkpoint` returns; `state` unless given.
         record: what else is stored, ready for JSON.
-        keep: how many checkpoints stay, this one included.
+        keep: how many checkpoints stay, this one included. Another one of the same step is replaced.
 
     Raises:
         ValueError: keep not a positive int.
@@ -70,26 +71,23 @@ def save_checkpoint(
     keep = expect_count("save_checkpoint", "keep", keep)
     directory = Path(directory).absolute()
     step = int(state.step)
-    files = directory / str(step)
-    manifest = files.with_suffix(".json")
-    if together(manifest.exists()):
-        return
     parts: dict[str, Any] = {"state": state}
     if best is not None and int(best.step) != step:
         parts["best"] = best
     try:
-        together(lambda: _prepare(directory, files))
+        files = directory / f"{step}.{from_first(lambda: _prepare(directory, step))}"
         for name, part in parts.items():
             _write(files / name, part)
         body = {
             "format": FORMAT,
             "step": step,
+            "files": files.name,
             "net": _describe(net),
             "state": _shapes(state),
             "parts": list(parts),
             "record": dict(record or {}),
         }
-        together(lambda: _finish(manifest, body | {"sha256": _hashes(files)}, keep))
+        from_first(lambda: _finish(directory / f"{step}.json", body | {"sha256": _hashes(files)}, keep))
     except (OSError, ValueError) as error:  # a full disk is a ValueError of TensorStore's
         raise OSError(
             f"save_checkpoint: expected a folder that can be written, got {directory} ({error}). Make room there, or "
@@ -97,14 +95,24 @@ def save_checkpoint(
         ) from error
 
 
-def _prepare(directory: Path, files: Path) -> None:
-    """Make room for a checkpoint, and remove what saves that were cut short have left."""
+def _prepare(directory: Path, step: int) -> int:
+    """Make a folder for a checkpoint of `step`, its number returned, and remove what was left by saves cut short."""
     directory.mkdir(parents=True, exist_ok=True)
-    files.with_suffix(".unfinished").touch()  # where Orbax cannot write it waits for minutes
-    for left in directory.iterdir():
-        if left.is_dir() and not left.with_name(f"{left.name.split('.')[0]}.json").exists():
-            shutil.rmtree(left)
-    files.mkdir()
+    _clean(directory)
+    (directory / f"{step}.unfinished").touch()  # where Orbax cannot write it waits for minutes
+    number = next(n for n in itertools.count() if not (directory / f"{step}.{n}").exists())
+    (directory / f"{step}.{number}").mkdir()
+    return number
+
+
+def _clean(directory: Path) -> None:
+    """Remove what saves that were cut short have left, and nothing that is not a checkpoint's."""
+    named = {path.name for manifest in _manifests(directory) if (path := _files(manifest)) is not None}
+    for folder in sorted(directory.glob("*.*")):
+        if re.fullmatch(r"\d+\.\d+", folder.name) and folder.is_dir() and folder.name not in named:
+            shutil.rmtree(folder)
+        if re.fullmatch(r"\d+\.unfinished", folder.name):
+            folder.unlink()
 
 
 def _write(folder: Path, state: Any) -> None:
@@ -114,18 +122,17 @@ def _write(folder: Path, state: Any) -> None:
 
 
 def _finish(manifest: Path, body: dict[str, Any], keep: int) -> None:
-    """Write the record that makes a checkpoint whole, and delete what is older than the `keep` last ones."""
+    """Write the record that makes a checkpoint whole, and delete all but the `keep - 1` last ones beside it."""
     unfinished = manifest.with_suffix(".unfinished")
     with unfinished.open("w") as file:
         file.write(json.dumps({"sha256": _digest(body), "checkpoint": body}))
         file.flush()
         os.fsync(file.fileno())
     os.replace(unfinished, manifest)
-    for old in _manifests(manifest.parent)[keep:]:
-        old.unlink()  # first, as a folder without it is no checkpoint
-        shutil.rmtree(old.with_suffix(""), ignore_errors=True)
-    for left in manifest.parent.glob("*.unfinished"):
-        left.unlink()
+    others = [path for path in _manifests(manifest.parent) if path != manifest]
+    for old in others[keep - 1 :]:
+        old.unlink()  # first, as a folder that no record names is no checkpoint
+    _clean(manifest.parent)
 
 
 def load_checkpoint(directory: Path | str, net: Layer, template: TrainState, *, last: bool = False) -> TrainState:
@@ -157,23 +164,33 @@ def latest_checkpoint(
     directory = Path(directory).absolute()
     if (directory / "checkpoints").is_dir():
         directory = directory / "checkpoints"
+    step = from_first(lambda: _latest_whole(directory))
+    if step < 0:
+        return None
+    manifest = directory / f"{step}.json"
+    body = _record(manifest)
+    _expect_same(body, net, template)
+    files = directory / body["files"]
+    states = {name: _load(files / (name if name in body["parts"] else "state"), template) for name in parts}
+    one = next(iter(states.values()))
+    return Checkpoint(states.get("state", one), states.get("best", one), body["record"])
+
+
+def _latest_whole(directory: Path) -> int:
+    """Return the step of the latest checkpoint of which every file is as it was written; -1 where there is none."""
     damage: list[ValueError] = []
     for manifest in _manifests(directory):
         try:
-            body = _read(manifest)
+            step = _read(manifest)["step"]
         except ValueError as error:
             damage.append(error)
             continue
-        _expect_same(body, net, template)
         for error in damage:
-            warnings.warn(f"{error} The one of step {body['step']} is taken.", stacklevel=3)
-        files = manifest.with_suffix("")
-        states = {name: _load(files / (name if name in body["parts"] else "state"), template) for name in parts}
-        one = next(iter(states.values()))
-        return Checkpoint(states.get("state", one), states.get("best", one), body["record"])
+            warnings.warn(f"{error} The one of step {step} is taken.", stacklevel=4)
+        return step
     if damage:
         raise damage[0]
-    return None
+    return -1
 
 
 def _manifests(directory: Path) -> list[Path]:
@@ -182,17 +199,35 @@ def _manifests(directory: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.stem), reverse=True)
 
 
-def _read(manifest: Path) -> dict[str, Any]:
-    """Return what the record of a checkpoint says, having checked every file."""
-    where, files = "load_checkpoint", manifest.with_suffix("")
+def _files(manifest: Path) -> Path | None:
+    """Return the folder that the record of a checkpoint names; None of a damaged one."""
+    try:
+        return manifest.parent / _record(manifest)["files"]
+    except ValueError:
+        return None
+
+
+def _record(manifest: Path) -> dict[str, Any]:
+    """Return what the record of a checkpoint says, having checked the record."""
+    where = "load_checkpoint"
     try:
         record = json.loads(manifest.read_text())
-        body, digest = record["checkpoint"], record["sha256"]
-        whole = digest == _digest(body) and str(body["step"]) == manifest.stem
-        expect(whole, where, "the record that was written", "another", "")
+        body = record["checkpoint"]
+        whole = record["sha256"] == _digest(body) and str(body["step"]) == manifest.stem
     except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise ValueError(f"{where}: expected the record of a checkpoint, got {manifest} ({error}). {OTHER}") from error
-    present = _hashes(files)
+    expect(whole, where, "the record of a checkpoint", f"{manifest}, which is not as it was written", OTHER)
+    return body
+
+
+def _read(manifest: Path) -> dict[str, Any]:
+    """Return what the record of a checkpoint says, having checked every file."""
+    body, where = _record(manifest), "load_checkpoint"
+    files = manifest.parent / body["files"]
+    try:
+        present = _hashes(files)
+    except OSError as error:
+        raise ValueError(f"{where}: expected files that can be read, got {files} ({error}). {OTHER}") from error
     changed = sorted(name for name in body["sha256"].keys() | present if body["sha256"].get(name) != present.get(name))
     expect(not changed, where, "the files that were written", f"missing or changed ones in {files}: {changed}", OTHER)
     return body
@@ -238,7 +273,7 @@ def _describe(net: Layer) -> str:
     try:
         return to_json(net)
     except ValueError:  # a net with functions of the user's own cannot be rebuilt, but still be told from others
-        return repr(net)
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(net))  # where they lie in the memory says nothing
 
 
 def _shapes(state: Any) -> dict[str, str]:

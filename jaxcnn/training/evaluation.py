@@ -36,6 +36,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Return the mean loss and metrics over a data set, with `train=False`, on the devices that the parameters are on.
 
+    The compute dtype is float32, whatever the training's was.
+
     Args:
         net, params, state: the trained net.
         dataset: a `data.Dataset`, a `Stream`, or any mapping of arrays with one example per row.
@@ -83,7 +85,7 @@ def predict(
         ValueError: no examples, a batch_size below 1.
     """
     mesh = mesh_of(params)
-    forward = jax.jit(_Forward(net, tuple(views)), out_shardings=replicated(mesh))
+    forward = _prediction(_Forward(net, tuple(views)), mesh)
     parts = []
     images = dataset if isinstance(dataset, Stream) else {"image": dataset["image"]}
     for batch, mask in _padded_batches("predict", images, batch_size, mesh):
@@ -152,3 +154,9 @@ def _evaluation(forward: _Forward, loss: PerExample, metrics: tuple[tuple[str, P
         return {name: jnp.sum(jnp.where(mask, per_example(name, v, batch), 0.0)) for name, v in measured.items()}
 
     return run
+
+
+@functools.lru_cache(maxsize=32)
+def _prediction(forward: _Forward, mesh: Mesh):
+    """Return the compiled outputs of one batch, whole on every device; cached as above."""
+    return jax.jit(forward, out_shardings=replicated(mesh))

@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxcnn.checking import expect
 from jaxcnn.fingerprint import fingerprint
-from jaxcnn.training.processes import first_process, together
+from jaxcnn.training.processes import from_first
 
 __all__ = ["RunFiles", "read_lines", "read_metrics"]
 
@@ -33,7 +33,7 @@ class RunFiles:
         """
         self.directory = Path(directory)
         self.lock: int | None = None
-        together(lambda: self._open(resume))
+        from_first(lambda: self._open(resume))
 
     def _open(self, resume: bool) -> None:
         metrics, lock = self.directory / "metrics.jsonl", None
@@ -69,9 +69,18 @@ class RunFiles:
     def add_epoch(self, entry: Mapping[str, Any], params: Any) -> dict[str, Any]:
         """Append an epoch's figures, with the fingerprint of the parameters after it, and return both."""
         line = {**entry, "params_sha256": fingerprint(params)}
-        if first_process():
-            with (self.directory / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
+
+        def write() -> None:
+            try:
+                with (self.directory / "metrics.jsonl").open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+            except OSError as error:
+                raise OSError(
+                    f"fit: expected a run_dir that can be written, got {self.directory} ({error.strerror}). Make room "
+                    "there, and go on with resume=True."
+                ) from error
+
+        from_first(write)
         return line
 
     def forget_after(self, step: int) -> None:
@@ -82,7 +91,7 @@ class RunFiles:
                 if record.stem.isdecimal() and int(record.stem) > step:
                     record.unlink()
 
-        together(forget)
+        from_first(forget)
 
     def __enter__(self) -> "RunFiles":
         """Return itself, for `with`."""
@@ -100,7 +109,7 @@ class RunFiles:
             unfinished.write_text("".join(json.dumps(line) + "\n" for line in lines))
             os.replace(unfinished, self.directory / "metrics.jsonl")
 
-        together(write)
+        from_first(write)
 
 
 def read_metrics(directory: Path | str) -> list[dict[str, Any]]:

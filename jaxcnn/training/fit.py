@@ -11,11 +11,10 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from jaxcnn.checking import expect, expect_count
+from jaxcnn.checking import expect, expect_count, expect_dtype, expect_key
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.splitting import split
 from jaxcnn.data.stream import Stream
-from jaxcnn.functional.noise import expect_key
 from jaxcnn.layers.layer import Layer
 from jaxcnn.losses import Classification
 from jaxcnn.training.checkpoint import latest_checkpoint
@@ -88,7 +87,8 @@ def fit(
         run_dir: a folder for `metrics.jsonl` (a line per epoch) and `checkpoints/`.
         resume: go on from the latest whole checkpoint of `run_dir`, or begin where it has none. All other arguments
             have to be those of that run, but for `mesh`, `rematerialize`, `save_every`, `keep`, `skip_limit`,
-            `callbacks`.
+            `callbacks`. What has no description of its own (loss, augmentation, the optimizer's numbers, a stream's
+            crops) is not compared.
         save_every: steps between checkpoints; a minute and the end of the run unless given.
         keep: how many checkpoints stay; each holds the best state too.
         skip_limit: give up after so many skipped steps one after another.
@@ -108,13 +108,16 @@ def fit(
     where = "fit"
     epochs = expect_count(where, "epochs", epochs)
     batch_size = expect_count(where, "batch_size", batch_size)
+    accumulate = expect_count(where, "accumulate", accumulate)
     keep = expect_count(where, "keep", keep)
+    dtype = expect_dtype(where, dtype)
     skip_limit = expect_count(where, "skip_limit", skip_limit)
     save_every = None if save_every is None else expect_count(where, "save_every", save_every)
     for name, part in (("train", train), ("validation", validation)):
         kinds = Dataset | Stream if name == "train" else Dataset | Stream | float | int | None
         fix = "Make one with data.from_arrays(image, label)."
-        expect(isinstance(part, kinds), where, f"{name} as a data.Dataset", type(part).__name__, fix, TypeError)
+        what = "train as a data.Dataset" if name == "train" else "validation as a data.Dataset, a fraction or None"
+        expect(isinstance(part, kinds), where, what, type(part).__name__, fix, TypeError)
     expect(
         optimizer is None or (hasattr(optimizer, "init") and hasattr(optimizer, "update")),
         where,
@@ -182,7 +185,7 @@ def fit(
         "batch_size": batch_size,
         "accumulate": accumulate,
         "dtype": jnp.dtype(dtype).name,
-        "patience": patience,
+        "patience": None if patience is None else int(patience),
         "monitor": monitor,
     }
     plan = Plan(

@@ -1,5 +1,6 @@
 """Being told to stop: a signal is noted, and the training ends where its state is whole."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -28,7 +29,8 @@ class Preempted(SystemExit):
 def interruption(active: bool) -> Iterator[Callable[[], int]]:
     """Note SIGTERM and Ctrl-C instead of dying of them; yield a function that returns the signal that came, or 0.
 
-    A second Ctrl-C interrupts at once. Signals reach the main thread alone: in another, nothing is noted.
+    A second Ctrl-C interrupts at once; a signal that came too late for anybody to look comes again at the end. Signals
+    reach the main thread alone: in another, nothing is noted.
 
     Args:
         active: whether to.
@@ -44,9 +46,13 @@ def interruption(active: bool) -> Iterator[Callable[[], int]]:
         yield lambda: 0
         return
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    finished = False
     try:
         yield lambda: came[0] if came else 0
+        finished = True
     finally:
         for number, handler in before.items():
             # None stands for a handler that was not installed by Python, which Python cannot put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if finished and came:  # too late for anybody to have looked
+            os.kill(os.getpid(), came[0])

@@ -44,6 +44,8 @@ def mesh_of(tree: Any) -> Mesh:
         sharding = getattr(leaf, "sharding", None)
         if isinstance(sharding, NamedSharding) and isinstance(sharding.mesh, Mesh):
             return sharding.mesh
+        if isinstance(leaf, jax.Array) and leaf.committed and isinstance(sharding, jax.sharding.SingleDeviceSharding):
+            return device_mesh(list(sharding.device_set))
     return device_mesh(jax.local_devices()[:1])
 
 

@@ -1,12 +1,14 @@
-"""Several processes that train together: what one of them does for all, and what they agree on."""
+"""Several processes that train together: what one of them does for all, and what they agree on.
+
+All processes call these functions at the same points: each waits for the others.
+"""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
 
-__all__ = ["any_process", "first_process", "from_first", "together"]
+__all__ = ["first_process", "from_first", "largest"]
 
 
 def first_process() -> bool:
@@ -14,44 +16,35 @@ def first_process() -> bool:
     return jax.process_index() == 0
 
 
-def any_process(*flags: bool) -> tuple[bool, ...]:
-    """Return each flag, True where it is so in any process; all processes call this at the same point."""
+def largest(*numbers: int) -> tuple[int, ...]:
+    """Return the largest value of each number in any process."""
     if jax.process_count() == 1:
-        return flags
+        return numbers
     from jax.experimental.multihost_utils import process_allgather
 
-    return tuple(np.asarray(process_allgather(np.asarray(flags))).reshape(-1, len(flags)).any(0).tolist())
+    return tuple(np.asarray(process_allgather(np.asarray(numbers))).reshape(-1, len(numbers)).max(0).tolist())
 
 
-def together(work: Callable[[], Any] | bool) -> bool:
-    """Let the first process do what all wait for, and return whether it says True; an error in it is one in all.
+def from_first(work: Callable[[], int | None]) -> int:
+    """Let the first process do what all wait for; return the number that it returns, 0 of None.
 
-    Args:
-        work: a function that the first process calls, or a value of which its one counts.
+    Raises:
+        Exception: what `work` raises, in the first process.
+        OSError: in the others, then.
     """
-    failure: Exception | None = None
-    said = False
+    failure: BaseException | None = None
+    said = 0
     if first_process():
         try:
-            said = bool(work() if callable(work) else work)
-        except Exception as error:  # the others must not wait for it for ever
+            said = work() or 0
+        except BaseException as error:  # the others must not wait for it for ever
             failure = error
     if jax.process_count() > 1:
         from jax.experimental.multihost_utils import broadcast_one_to_all
 
         said, failed = broadcast_one_to_all(np.asarray([said, failure is not None])).tolist()
         if failed and failure is None:
-            raise OSError("the first process, which writes the files, failed")
-        said = bool(said)
+            raise OSError("from_first: expected the first process to do its part, got an error there. Read its output.")
     if failure is not None:
         raise failure
-    return said
-
-
-def from_first(number: int) -> int:
-    """Return the number that the first process passes."""
-    if jax.process_count() == 1:
-        return number
-    from jax.experimental.multihost_utils import broadcast_one_to_all
-
-    return int(broadcast_one_to_all(np.asarray(number)))
+    return int(said)

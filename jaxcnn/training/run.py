@@ -25,7 +25,7 @@ from jaxcnn.training.feed import Feed
 from jaxcnn.training.files import RunFiles
 from jaxcnn.training.interruption import Preempted
 from jaxcnn.training.mesh import whole
-from jaxcnn.training.processes import any_process
+from jaxcnn.training.processes import largest
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import PerExample
 
@@ -41,8 +41,8 @@ SAVE_SECONDS = 60.0
 class Event:
     """What a callback is told.
 
-    `kind` is "start" (nothing computed yet), "compiled" (the first step is done; `seconds` is what it took), "step"
-    or "epoch". `step` counts the steps that are done, and `epoch` is the one they belong to. `metrics` are device
+    `kind` is "start" (nothing computed yet), "compiled" (the first step is done), "step" or "epoch"; `seconds` those
+    since the start. `step` counts the steps that are done, and `epoch` is the one they belong to. `metrics` are device
     arrays at a step, a number for each of the steps that one call did (reading one waits for it), and floats at an
     epoch. `state` is given at an epoch, for the time of the call: the next step takes its memory over, so copy what
     you keep.
@@ -267,12 +267,11 @@ class Run:
         """Write a checkpoint where one is due in any process, and stop where a signal came to one."""
         if self.files is None:
             return
-        signalled = self.interrupted()
         late = self.plan.save_every is None and time.perf_counter() - self.saved_at >= SAVE_SECONDS
-        stop, save = any_process(bool(signalled), late or self.enough() or self.finished)
-        if stop or save:
+        signalled, due = largest(self.interrupted(), int(late or self.enough() or self.finished))
+        if signalled or due:
             self.save()
-        if stop:
+        if signalled:
             folder = self.files.directory
             text = f"fit: stopped after step {self.step}; a checkpoint is in {folder}. Go on with resume=True."
             raise KeyboardInterrupt(text) if signalled == signal.SIGINT else Preempted(text)
@@ -292,7 +291,7 @@ class Run:
         if self.files is None or gone or not self.step or not self.alone:
             return
         # What comes first is what the user should read.
-        with contextlib.suppress(OSError, FloatingPointError):
+        with contextlib.suppress(Exception):
             if self.pending:
                 self.look()
             self.save()

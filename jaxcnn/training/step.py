@@ -69,7 +69,6 @@ def make_train_step(
     loss, metrics = with_defaults(loss, metrics)
     accumulate = expect_count("make_train_step", "accumulate", accumulate)
     net = surgery.rematerialize(net, rematerialize)
-    expect("skipped" not in metrics, "make_train_step", "metrics of other names", "'skipped'", "Rename it.")
 
     def objective(params: Any, model_state: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
         outputs, model_state = net.apply(params, model_state, batch["image"], train=True, key=key)
@@ -134,6 +133,8 @@ def with_defaults(
     loss = classification() if loss is None else loss
     if metrics is None:
         metrics = {"accuracy": batch_accuracy} if isinstance(loss, Classification) else {}
+    taken = sorted({"loss", "skipped"} & metrics.keys())
+    expect(not taken, "metrics", "names other than 'loss' and 'skipped'", taken, "Rename them: these are taken.")
     return loss, metrics
 
 

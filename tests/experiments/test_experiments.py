@@ -26,7 +26,7 @@ def test_data_describes_the_set(tmp_path, capsys):
 
 
 def test_one_batch_is_learned_by_heart_and_too_few_steps_do_not_do(tmp_path, monkeypatch):
-    config = train.Config(run=str(tmp_path / "sound"), overfit_batch=True, batch_size=16)
+    config = train.resolve(train.Config(run=str(tmp_path / "sound"), overfit_batch=True, batch_size=16))
     result = train.main(config)
     assert result.holds
     assert result.figures["accuracy"] == 1.0
@@ -35,7 +35,7 @@ def test_one_batch_is_learned_by_heart_and_too_few_steps_do_not_do(tmp_path, mon
 
 
 def test_find_lr_suggests_a_rate(tmp_path):
-    result = train.main(train.Config(run=str(tmp_path), find_lr=True, quick=True))
+    result = train.main(train.resolve(train.Config(run=str(tmp_path), find_lr=True, quick=True)))
     assert 1e-3 < result.figures["suggestion"] < 3
     assert "--learning-rate" in result.verdict
 

@@ -17,10 +17,26 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 SENTENCE = re.compile(r"\w[\w.]*: expected .+, got .+\. .+", re.DOTALL)
 # Switches of the whole process, and options that wait for other processes or another device.
 APART = {"debug", "distributed", "coordinator", "processes", "process", "device", "resume"}
-VALUES = [
-    *("", " ", "0", "1", "2", "-1", "-0.5", "0.5", "1.5", "1e400", "-inf", "nan", "10000000000000", "9" * 400, "1_0"),
-    *("None", "True", "relu", "digits", "folder", "lenet5", "cifar_vgg", "cifar_resnet8", "../up", "/", ".", "a/b"),
-    *("é", "\N{SNOWMAN}", "--", "-", "--seed", "1,2", "[1]", "{}", "'", '"', "%s", "a b", "random", "float32"),
+NUMBERS = ["0", "1", "2", "-1", "-0.5", "0.5", "1.5", "100", "10000000000000", "1e400", "-inf", "nan"]
+WHOLE = ["0", "1", "2", "3", "7", "-1", "1000", "10000000000000", "9" * 400]
+NAMES = ["digits", "folder", "lenet5", "cifar_vgg", "cifar_resnet8", "nosuch", "../up", "/", "a/b", "", "\N{SNOWMAN}"]
+OTHERS = [
+    " ",
+    "None",
+    "True",
+    "relu",
+    "random",
+    "alternating",
+    "--",
+    "-",
+    "--seed",
+    "1,2",
+    "[1]",
+    "{}",
+    "'",
+    '"',
+    "%s",
+    "1_0",
 ]
 
 
@@ -33,11 +49,22 @@ def reached(*args, **options):
 
 
 def command_lines(config_class) -> st.SearchStrategy[list[str]]:
-    names = [f.name.replace("_", "-") for f in dataclasses.fields(config_class) if f.name not in APART]
-    values = st.lists(st.sampled_from(VALUES), max_size=2)
-    flags = [*(f"--{name}" for name in names), "--nosuch", "--no-quick", "stray", "-x", "--help"]
-    option = st.tuples(st.sampled_from(flags), values).map(lambda pair: [pair[0], *pair[1]])
-    return st.lists(option, min_size=1, max_size=3).map(lambda options: [word for words in options for word in words])
+    fields = [field for field in dataclasses.fields(config_class) if field.name not in APART]
+    right = st.sampled_from(fields).flatmap(_plausible)
+    odd = st.sampled_from(["--nosuch", "--no-quick", "stray", "-x", "--help", "--epochs", "--seed"]).map(lambda w: [w])
+    stray = st.sampled_from(OTHERS).map(lambda w: ["--seed", w])
+    options = st.lists(st.one_of(right, right, right, right, odd, stray), min_size=1, max_size=3)
+    return options.map(lambda options: [word for words in options for word in words])
+
+
+def _plausible(field: dataclasses.Field) -> st.SearchStrategy[list[str]]:
+    """Return words for an option of the right kind, if not always of the right value."""
+    kind, flag = str(field.type), f"--{field.name.replace('_', '-')}"
+    if "bool" in kind:
+        return st.just([flag])
+    values = WHOLE if "int" in kind else NUMBERS if "float" in kind else NAMES + OTHERS
+    most = 3 if "tuple" in kind else 1
+    return st.lists(st.sampled_from(values), min_size=1, max_size=most).map(lambda given: [flag, *given])
 
 
 def check(main, config_class, words, monkeypatch, capsys, **options) -> None:

@@ -56,7 +56,7 @@ def test_trains_on_a_folder_of_images(photographs, tmp_path, monkeypatch, stream
     run.mkdir()
     options = {"model": "lenet5", "epochs": 6, "batch_size": 4, "flip": "alternating", "run": str(run)}
     config = train.Config(dataset="folder", path=str(photographs), image_size=16, **options)
-    result = train.main(config)
+    result = train.main(train.resolve(config))
     assert result.figures["test_accuracy"] == 1.0
     assert ("data_wait_ms" in result.figures) == streamed
     assert (run / "augmented.png").exists()

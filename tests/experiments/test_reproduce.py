@@ -197,10 +197,10 @@ def test_what_is_not_one_training_is_refused(folder, options):
 def test_the_diff_is_written_once_and_another_beside_it(folder, monkeypatch):
     change = [b""]
     monkeypatch.setattr(run_record, "uncommitted", lambda: change[0])
-    run_record.write_diff(folder)
+    run_record.write_diff(folder, first=True)
     assert not list(folder.glob("*.patch"))
-    for change[0] in (b"one", b"one", b"two", b"one"):
-        run_record.write_diff(folder)
+    for number, change[0] in enumerate((b"one", b"one", b"two", b"one")):
+        run_record.write_diff(folder, first=number == 0)
     assert {path.name: path.read_bytes() for path in folder.glob("*.patch")} == {
         "diff.patch": b"one",
         "diff-2.patch": b"two",
@@ -213,10 +213,16 @@ def test_the_diff_is_written_once_and_another_beside_it(folder, monkeypatch):
         reproduce.read_record(folder)
 
 
+def test_a_diff_that_came_later_is_not_that_of_the_first_start(folder, monkeypatch):
+    monkeypatch.setattr(run_record, "uncommitted", lambda: b"later")
+    run_record.write_diff(folder, first=False)
+    assert [path.name for path in folder.glob("*.patch")] == ["diff-2.patch"]
+
+
 def test_a_long_diff_is_cut_and_says_so(folder, monkeypatch):
     monkeypatch.setattr(run_record, "LONGEST", 10)
     monkeypatch.setattr(run_record, "uncommitted", lambda: b"0123456789abc")
-    run_record.write_diff(folder)
+    run_record.write_diff(folder, first=True)
     assert (folder / "diff.patch").read_bytes() == b"0123456789\n# Cut: 13 bytes in all. No patch to apply.\n"
     whole = hashlib.sha256(b"0123456789abc").hexdigest()
     broken(folder, "environment.json", lambda record: record.update(diff_sha256=whole))

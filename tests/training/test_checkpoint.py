@@ -1,5 +1,6 @@
 """Checkpoints: the bits come back, whatever is not whole or not of this net is refused, and saving loses nothing."""
 
+import functools
 import json
 import os
 import re
@@ -13,10 +14,11 @@ import pytest
 from orbax.checkpoint import v1 as orbax
 
 from jaxcnn import data, fingerprint
+from jaxcnn import functional as F
 from jaxcnn.layers import Dense, Sequential
 from jaxcnn.surgery import edit
 from jaxcnn.training import TrainState, checkpoint, load_checkpoint, make_train_step, save_checkpoint, sgd
-from jaxcnn.training.checkpoint import _read, latest_checkpoint
+from jaxcnn.training.checkpoint import _describe, _read, latest_checkpoint
 
 OPTIMIZER = sgd(lambda count: 0.1 / (1 + count))  # its state has a count and the momentum of every parameter
 
@@ -147,7 +149,7 @@ def test_files_that_are_missing_or_came_in_addition(net, copy, easy):
         with pytest.raises(ValueError, match=rf"^load_checkpoint: expected the files .*{re.escape(path.name)}"):
             load_checkpoint(copy, net, template(net, easy))
         path.write_bytes(content)
-    (copy / "3" / "extra").write_text("")
+    (copy / "3.0" / "extra").write_text("")
     with pytest.raises(ValueError, match=r"^load_checkpoint: expected the files .*'extra'"):
         load_checkpoint(copy, net, template(net, easy))
 
@@ -193,7 +195,7 @@ def test_a_thousand_mutations_none_of_them_restored(net, state, copy):
         if harmed == good[path]:
             continue
         path.unlink() if harmed is None else path.write_bytes(harmed)
-        step = path.relative_to(copy).parts[0].removesuffix(".json")
+        step = path.relative_to(copy).parts[0][0]
         if path.exists() or path.suffix != ".json":
             with pytest.raises(ValueError, match=r"^load_checkpoint: expected the (record|files) .*Use another"):
                 _read(copy / f"{step}.json")
@@ -205,7 +207,7 @@ def test_a_thousand_mutations_none_of_them_restored(net, state, copy):
 def test_the_last_good_one_is_taken_and_it_is_said(net, state, copy, easy):
     save_checkpoint(copy, net, later(state))
     random = np.random.default_rng(1)
-    for path in sorted(path for path in copy.rglob("4*/**/*") if path.is_file() and path.stat().st_size):
+    for path in sorted(path for path in copy.rglob("4.0/**/*") if path.is_file() and path.stat().st_size):
         good = path.read_bytes()
         path.write_bytes(mutated(random, good, b"other") or b"")
         with pytest.warns(UserWarning, match=r"^load_checkpoint: expected .* The one of step 3 is taken\.$"):
@@ -264,23 +266,48 @@ def test_another_image_size_is_refused(net, stored, easy):
 
 def test_a_later_checkpoint_takes_the_place_of_the_one_before(net, state, copy, easy):
     save_checkpoint(copy, net, later(state))
-    assert sorted(path.name for path in copy.iterdir()) == ["3", "3.json", "4", "4.json"]
+    assert sorted(path.name for path in copy.iterdir()) == ["3.0", "3.json", "4.0", "4.json"]
     assert fingerprint(load_checkpoint(copy, net, template(net, easy))) == fingerprint(later(state))
     save_checkpoint(copy, net, later(state, 5), keep=1)
-    assert sorted(path.name for path in copy.iterdir()) == ["5", "5.json"]
-    save_checkpoint(copy, net, later(state), keep=1)  # an earlier step: the latest ones stay
-    assert sorted(path.name for path in copy.iterdir()) == ["5", "5.json"]
+    assert sorted(path.name for path in copy.iterdir()) == ["5.0", "5.json"]
+    save_checkpoint(copy, net, later(state), keep=2)  # an earlier step counts among those that stay
+    assert sorted(path.name for path in copy.iterdir()) == ["4.0", "4.json", "5.0", "5.json"]
 
 
-def test_a_checkpoint_of_that_step_is_not_overwritten(net, state, copy):
-    before = written(copy)
-    save_checkpoint(copy, net, state)
-    assert written(copy) == before
+def test_another_one_of_the_same_step_takes_its_place(net, state, copy, easy):
+    save_checkpoint(copy, net, later(state, 3), record={"finished": True})
+    assert sorted(path.name for path in copy.iterdir()) == ["3.1", "3.json"]
+    found = latest_checkpoint(copy, net, template(net, easy))
+    assert fingerprint(found.state) == fingerprint(later(state, 3))
+    assert found.record == {"finished": True}
+
+
+def test_what_is_no_checkpoint_is_left_alone(net, state, copy):
+    (copy / "photographs").mkdir()
+    (copy / "photographs" / "mine").touch()
+    (copy / "3.old").mkdir()
+    (copy / "notes.unfinished").touch()
+    save_checkpoint(copy, net, later(state), keep=1)
+    assert sorted(path.name for path in copy.iterdir()) == [
+        "3.old",
+        "4.0",
+        "4.json",
+        "notes.unfinished",
+        "photographs",
+    ]
+
+
+def test_a_net_is_told_by_what_it_is_not_by_where_it_lies():
+    """The text of a bound function has an address in it, which is another one in each process."""
+    slopes = [Sequential(act=functools.partial(F.leaky_relu, negative_slope=slope)) for slope in (0.1, 0.2)]
+    assert " at 0x" in repr(slopes[0])
+    assert " at 0x" not in _describe(slopes[0])
+    assert _describe(slopes[0]) != _describe(slopes[1])
 
 
 def test_an_unfinished_save_is_passed_over_and_then_replaced(net, state, copy, easy):
-    (copy / "4" / "state").mkdir(parents=True)
-    (copy / "4" / "state" / "half").write_text("...")
+    (copy / "4.0" / "state").mkdir(parents=True)
+    (copy / "4.0" / "state" / "half").write_text("...")
     (copy / "4.unfinished").write_text("{")
     assert load_checkpoint(copy, net, template(net, easy)).step == 3
     save_checkpoint(copy, net, later(state))
@@ -328,5 +355,5 @@ def test_the_record_says_what_is_stored(net, stored):
     assert json.loads(record["net"])["net"]["type"] == "Sequential"
     assert record["state"][".params['hidden']['kernel']"] == "float32[16, 8]"
     assert record["sha256"].keys() == {
-        p.relative_to(stored / "3").as_posix() for p in stored.rglob("3/**/*") if p.is_file()
+        p.relative_to(stored / "3.0").as_posix() for p in stored.rglob("3.0/**/*") if p.is_file()
     }

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +60,7 @@ class Scenes:
         low, high = SIDES
         ok = is_int(self.size) and low <= self.size <= high
         expect(ok, "Scenes", f"size in {low}..{high} pixels", shown(self.size), "Draw at one of these and resize.")
-        counts = tuple(self.objects) if isinstance(self.objects, Sequence) else ()
+        counts: tuple[Any, ...] = tuple(self.objects) if isinstance(self.objects, Sequence) else ()
         ok = len(counts) == 2 and all(map(is_int, counts))
         ok = ok and 1 <= counts[0] <= counts[1] <= MOST
         fix = "Pass the smallest and the largest number, in that order."
