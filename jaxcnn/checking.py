@@ -69,8 +69,10 @@ def shown(value: Any) -> str:
 
 def is_array(value: Any) -> bool:
     """Return whether `value` is an array of numbers or bools, or has the shape and dtype of one."""
-    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    return isinstance(shape, tuple) and bool(jnp.issubdtype(dtype, jnp.number) or dtype == bool)
+    shape: Any = getattr(value, "shape", None)
+    dtype: Any = getattr(value, "dtype", None)
+    numeric = dtype is not None and (jnp.issubdtype(dtype, jnp.number) or dtype == jnp.bool)
+    return isinstance(shape, tuple) and bool(numeric)
 
 
 def is_int(value: Any) -> bool:

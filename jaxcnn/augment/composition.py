@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxcnn.augment.options import expect_functions, odds_of, probability
 from jaxcnn.augment.switching import switch
-from jaxcnn.checking import expect, expect_key
+from jaxcnn.checking import expect, expect_key, is_array
 
 __all__ = ["apply_with", "batched", "choose_one", "compose"]
 
@@ -68,7 +68,7 @@ def choose_one(
     def chosen(key: jax.Array, image: Any) -> Any:
         expect_key("choose_one", key)
         fix = "Make an array of it first."
-        ok = isinstance(image, dict) or hasattr(image, "shape")
+        ok = isinstance(image, dict) or is_array(image)
         expect(ok, "choose_one", "an image or an example", type(image).__name__, fix, TypeError)
         choice_key, key = jax.random.split(key)
         index = jnp.sum(jax.random.uniform(choice_key) >= ends[:-1].astype(np.float32), dtype=jnp.int32)
@@ -120,7 +120,7 @@ def batched(fn: Callable[[jax.Array, Any], Any]) -> Callable[[jax.Array, Any], A
 
     def over_batch(key: jax.Array, batch: Any) -> Any:
         expect_key("batched", key)
-        shapes: list[Any] = [getattr(leaf, "shape", ()) for leaf in jax.tree.leaves(batch)]
+        shapes: list[Any] = [leaf.shape if is_array(leaf) else () for leaf in jax.tree.leaves(batch)]
         ok = bool(shapes) and all(shape[:1] and shape[0] == shapes[0][0] > 0 for shape in shapes)
         expect(
             ok,

@@ -57,7 +57,7 @@ def evaluate(
     run = _evaluation(_Forward(net, tuple(views)), loss, tuple(metrics.items()))
     batches = _padded_batches("evaluate", dataset, batch_size, mesh_of(params))
     totals = [run(params, state, batch, mask) for batch, mask in batches]
-    size = dataset.size if isinstance(dataset, Stream) else len(dataset["image"])
+    size = _size(dataset)
     return jax.tree.map(lambda *values: sum(map(float, values)) / size, *totals)
 
 
@@ -88,16 +88,16 @@ def predict(
     forward = _prediction(_Forward(net, tuple(views)), mesh)
     parts = []
     images = dataset if isinstance(dataset, Stream) else {"image": dataset["image"]}
-    for batch, mask in _padded_batches("predict", images, batch_size, mesh):
-        parts.append(np.asarray(forward(params, state, batch["image"]))[mask])
-    return np.concatenate(parts)
+    for batch, _ in _padded_batches("predict", images, batch_size, mesh):
+        parts.append(np.asarray(forward(params, state, batch["image"])))
+    return np.concatenate(parts)[: _size(dataset)]  # the last batch alone is padded
 
 
 def _padded_batches(
     where: str, dataset: Stream | Mapping[str, Any], batch_size: int, mesh: Mesh
-) -> Iterator[tuple[Batch, np.ndarray]]:
+) -> Iterator[tuple[Batch, jax.Array]]:
     """Yield batches of one size in order, their rows spread over the devices, and which of the rows are real."""
-    size = dataset.size if isinstance(dataset, Stream) else len(dataset["image"])
+    size = _size(dataset)
     expect(size > 0, where, "at least one example", "none", "Pass a data set with examples.")
     expect(batch_size >= 1, where, "a batch_size >= 1", batch_size, "256 suits most nets.")
     batch_size = -(-min(batch_size, size) // mesh.size) * mesh.size
@@ -114,7 +114,11 @@ def _padded_batches(
         return {name: placed(np.asarray(array)[index], sharding) for name, array in batch.items()}
 
     for start, batch in zip(starts, on_device(batches, filled), strict=True):
-        yield batch, start + np.arange(batch_size) < size
+        yield batch, placed(start + np.arange(batch_size) < size, sharding)
+
+
+def _size(dataset: Stream | Mapping[str, Any]) -> int:
+    return dataset.size if isinstance(dataset, Stream) else len(dataset["image"])
 
 
 def predictor(net: Layer, params: Any, state: Any) -> Callable[[jax.Array], jax.Array]:

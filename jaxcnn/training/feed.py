@@ -77,49 +77,51 @@ class _InMemory:
         self.shuffle = jax.jit(shuffled, out_shardings=self.whole)
         self.epoch, self.order = -1, jnp.zeros(0, jnp.int32)
 
-        def gathered(arrays: Any, order: jax.Array, epoch: jax.Array, at: jax.Array) -> Batch:
+        def gathered(arrays: Any, order: jax.Array, step: jax.Array) -> Batch:
+            epoch, at = step // self.per_epoch, step % self.per_epoch
             index = jax.lax.dynamic_slice_in_dim(order, at * batch_size, batch_size)
             index = jax.lax.with_sharding_constraint(index, self.rows)
             return _numbered({name: array[index] for name, array in arrays.items()}, index, epoch)
 
-        def one(state: TrainState, arrays: Any, order: jax.Array, epoch: jax.Array, at: jax.Array):
-            return step(state, gathered(arrays, order, epoch, at))
+        def one(state: TrainState, arrays: Any, order: jax.Array):
+            return step(state, gathered(arrays, order, state.step))
 
-        def several(state: TrainState, arrays: Any, order: jax.Array, epoch: jax.Array, at: jax.Array):
-            return jax.lax.scan(lambda s, i: one(s, arrays, order, epoch, at + i), state, jnp.arange(self.at_once))
+        def several(state: TrainState, arrays: Any, order: jax.Array):
+            return jax.lax.scan(lambda state, _: one(state, arrays, order), state, length=self.at_once)
 
         self.gathered, self.one, self.several = jax.jit(gathered), one, several
         self.programs: dict[int, Any] = {}
 
-    def place(self, step: int) -> tuple[jax.Array, np.int32, np.int32]:
-        epoch, at = divmod(step, self.per_epoch)
+    def shuffled(self, step: int) -> jax.Array:
+        """Return the order of the step's epoch, drawn where it begins."""
+        epoch = step // self.per_epoch
         if epoch != self.epoch:
-            self.epoch, self.order = epoch, self.shuffle(np.int32(epoch + 1))
-        return self.order, np.int32(epoch), np.int32(at)
+            self.epoch, self.order = epoch, self.shuffle(jax.device_put(np.int32(epoch + 1)))
+        return self.order
 
     def advance(self, state: TrainState, step: int):
         # Which steps share a call depends on their numbers alone: so do the bits, wherever a run was resumed.
         at = step % self.per_epoch
         count = self.at_once if at % self.at_once == 0 and at + self.at_once <= self.per_epoch else 1
-        place = self.place(step)
+        order = self.shuffled(step)
         if count not in self.programs:
-            self.programs[count] = self.compiled(self.one if count == 1 else self.several, state, place)
-        return self.programs[count](state, self.arrays, *place)
+            self.programs[count] = self.compiled(self.one if count == 1 else self.several, state, order)
+        return self.programs[count](state, self.arrays, order)
 
-    def compiled(self, fn: Callable, state: TrainState, place: Any) -> Callable:
+    def compiled(self, fn: Callable, state: TrainState, order: jax.Array) -> Callable:
         """Return the program of `fn`, and put the arrays that it uses onto the devices."""
         shardings = state_shardings(self.mesh, state), self.whole
         run = jax.jit(fn, donate_argnums=0, out_shardings=shardings)
         as_placed = jax.eval_shape(lambda: {n: jnp.asarray(a) for n, a in self.arrays.items()})
         there = {n: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.whole) for n, a in as_placed.items()}
-        program = run.lower(state, there, *place).compile()
+        program = run.lower(state, there, order).compile()
         # What neither loss nor metrics depend on, the masks of a classification perhaps, stays on the host.
         used = program.input_shardings[0][1]
         self.arrays |= {n: placed(a, self.whole) for n, a in self.arrays.items() if used[n] is not None}
         return run if jax.config.jax_disable_jit else program
 
     def batch(self, step: int) -> Batch:
-        return self.gathered(self.arrays, *self.place(step))
+        return self.gathered(self.arrays, self.shuffled(step), jnp.int32(step))
 
     def close(self) -> None:
         pass
@@ -139,8 +141,8 @@ class _Streamed:
         def read(first: int) -> Iterator[dict[str, jax.Array]]:
             return on_device(train.batches(batch_size, key=key, start=first), place)
 
-        def numbered(state: TrainState, batch: Any, epoch: jax.Array):
-            return step(state, _numbered(batch, batch["index"], epoch))
+        def numbered(state: TrainState, batch: Any):
+            return step(state, _numbered(batch, batch["index"], state.step // self.per_epoch))
 
         self.read, self.numbered, self.mesh = read, numbered, mesh
         self.batches: Any = read(start)
@@ -153,7 +155,7 @@ class _Streamed:
         if self.run is None:
             shardings = state_shardings(self.mesh, state), replicated(self.mesh)
             self.run = jax.jit(self.numbered, donate_argnums=0, out_shardings=shardings)
-        return self.run(state, batch, np.int32(step // self.per_epoch))
+        return self.run(state, batch)
 
     def batch(self, step: int) -> Batch:
         reading: Any = self.read(step)

@@ -487,7 +487,7 @@ def test_a_line_cut_off_by_a_crash_ends_the_figures(tmp_path):
     ("options", "message"),
     [
         ({"train": {"image": np.zeros((4, 8, 8, 1))}}, "train as a data.Dataset, got dict"),
-        ({"validation": (1, 2)}, "validation as a data.Dataset, got tuple"),
+        ({"validation": (1, 2)}, "validation as a data.Dataset, a fraction or None, got tuple"),
         ({"optimizer": 0.1}, "an optax transformation as optimizer, got 0.1"),
         ({"key": 0}, "one PRNG key, got 0"),
     ],

@@ -282,9 +282,7 @@ def test_parts_draw_their_own_masks_and_move_the_statistics_in_turn(batch, easy)
 
 
 def test_parts_that_do_not_divide_the_batch(blocks, batch):
-    with pytest.raises(
-        ValueError, match=r"^make_train_step: expected a batch that accumulate=5 divides, got 12\."
-    ):
+    with pytest.raises(ValueError, match=r"^make_train_step: expected a batch that accumulate=5 divides, got 12\."):
         make_train_step(BLOCKS, sgd(RATE), accumulate=5)(blocks, batch)
     with pytest.raises(ValueError, match=r"^make_train_step: expected accumulate as a positive int, got 0\."):
         make_train_step(BLOCKS, sgd(RATE), accumulate=0)
