@@ -13,6 +13,7 @@ PYTHON ?= $(shell for version in 3.13 3.12 3.11; do \
 	2>/dev/null && echo "$$python" && exit; done; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
+TESTS ?= not slow
 READY := $(VENV)/.ready$(CUDA)
 comma := ,
 EXTRAS := dev$(if $(CUDA),$(comma)cuda$(CUDA))
@@ -26,7 +27,7 @@ run: $(READY)
 	$(BIN)/python -m experiments.train
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -m "$(TESTS)" --numprocesses auto --dist loadfile
 
 setup: $(READY)
 

@@ -17,7 +17,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from jaxcnn import functional as F
-from jaxcnn.checking import shown
+from jaxcnn.checking import is_array, shown
 from jaxcnn.layers import Conv
 
 SENTENCE = re.compile(r"\w[\w.]*: expected .+, got .+\. .+[.!?)]", re.DOTALL)
@@ -76,7 +76,7 @@ class Call:
         for name, value in self.arguments.items():
             if isinstance(value, Traced):
                 traced[name] = value.value
-            elif self.abstract and isinstance(value, jax.Array):
+            elif self.abstract and is_array(value) and value.shape and not isinstance(value, jax.ShapeDtypeStruct):
                 traced[name] = value
             else:
                 known[name] = value

@@ -57,7 +57,7 @@ def rand_augment(
         bilinear interpolation and no fill, within 1e-4 on images of 8 bits, 1e-3 for color and contrast (its luma has
         rounded weights).
     """
-    operations = expect_count("rand_augment", "operations", operations, most=100)
+    operations = expect_count("rand_augment", "operations", operations, most=20)
     bins = expect_count("rand_augment", "bins", bins, 2, MOST_BINS)
     ok = is_int(magnitude) and 0 <= magnitude < bins
     expect(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxcnn.checking import expect, expect_count
+from jaxcnn.checking import expect, expect_count, expect_flag, is_int, shown
 from jaxcnn.data.dataset import Dataset, DatasetInfo, from_arrays, to_float
 from jaxcnn.data.digits import load_digits
 from jaxcnn.data.folder import load_folder
@@ -90,9 +90,14 @@ def load(
     """
     memory_limit = expect_count("load", "memory_limit", memory_limit)
     image_size = None if image_size is None else expect_count("load", "image_size", image_size)
-    own = name == FOLDER
-    expect(own == (path is not None), "load", 'path with "folder" alone', f"{name!r}, path={path}", "Pass both.")
-    expect(own or not skip_corrupt, "load", 'skip_corrupt with "folder" alone', repr(name), "Other sets have none.")
+    ok = is_int(split_seed) and -(2**63) <= int(split_seed) < 2**63
+    expect(ok, "load", "split_seed as an int of 64 bits", shown(split_seed), "Pass split_seed=0, say.")
+    skip_corrupt = expect_flag("load", "skip_corrupt", skip_corrupt)
+    own = isinstance(name, str) and name == FOLDER
+    got = f"{shown(name)}, path={path}"
+    expect(own == (path is not None), "load", 'path with "folder" alone', got, "Pass both.")
+    expect(own or not skip_corrupt, "load", 'skip_corrupt with "folder" alone', shown(name), "Other sets have none.")
+    expect(isinstance(name, str), "load", f"one of {names()}", shown(name), "Pass the name of a set.", TypeError)
     if name in _EMBEDDED:
         expect(image_size is None, "load", f"no image_size for {name}", image_size, "Resize with jax.image.resize.")
         return _EMBEDDED[name](split_seed)

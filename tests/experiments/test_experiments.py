@@ -26,6 +26,8 @@ def test_data_describes_the_set(tmp_path, capsys):
 
 
 def test_one_batch_is_learned_by_heart_and_too_few_steps_do_not_do(tmp_path, monkeypatch):
+    for name in ("sound", "broken"):
+        (tmp_path / name).mkdir()
     config = train.resolve(train.Config(run=str(tmp_path / "sound"), overfit_batch=True, batch_size=16))
     result = train.main(config)
     assert result.holds

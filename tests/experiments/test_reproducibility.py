@@ -12,7 +12,7 @@ from experiments.benchmarks import elsewhere, reproducibility
 from experiments.benchmarks.repeated import Outcome
 from experiments.benchmarks.reproducibility import IDENTICAL, NOT_MEASURED, Case, Config, markdown, relative, row
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "experiments" / "benchmarks" / "results" / "cpu-2-cores-reproducibility-a.json"
 
@@ -21,6 +21,7 @@ def outcome(parameter, loss=1.0):
     return Outcome({"a": np.float32([4.0, 0.0]), "b": np.float32([parameter, 2.0])}, np.float32([3.0, loss]))
 
 
+@pytest.mark.slow
 def test_every_promise_within_this_process_is_kept():
     result = reproducibility.main(Config(quick=True))
     assert result.holds, result.verdict

@@ -1,6 +1,10 @@
 """Twenty processes killed with SIGKILL, at every place of a save and in between: nothing is lost."""
 
+import pytest
+
 from experiments.benchmarks import torture, victim
+
+pytestmark = pytest.mark.newest
 
 
 def test_twenty_kills():

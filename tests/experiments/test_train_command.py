@@ -132,7 +132,7 @@ def bad(monkeypatch, capsys, folder, *options):
     monkeypatch.chdir(folder)
     monkeypatch.setattr("sys.argv", ["train", *options])
     with pytest.raises(SystemExit) as stopped:
-        runner.run(train.main, train.Config, name=train.run_name)
+        runner.run(train.main, train.Config, name=train.run_name, resolve=train.resolve)
     return stopped.value.code, capsys.readouterr().err
 
 

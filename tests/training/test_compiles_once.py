@@ -8,7 +8,7 @@ from jaxcnn import data
 from jaxcnn.layers import BatchNorm, Dense, Dropout, Flatten, Sequential
 from jaxcnn.training import fit
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 
 EPOCHS, BATCH, TRAIN, HELD = 143, 6, 47, 300  # 7 steps an epoch and 5 examples left over; 256 and 44 to evaluate
 NET = Sequential(flatten=Flatten(), norm=BatchNorm(), drop=Dropout(0.1), head=Dense(2))

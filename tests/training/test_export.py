@@ -9,6 +9,8 @@ import pytest
 from jaxcnn import augment, models
 from jaxcnn.training import TrainState, make_train_step, sgd, warmup_cosine
 
+pytestmark = pytest.mark.newest
+
 MOVED = augment.batched(
     augment.compose(
         augment.flip, functools.partial(augment.shift, max_shift=1), functools.partial(augment.cutout, size=2)

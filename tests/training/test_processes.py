@@ -14,6 +14,8 @@ import pytest
 
 import jaxcnn
 
+pytestmark = pytest.mark.newest
+
 STEPS = 20
 PROGRAM = """
 import json, sys

@@ -15,7 +15,7 @@ from jaxcnn import data, fingerprint
 from jaxcnn.layers import BatchNorm, Dense, Dropout, Flatten, Sequential
 from jaxcnn.training import RESUME, Preempted, checkpoint, fit, read_metrics, sgd
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 
 NET = Sequential(flatten=Flatten(), norm=BatchNorm(), drop=Dropout(0.5), head=Dense(3))
 EPOCHS, PER_EPOCH = 3, 7  # 21 steps of 6 examples; 4 are left over in each epoch
