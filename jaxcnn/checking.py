@@ -25,6 +25,7 @@ __all__ = [
     "is_int",
     "is_number",
     "number",
+    "plain",
     "scalar",
     "shaped",
     "shown",
@@ -75,13 +76,23 @@ def is_array(value: Any) -> bool:
     return isinstance(shape, tuple) and bool(numeric)
 
 
-def is_int(value: Any) -> bool:
-    """Return whether `value` is a known integer, NumPy's and JAX's included, bools not."""
+def is_int(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
+    """Return whether `value` is a known integer in `least..most`, NumPy's and JAX's included, bools not."""
     try:
-        operator.index(value)
+        known = operator.index(value)
     except TypeError:  # what has no integer value: arrays of several numbers and traced ones among them
         return False
-    return not isinstance(value, bool)
+    return not isinstance(value, bool) and least <= known <= most
+
+
+def plain(value: Any) -> Any:
+    """Return a known number as a Python int or float, anything else as it is.
+
+    A number that JAX holds is traced under `jit` as soon as it is compared or added to, known or not.
+    """
+    if is_int(value):
+        return int(value)
+    return float(value) if is_number(value) else value
 
 
 def is_number(value: Any) -> bool:
@@ -99,8 +110,8 @@ def is_number(value: Any) -> bool:
 def expect_count(where: str, name: str, value: Any, least: int = 1, most: float = math.inf) -> int:
     """Return `value` as a Python int; raise `ValueError` unless it is an integer in `least..most`."""
     what, fix = "a positive int" if least == 1 else f"an int >= {least}", f"Pass {name}=8, say."
-    expect(is_int(value) and value >= least, where, f"{name} as {what}", shown(value), fix)
-    expect(value <= most, where, f"{name} of at most {most}", shown(value), fix)
+    expect(is_int(value, least), where, f"{name} as {what}", shown(value), fix)
+    expect(is_int(value, least, most), where, f"{name} of at most {most}", shown(value), fix)
     return int(value)
 
 
@@ -139,7 +150,7 @@ def expect_size(where: str, what: str, shape: Sequence[int], fix: str) -> None:
 
 def sizes(where: str, name: str, shape: Any) -> tuple[int, ...]:
     """Return `shape` as a tuple of ints; raise `ValueError` unless it is the shape of an array that there can be."""
-    ok = isinstance(shape, Sequence) and all(is_int(n) and n >= 0 for n in shape)
+    ok = isinstance(shape, Sequence) and all(is_int(n, 0) for n in shape)
     expect(ok, where, f"{name} as a tuple of ints >= 0", shown(shape), f"Pass {name}=(3, 3, 16, 32), say.")
     expect_size(where, "an array", shape, "Ask for fewer.")
     return tuple(int(n) for n in shape)
@@ -147,7 +158,7 @@ def sizes(where: str, name: str, shape: Any) -> tuple[int, ...]:
 
 def expect_choice(where: str, what: str, value: Any, choices: Sequence[Any]) -> None:
     """Raise `ValueError` unless `value` is one of the names or numbers."""
-    known = (isinstance(value, str) or is_int(value)) and value in choices
+    known = (isinstance(value, str) or is_int(value)) and plain(value) in choices
     expect(known, where, what, shown(value), "Choose one of them.")
 
 

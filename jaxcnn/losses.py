@@ -112,9 +112,7 @@ def top_k(logits: jax.Array, labels: jax.Array, *, k: int) -> jax.Array:
     """
     logits, labels = _logits_and_labels("top_k", logits, labels)
     classes = logits.shape[-1]
-    expect(
-        is_int(k) and 1 <= k <= classes, "top_k", f"k in 1..{classes}", shown(k), "k guesses of the classes there are."
-    )
+    expect(is_int(k, 1, classes), "top_k", f"k in 1..{classes}", shown(k), "k guesses of the classes there are.")
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         labels = jnp.argmax(labels, axis=-1)
     of_label = jnp.take_along_axis(logits, labels[..., None], axis=-1)

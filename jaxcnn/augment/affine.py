@@ -10,7 +10,7 @@ from jaxcnn.augment.example import geometric
 from jaxcnn.augment.interpolation import resampling
 from jaxcnn.augment.motion import Motion
 from jaxcnn.augment.options import Outside, Padding, interval, outside_of, pixels
-from jaxcnn.checking import expect, is_number, shown
+from jaxcnn.checking import expect, is_number, plain, shown
 
 __all__ = ["Shear", "affine", "affine_motion", "linear_motion", "shears_of"]
 
@@ -74,9 +74,9 @@ def affine(
 
 def shears_of(where: str, name: str, degrees: Shear) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return the intervals of the two angles that `degrees` stands for, as in `jaxcnn.augment.shear`."""
-    given: Any = degrees
+    given: Any = [plain(bound) for bound in degrees] if isinstance(degrees, tuple | list) else plain(degrees)
     single = (-given, given) if is_number(given) else ()
-    bounds: tuple[Any, ...] = tuple(given) if isinstance(given, tuple | list) else single
+    bounds: tuple[Any, ...] = tuple(given) if isinstance(given, list) else single
     fix = "Pass d, (low, high), or (low, high, low, high) for both axes."
     ok = len(bounds) in (2, 4) and all(map(is_number, bounds))
     expect(ok, where, f"{name} of one, two or four numbers", shown(degrees), fix)

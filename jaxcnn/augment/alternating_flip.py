@@ -45,7 +45,7 @@ def alternating_flip(key: jax.Array, example: Example, *, seed: int = 0) -> Exam
         integer = jnp.issubdtype(number.dtype, jnp.integer)
         expect(integer, "alternating_flip", f'an integer "{name}"', number.dtype, "Count from 0.", TypeError)
     fix = "Pass the seed of the run, say."
-    expect(is_int(seed) and -(2**31) <= int(seed) < 2**31, "alternating_flip", "seed as an int32", shown(seed), fix)
+    expect(is_int(seed, -(2**31), 2**31 - 1), "alternating_flip", "seed as an int32", shown(seed), fix)
     coin = jax.random.bernoulli(jax.random.fold_in(jax.random.key(seed), example["index"]))
     mirrored = coin ^ (jnp.asarray(example["epoch"]) % 2 == 1)
     ways = (lambda key, example: example, lambda key, example: flip(key, example, p=1.0))

@@ -61,7 +61,7 @@ def augmix(
         Hendrycks et al. 2020 (AugMix), algorithm 1, without the Jensen-Shannon loss. The operations are those of
         torchvision's AugMix, which has all_operations and draws one sign and level in the same way.
     """
-    ok = is_int(severity) and 1 <= severity <= BINS
+    ok = is_int(severity, 1, BINS)
     expect(ok, "augmix", f"severity in 1..{BINS}", shown(severity), "3 is usual.")
     width = expect_count("augmix", "width", width, most=MOST)
     depth = None if depth is None else expect_count("augmix", "depth", depth, most=MOST)

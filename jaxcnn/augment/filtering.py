@@ -46,8 +46,9 @@ def blur(
     low, high = interval("blur", "sigma", sigma)
     expect(low > 0, "blur", "sigma above 0", (low, high), "Pass (low, high) in pixels.")
     size = 2 * math.ceil(3 * high) + 1 if size is None else size
-    ok = is_int(size) and size >= 1 and size % 2 == 1
+    ok = is_int(size, 1) and int(size) % 2 == 1
     expect(ok, "blur", "size as an odd number of pixels", shown(size), "Pass 3, 5, 7, ..., or None.")
+    size = int(size)
     expect(size <= MOST, "blur", f"a kernel of at most {MOST} pixels", size, "Pass a size or a smaller sigma.")
     s = jax.random.uniform(key, (), jnp.float32, low, high)
     weights = jnp.exp(-0.5 * ((jnp.arange(size) - size // 2) / s) ** 2)

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxcnn.checking import expect, expect_choice, is_int, is_number, number, shown
+from jaxcnn.checking import expect, expect_choice, is_int, is_number, number, plain, shown
 
 __all__ = [
     "Outside",
@@ -32,15 +32,15 @@ def interval(where: str, name: str, value: float | tuple[float, float]) -> tuple
     pair = isinstance(value, tuple | list)
     ok = len(value) == 2 and all(map(is_number, value)) if pair else is_number(value)
     expect(ok, where, what, shown(value), fix)
-    low, high = value if pair else (-value, value)
-    expect(-(2**31) < float(low) <= float(high) < 2**31, where, what, (low, high), fix)
+    low, high = map(plain, value) if pair else (-plain(value), plain(value))
+    expect(-(2**31) < low <= high < 2**31, where, what, (low, high), fix)
     return low, high
 
 
 def whole_interval(where: str, what: str, value: int | tuple[int, int], least: int, most: int) -> tuple[int, int]:
     """Return the interval (low, high) of whole numbers that `value` stands for: itself, or one number twice."""
     pair = value if isinstance(value, tuple | list) else (value, value)
-    ok = len(pair) == 2 and all(map(is_int, pair)) and least <= pair[0] <= pair[1] <= most
+    ok = len(pair) == 2 and all(is_int(v, least, most) for v in pair) and int(pair[0]) <= int(pair[1])
     expect(ok, where, what, shown(value), "Pass (low, high), or one number.")
     return int(pair[0]), int(pair[1])
 
@@ -52,7 +52,7 @@ def odds_of(where: str, weights: Any, count: int, fix: str) -> tuple[float, ...]
     expect(several, where, f"{count} weights", shown(weights), fix)
     expect(len(weights) == count, where, f"{count} weights", len(weights), fix)
     what = "weights of at least 0, not all 0"
-    ok = all(is_number(weight) and 0 <= weight < math.inf for weight in weights)
+    ok = all(is_number(weight) and 0 <= float(weight) < math.inf for weight in weights)
     expect(ok and 0 < sum(map(float, weights)) < math.inf, where, what, shown(weights), fix)
     return tuple(map(float, weights))
 
@@ -76,7 +76,7 @@ def pixels(where: str, name: str, value: float | tuple[float, float]) -> tuple[f
     both = value if isinstance(value, tuple | list) else (value, value)
     ok = len(both) == 2 and all(is_number(side) and 0 <= float(side) < 2**31 for side in both)
     expect(ok, where, f"{name} of at least 0 pixels", shown(value), "Pass one number or (rows, columns).")
-    return both[0], both[1]
+    return plain(both[0]), plain(both[1])
 
 
 def whole_pixels(where: str, name: str, value: int | tuple[int, int]) -> tuple[int, int]:

@@ -59,10 +59,11 @@ def rand_augment(
     """
     operations = expect_count("rand_augment", "operations", operations, most=20)
     bins = expect_count("rand_augment", "bins", bins, 2, MOST_BINS)
-    ok = is_int(magnitude) and 0 <= magnitude < bins
+    ok = is_int(magnitude, 0, bins - 1)
     expect(
         ok, "rand_augment", f"magnitude in 0..{bins - 1}", shown(magnitude), "Pass a whole number; 9 of 31 is usual."
     )
+    magnitude = int(magnitude)
     expect_colours("rand_augment", image["image"])
     fns = list(named_operations("rand_augment", _STANDARD, fill, mask_fill).values())
     for which, sign in jax.random.uniform(key, (operations, 2)):

@@ -90,7 +90,7 @@ def load(
     """
     memory_limit = expect_count("load", "memory_limit", memory_limit)
     image_size = None if image_size is None else expect_count("load", "image_size", image_size)
-    ok = is_int(split_seed) and -(2**63) <= int(split_seed) < 2**63
+    ok = is_int(split_seed, -(2**63), 2**63 - 1)
     expect(ok, "load", "split_seed as an int of 64 bits", shown(split_seed), "Pass split_seed=0, say.")
     skip_corrupt = expect_flag("load", "skip_corrupt", skip_corrupt)
     own = isinstance(name, str) and name == FOLDER

@@ -69,7 +69,7 @@ def folds(dataset: Part, k: int, *, key: jax.Array) -> list[tuple[Part, Part]]:
     """
     _expect_set("folds", dataset)
     expect_key("folds", key, known=True)
-    in_range = is_int(k) and 2 <= k <= dataset.size
+    in_range = is_int(k, 2, dataset.size)
     expect(in_range, "folds", f"k in 2..{dataset.size}", shown(k), "5 or 10 folds are usual.")
     label = dataset["label"] if "label" in dataset else np.zeros(dataset.size, np.int32)
     fold = np.empty(dataset.size, np.int64)
@@ -93,7 +93,7 @@ def per_class(dataset: Part, n: int, *, key: jax.Array) -> Part:
     expect("label" in dataset, "per_class", "a data set with labels", dataset, "Pass labels to from_arrays.")
     counts = np.bincount(dataset["label"], minlength=len(dataset.info.class_names))
     fewest = f"the fewest examples are of {dataset.info.class_names[counts.argmin()]!r}"
-    in_range = is_int(n) and 1 <= n <= counts.min()
+    in_range = is_int(n, 1, counts.min())
     expect(in_range, "per_class", f"n in 1..{counts.min()}", shown(n), f"Choose another: {fewest}.")
     return dataset.take(_rank(dataset["label"], key) < n)
 

@@ -73,7 +73,7 @@ class Stream:
         low, high = self.crop_scale
         expect(0 < low <= high <= 1, "Stream", "crop_scale (low, high) in (0, 1]", self.crop_scale, "(0.25, 1), say.")
         cores = os.cpu_count() or 1
-        ok = is_int(self.workers) and 0 <= self.workers <= cores
+        ok = is_int(self.workers, 0, cores)
         expect(ok, "Stream", f"workers in 0..{cores}, the cores here", self.workers, "0 uses threads.")
 
     @property
@@ -141,7 +141,7 @@ class Stream:
         Source: the crop is torchvision's RandomResizedCrop, whose default for the area is (0.08, 1).
         """
         batch_size = expect_count("batches", "batch_size", batch_size)
-        expect(is_int(start) and start >= 0, "batches", "start as an int >= 0", start, "0 begins the first epoch.")
+        expect(is_int(start, 0), "batches", "start as an int >= 0", start, "0 begins the first epoch.")
         if key is None:
             return _read(_InOrder(self.source, self.image_size, batch_size, start), self.workers)
         expect(batch_size <= self.size, "batches", f"a batch_size of at most {self.size}", batch_size, "Lower it.")

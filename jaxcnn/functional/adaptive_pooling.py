@@ -143,7 +143,7 @@ def spatial_pyramid_pool(x: jax.Array, levels: Sequence[int] = (1, 2, 4), *, ave
 
 def pyramid_levels(where: str, levels: Sequence[int]) -> tuple[int, ...]:
     """Return `levels` as a tuple of at least one positive int."""
-    ok = isinstance(levels, Sequence) and len(levels) >= 1 and all(is_int(level) and level >= 1 for level in levels)
+    ok = isinstance(levels, Sequence) and len(levels) >= 1 and all(is_int(level, 1) for level in levels)
     expect(ok, where, "levels as a sequence of positive ints", shown(levels), "Pass levels=(1, 2, 4).")
     return tuple(int(level) for level in levels)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import jax
 
-from jaxcnn.checking import expect, floating, is_int, shaped, shown
+from jaxcnn.checking import expect, floating, is_int, plain, shaped, shown
 from jaxcnn.functional.primitives.convolve import convolve
 from jaxcnn.functional.spread import spread
 from jaxcnn.functional.window import IMAGES_ONLY, Padding, Pads, Size, flat_batch, per_axis, resolve_padding
@@ -51,6 +51,7 @@ def conv(
     `conv2d` and `conv3d`.
     """
     x, kernel = floating("conv", "x", x), floating("conv", "kernel", kernel)
+    groups = plain(groups)
     expect_kernel("conv", x, kernel, groups)
     return convolved("conv", x, kernel, bias, stride, padding, dilation, groups)
 
@@ -127,7 +128,7 @@ def expect_kernel(where: str, x: jax.Array, kernel: jax.Array, groups: int, rank
     )
     *_, per_group, features = kernel.shape
     expect(
-        is_int(groups) and groups >= 1 and features % groups == 0,
+        is_int(groups, 1) and features % groups == 0,
         where,
         f"groups that divide the {features} output channels",
         shown(groups),

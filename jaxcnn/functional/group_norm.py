@@ -69,6 +69,7 @@ def group_norm(
     x = images("group_norm", x)
     channels = x.shape[-1]
     expect_groups("group_norm", groups, channels)
+    groups = int(groups)
 
     def mean_of(v):
         # Channel by channel first: much faster on CPUs than over pixels and channels at once.
@@ -108,7 +109,7 @@ def instance_norm(
 
 def expect_groups(where: str, groups: int, channels: int) -> None:
     """Raise `ValueError` unless the channels fall into that many groups of one size."""
-    if not (is_int(groups) and groups >= 1 and channels % groups == 0):
+    if not (is_int(groups, 1) and channels % int(groups) == 0):
         divisors = ", ".join(str(d) for d in range(1, channels + 1) if channels % d == 0)
         fix = f"Pass groups as one of {divisors}: the default, 32, does not suit all."
         expect(False, where, f"groups that divide the {channels} channels", shown(groups), fix)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import jax
 
-from jaxcnn.checking import expect, expect_flag, expect_size, floating, is_int, shaped, shown
+from jaxcnn.checking import expect, expect_flag, expect_size, floating, is_int, plain, shaped, shown
 from jaxcnn.functional.convolution import expect_kernel
 from jaxcnn.functional.primitives.convolve import convolve_transposed
 from jaxcnn.functional.spread import spread
@@ -62,6 +62,7 @@ def conv_transpose(
     """
     where = "conv_transpose"
     x, kernel = images(where, x), floating(where, "kernel", kernel)
+    groups, output_padding = plain(groups), margin(where, output_padding)
     if expect_flag(where, "transpose_kernel", transpose_kernel):
         _expect_kernel_back(where, x, kernel, groups)
     else:
@@ -83,7 +84,7 @@ def conv_transpose(
 def margin(where: str, value: Size) -> tuple[int, int]:
     """Return `value`, an output_padding, as two ints >= 0, (vertical, horizontal)."""
     values = value if isinstance(value, Sequence) else (value, value)
-    ok = len(values) == 2 and all(is_int(v) and v >= 0 for v in values)
+    ok = len(values) == 2 and all(is_int(v, 0) for v in values)
     expect(ok, where, "output_padding as an int >= 0 or two of them", shown(value), "Pass output_padding=1, say.")
     return int(values[0]), int(values[1])
 
@@ -97,7 +98,7 @@ def _expect_kernel_back(where: str, x: jax.Array, kernel: jax.Array, groups: int
         "Pass the kernel of the conv that leads back." if kernel.ndim != 3 or x.ndim != 3 else IMAGES_ONLY,
     )
     expect(
-        is_int(groups) and groups >= 1 and kernel.shape[3] % groups == 0,
+        is_int(groups, 1) and kernel.shape[3] % groups == 0,
         where,
         f"groups that divide the {kernel.shape[3]} input channels",
         shown(groups),
@@ -118,11 +119,11 @@ def _geometry(
     kernel: jax.Array,
     stride: tuple[int, int],
     padding: Padding,
-    output_padding: Size,
+    output_padding: tuple[int, int],
     dilation: tuple[int, int],
 ) -> tuple[list[tuple[int, int]], list[int]]:
     """Return the padding (below 0 where nothing is painted) of the conv that leads back and the size it starts from."""
-    normal, extra = normalise_padding(where, padding), margin(where, output_padding)
+    normal, extra = normalise_padding(where, padding), output_padding
     axes = zip(extra, stride, dilation, strict=True)
     expect(
         all(e == 0 or (e < max(s, d) and not isinstance(normal, str)) for e, s, d in axes),

@@ -45,12 +45,12 @@ def pair(where: str, name: str, value: Size) -> tuple[int, int]:
 def per_axis(where: str, name: str, value: Size, rank: int) -> tuple[int, ...]:
     """Return `value` as a positive int for each of `rank` axes."""
     values: Any = (value,) * rank if is_int(value) else value
-    ok = isinstance(values, Sequence) and len(values) == rank and all(is_int(v) and v >= 1 for v in values)
+    ok = isinstance(values, Sequence) and len(values) == rank and all(is_int(v, 1) for v in values)
     many = {1: "one in a tuple", 2: "two of them", 3: "three of them"}[rank]
     example = f"{name}=({', '.join('234'[:rank])}{',' * (rank == 1)})"
     fix = f"Pass {name}=2 or {example}."
     expect(ok, where, f"{name} as a positive int or {many}", shown(value), fix)
-    expect(max(values) <= MOST, where, f"{name} below 2^31", shown(value), fix)
+    expect(all(is_int(v, 1, MOST) for v in values), where, f"{name} below 2^31", shown(value), fix)
     return tuple(int(v) for v in values)
 
 
@@ -61,7 +61,7 @@ def normalise_padding(where: str, padding: Padding, rank: int = 2) -> str | Pads
     sides: Any = (padding,) * rank if is_int(padding) else padding
     if isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == rank:
         axes = tuple((side, side) if is_int(side) else side for side in sides)
-        if all(isinstance(a, Sequence) and len(a) == 2 and all(is_int(v) and v >= 0 for v in a) for a in axes):
+        if all(isinstance(a, Sequence) and len(a) == 2 and all(is_int(v, 0) for v in a) for a in axes):
             return tuple((int(before), int(after)) for before, after in axes)
     sides = {1: ("before, after",), 2: ("top, bottom", "left, right"), 3: ("front, back", "top, bottom", "left, right")}
     form = f"({', '.join(f'({side})' for side in sides[rank])}{',' * (rank == 1)})"

@@ -58,7 +58,7 @@ def to_json(net: Layer, *, indent: int | None = 1) -> str:
         TypeError: net is no layer.
     """
     expect(isinstance(net, Layer), "to_json", "a layer", shown(net), "Put a function into a Sequential.", TypeError)
-    ok = indent is None or (is_int(indent) and 0 <= indent <= 100)
+    ok = indent is None or is_int(indent, 0, 100)
     expect(ok, "to_json", "indent as an int in 0..100, or None", shown(indent), "Pass indent=1.")
     return json.dumps({"jaxcnn": FORMAT, "net": _encode(net)}, indent=indent if indent is None else int(indent))
 

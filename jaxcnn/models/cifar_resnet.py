@@ -64,13 +64,13 @@ def cifar_resnet(depth: int, num_classes: int = 10, *, width: int = 16) -> Seque
     Source: section 4.2, with shortcut A; depth 20 has 269,722 parameters (the paper's table 6 says 0.27 M).
     """
     expect(
-        is_int(depth) and depth >= 8 and (depth - 2) % 6 == 0,
+        is_int(depth, 8) and (int(depth) - 2) % 6 == 0,
         "cifar_resnet",
         "a depth of 6 n + 2",
         shown(depth),
         "Try 8, 20, 32, 44, 56 or 110.",
     )
-    expect_count("cifar_resnet", "depth", depth, most=DEEPEST)
+    depth = expect_count("cifar_resnet", "depth", depth, most=DEEPEST)
     expect_count("cifar_resnet", "num_classes", num_classes)
     width = expect_count("cifar_resnet", "width", width)
     blocks = (depth - 2) // 6

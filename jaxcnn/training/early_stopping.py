@@ -43,7 +43,7 @@ def early_stopping(patience: int | None, *, min_delta: float = 0.0) -> EarlyStop
     Source: Prechelt 1998, criterion UP in its simplest form.
     """
     expect(
-        patience is None or (is_int(patience) and 1 <= int(patience) < 2**31),
+        patience is None or is_int(patience, 1, 2**31 - 1),
         "early_stopping",
         "patience >= 1 or None",
         shown(patience),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, expect_key, is_int, is_number, shown
+from jaxcnn.checking import expect, expect_key, is_int, is_number, plain, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.layers.layer import Layer
 from jaxcnn.training.optimizer import sgd
@@ -60,15 +60,16 @@ def find_learning_rate(
     Source: Smith 2017, section 3.3, read off as in the fast.ai library's first form.
     """
     where = "find_learning_rate"
+    low, high = plain(low), plain(high)
     rising = is_number(low) and is_number(high) and 0 < low < high < math.inf
     expect(rising, where, "0 < low < high", shown((low, high)), "1e-4 and 10 cover most nets.")
-    ok = is_int(steps) and 10 <= steps < 2**20
+    ok = is_int(steps, 10, 2**20)
     expect(ok, where, "at least 10 steps", shown(steps), "100 make a readable curve.")
     fix = "Make one with data.from_arrays(image, label)."
     expect(isinstance(train, Dataset), where, "train as a data.Dataset", shown(train), fix, TypeError)
     expect_key(where, key, known=True)
     expect(
-        is_int(batch_size) and 1 <= batch_size <= train.size,
+        is_int(batch_size, 1, train.size),
         where,
         f"a batch_size in 1..{train.size}",
         shown(batch_size),

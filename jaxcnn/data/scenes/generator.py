@@ -58,11 +58,11 @@ class Scenes:
     def __post_init__(self):
         """Check the arguments; lists become tuples, so that equal distributions compare equal."""
         low, high = SIDES
-        ok = is_int(self.size) and low <= self.size <= high
+        ok = is_int(self.size, low, high)
         expect(ok, "Scenes", f"size in {low}..{high} pixels", shown(self.size), "Draw at one of these and resize.")
         counts: tuple[Any, ...] = tuple(self.objects) if isinstance(self.objects, Sequence) else ()
-        ok = len(counts) == 2 and all(map(is_int, counts))
-        ok = ok and 1 <= counts[0] <= counts[1] <= MOST
+        ok = len(counts) == 2 and all(is_int(count, 1, MOST) for count in counts)
+        ok = ok and int(counts[0]) <= int(counts[1])
         fix = "Pass the smallest and the largest number, in that order."
         expect(ok, "Scenes", f"objects (low, high) with 1 <= low <= high <= {MOST}", shown(self.objects), fix)
         known = tuple(self.classes) if isinstance(self.classes, Sequence) else ()
