@@ -15,7 +15,7 @@ from experiments.__main__ import experiments
 from experiments.augmentation import Config, gain, load, measure, sentence, transforms
 from jaxcnn import augment, data
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 SMALL = Config(dataset="digits", per_class=5, test_images=40, seeds=2, epochs=1, batch_size=25, width=2)
 
 

@@ -14,7 +14,7 @@ from experiments import reproduce, run_record, runner, train
 from jaxcnn import report
 from jaxcnn.training import environment
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 DATA = {name: {"name": "digits", "size": 9, "sha256": name[0].encode().hex()[-1] * 64} for name in ("train", "test")}
 LINES = [
     {"epoch": n, "train_loss": 1 / n, "seconds": n / 7, "images_per_second": 7.0, "params_sha256": str(n) * 64}
