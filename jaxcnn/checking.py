@@ -48,7 +48,7 @@ def expect(ok: bool, where: str, what: str, got: object, fix: str, error: type[E
         error: `ValueError` for values and shapes, `TypeError` for dtypes.
     """
     if not ok:
-        raise error(f"{where}: expected {what}, got {got if isinstance(got, str) else shown(got)}. {fix}")
+        raise error(f"{where}: expected {what}, got {got if isinstance(got, str) and got else shown(got)}. {fix}")
 
 
 def shown(value: Any) -> str:

@@ -153,7 +153,7 @@ def parameter(where: str, params: Params, name: str, features: int | None = None
         name: of the parameter.
         features: what its last axis has to be, if the layer says so.
     """
-    found = sorted(params) if isinstance(params, Mapping) else params
+    found = shown(sorted(params, key=str) if isinstance(params, Mapping) else params)
     expect(
         isinstance(params, Mapping) and name in params,
         where,

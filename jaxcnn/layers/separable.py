@@ -7,7 +7,7 @@ import jax
 
 from jaxcnn import functional as F
 from jaxcnn import initializers
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, shown
 from jaxcnn.functional.window import Padding, Size, pair
 from jaxcnn.layers.convolution import Conv, channels_of, kernel_and_bias, settle
 from jaxcnn.layers.layer import Layer, Params, Spec, State, key_for, parameter
@@ -111,7 +111,7 @@ class SeparableConv(Layer):
 
 
 def _part(params: Params, name: str) -> Params:
-    found = sorted(params) if isinstance(params, Mapping) else params
+    found = shown(sorted(params, key=str) if isinstance(params, Mapping) else params)
     expect(
         isinstance(params, Mapping) and name in params,
         "SeparableConv",
