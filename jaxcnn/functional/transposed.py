@@ -62,7 +62,7 @@ def conv_transpose(
     """
     where = "conv_transpose"
     x, kernel = images(where, x), floating(where, "kernel", kernel)
-    groups, output_padding = plain(groups), margin(where, output_padding)
+    groups = plain(groups)
     if expect_flag(where, "transpose_kernel", transpose_kernel):
         _expect_kernel_back(where, x, kernel, groups)
     else:
@@ -119,11 +119,11 @@ def _geometry(
     kernel: jax.Array,
     stride: tuple[int, int],
     padding: Padding,
-    output_padding: tuple[int, int],
+    output_padding: Size,
     dilation: tuple[int, int],
 ) -> tuple[list[tuple[int, int]], list[int]]:
     """Return the padding (below 0 where nothing is painted) of the conv that leads back and the size it starts from."""
-    normal, extra = normalise_padding(where, padding), output_padding
+    normal, extra = normalise_padding(where, padding), margin(where, output_padding)
     axes = zip(extra, stride, dilation, strict=True)
     expect(
         all(e == 0 or (e < max(s, d) and not isinstance(normal, str)) for e, s, d in axes),
