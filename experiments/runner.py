@@ -27,7 +27,7 @@ from experiments.run_record import write_diff
 from jaxcnn import report, training
 from jaxcnn.checking import expect
 from jaxcnn.data.original import cache_folder
-from jaxcnn.training.files import read_lines
+from jaxcnn.training.files import read_lines, to_json
 from jaxcnn.training.processes import first_process, from_first
 
 RUNS = Path("runs")
@@ -329,7 +329,7 @@ def write_json(path: Path, value: Any) -> None:
     if not first_process():
         return
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(value, indent=1, default=float) + "\n")
+    unfinished.write_text(to_json(value, indent=1) + "\n")
     unfinished.replace(path)
 
 

@@ -15,7 +15,7 @@ import jax
 
 from jaxcnn.checking import expect, shown
 from jaxcnn.layers.composition import Sequential
-from jaxcnn.layers.layer import Layer, Module, Params, Spec, State, apply, init, rebuild
+from jaxcnn.layers.layer import Layer, Module, Params, Spec, State, apply, expect_net, init, rebuild
 
 __all__ = ["activations", "cut", "edit", "paths", "rematerialize", "replace"]
 
@@ -70,7 +70,7 @@ def replace(net: Layer, replacements: Mapping[Module, Module]) -> Any:
     Raises:
         ValueError: a key that does not occur in the net: nothing would have changed.
     """
-    _expect_net("replace", net)
+    expect_net("replace", net)
     ok = isinstance(replacements, Mapping) and all(map(_is_module, (*replacements, *replacements.values())))
     fix = "Pass {functional.relu: functional.gelu}, say."
     expect(ok, "replace", "a dict from layers or functions to others", shown(replacements), fix, TypeError)
@@ -166,10 +166,6 @@ def rematerialize(net: Layer, at: Sequence[str]) -> Any:
     return _wrap_at("rematerialize", net, dict.fromkeys(_paths_in("rematerialize", at), _Rematerialized))
 
 
-def _expect_net(where: str, net: Any) -> None:
-    expect(isinstance(net, Layer), where, "a layer", shown(net), "Pass a net such as Sequential(...).", TypeError)
-
-
 def _paths_in(where: str, at: Any) -> list[str]:
     at = [at] if isinstance(at, str) else at
     ok = isinstance(at, Sequence) and all(isinstance(path, str) for path in at)
@@ -247,7 +243,7 @@ def _rebuild(module: Any, children: dict[str, Module]) -> Any:
 
 
 def _wrap_at(where: str, net: Layer, wrappers: Mapping[str, Callable[[Module], Layer]]) -> Any:
-    _expect_net(where, net)
+    expect_net(where, net)
     known = paths(net)
     for path in wrappers:
         near = difflib.get_close_matches(path, known, n=5, cutoff=0.3) or known

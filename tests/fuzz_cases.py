@@ -16,6 +16,7 @@ from tests.fuzzing import KEY, SPEC, Case, X, of
 C, IMAGE, LABEL = jnp.ones(4), X[0], jnp.arange(2)
 NET = layers.Sequential(conv=layers.Conv(4), norm=layers.BatchNorm(), act=F.relu, pool=layers.GlobalAvgPool())
 PARAMS, STATE = NET.init(KEY, SPEC)
+TRAINED = (NET, PARAMS, STATE)
 PIXELS = np.arange(8 * 6 * 6 * 4, dtype=np.uint8).reshape(8, 6, 6, 4)
 CLASSES = np.arange(8) % 4
 SET = data.from_arrays(PIXELS, CLASSES)
@@ -344,7 +345,7 @@ def trainings() -> dict[str, Case]:
             optimizer=OPTIMIZER,
             loss=losses.classification(),
             metrics=None,
-            augment=None,
+            augment=lambda key, batch: batch,
             dtype=jnp.float32,
             accumulate=1,
             rematerialize=(),

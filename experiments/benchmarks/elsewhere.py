@@ -16,6 +16,8 @@ import numpy as np
 
 from experiments.benchmarks.repeated import Outcome, step_seconds, trained
 
+SECONDS = 1800  # that a training may take
+
 
 def elsewhere(
     seed: int, *, processes: int = 1, environment: Mapping[str, str] | None = None, **options: Any
@@ -52,7 +54,11 @@ def elsewhere(
             )
             for number in range(processes)
         ]
-        said = [process.communicate()[0] for process in started]
+        try:
+            said = [process.communicate(timeout=SECONDS)[0] for process in started]
+        finally:  # nothing outlives an interruption, or a process that waits for one that is gone
+            for process in started:
+                process.kill()
         failed = [text for process, text in zip(started, said, strict=True) if process.returncode]
         if failed:
             raise OSError(f"elsewhere: expected processes that train, got one that failed: {failed[0][-2000:]}")

@@ -105,7 +105,8 @@ def _expect_set(where: str, dataset: Dataset | Stream) -> None:
 
 def _rank(label: np.ndarray, key: jax.Array) -> np.ndarray:
     """Return the place of each example in a random order of its class, from 0."""
-    draw = np.asarray(jax.random.uniform(key, (len(label),)))
+    with jax.ensure_compile_time_eval():  # the key is known, in a function under `jit` too
+        draw = np.asarray(jax.random.uniform(key, (len(label),)))
     order = np.lexsort((draw, label))
     counts = np.bincount(label)
     rank = np.empty(len(label), np.int64)

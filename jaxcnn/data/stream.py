@@ -117,19 +117,21 @@ class Stream:
         return dataclasses.replace(whole, info=dataclasses.replace(whole.info, mean=self.info.mean, std=self.info.std))
 
     def batches(
-        self, batch_size: int, *, key: jax.Array | None = None, start: int = 0
+        self, batch_size: int, *, key: jax.Array | None = None, start: int = 0, rows: slice | None = None
     ) -> Iterator[dict[str, np.ndarray]]:
         """Return an iterator over batches; `close` it where it is not read to its end.
 
         With a key: training, without end. In each epoch all examples in a new random order, full batches alone (the
         ragged tail is left out of that epoch); of each image a random crop of area `crop_scale` and of aspect ratio 3:4
-        to 4:3, resized. Where several processes train together, each gets its rows of every batch. Without a key: every
-        example once, in order, the last batch perhaps smaller; of each image the middle square.
+        to 4:3, resized. Without a key: every example once, in order, the last batch perhaps smaller; of each image the
+        middle square.
 
         Args:
             batch_size: examples of a batch, of all processes together.
             key: a typed key, or None.
             start: how many batches to leave out: the position from which to go on, whatever its epoch.
+            rows: which rows of every training batch to read. Where several processes train together, each gets its
+                share unless given.
 
         Returns:
             An iterator of {"image": uint8 (N, image_size, image_size, C), "label": int32 (N,), "index": int32 (N,)}.
@@ -150,7 +152,7 @@ class Stream:
         expect(batch_size % processes == 0, "batches", f"rows for {processes} processes", batch_size, fix)
         seed = tuple(np.asarray(jax.random.bits(key, (2,), jnp.uint32)).tolist())
         mine = batch_size // processes
-        rows = slice(process * mine, (process + 1) * mine)
+        rows = slice(process * mine, (process + 1) * mine) if rows is None else rows
         batches = _Shuffled(self.source, self.image_size, batch_size, start, self.crop_scale, seed, rows)
         return _read(batches, self.workers)
 

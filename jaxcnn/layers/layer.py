@@ -115,6 +115,11 @@ def settle_number(layer: Any, name: str, what: str, holds: Callable[[float], boo
     object.__setattr__(layer, name, value)
 
 
+def expect_net(where: str, net: Any) -> None:
+    """Raise `TypeError` unless `net` is a layer."""
+    expect(isinstance(net, Layer), where, "a layer", shown(net), "Pass a net such as Sequential(...).", TypeError)
+
+
 def expect_arrays(where: str, name: str, tree: Any) -> None:
     """Raise `TypeError` unless `tree` is made of arrays of numbers."""
     leaves = _leaves(tree)

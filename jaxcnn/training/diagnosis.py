@@ -1,6 +1,5 @@
 """Where infinite or NaN values came from: the first array of a step that holds one."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -16,51 +15,52 @@ __all__ = ["first_not_finite"]
 
 
 def first_not_finite(
-    net: Layer, loss: PerExample, augment: Augment | None, dtype: Any, state: TrainState, batch: Batch
+    net: Layer, loss: PerExample, augment: Augment | None, dtype: Any, accumulate: int, state: TrainState, batch: Batch
 ) -> str:
     """Return in words which array of the step from `state` on `batch` is the first with an infinite or NaN value.
 
     Args:
-        net, loss, augment, dtype: of the step.
+        net, loss, augment, dtype, accumulate: of the step.
         state: before the step.
         batch: of the step.
     """
-    for name, tree in jax.jit(lambda state, batch: list(_arrays(net, loss, augment, dtype, state, batch)))(
-        state, batch
-    ):
-        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-            if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(jnp.all(jnp.isfinite(leaf))):
-                return f"{name} {jax.tree_util.keystr(path, simple=True, separator='/')}".strip()
-    return "what the optimizer makes of them"
-
-
-def _arrays(
-    net: Layer, loss: PerExample, augment: Augment | None, dtype: Any, state: TrainState, batch: Batch
-) -> Iterator[tuple[Any, Any]]:
-    """Yield the arrays of a step in the order in which they are computed, each with its name."""
     net_key, augment_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     batch = dict(batch, image=to_float(batch["image"], dtype))
-    yield _Name("the images"), batch["image"]
-    if augment is not None:
-        batch = augment(augment_key, batch)
-        yield _Name("the augmented images"), batch["image"]
-    yield _Name("the parameter"), state.params
+    bad = _bad("the images", batch["image"])
+    if augment is not None and not bad:
+        batch = jax.jit(augment)(augment_key, batch)
+        bad = _bad("the augmented images", batch["image"])
+    bad = bad or _bad("the parameter", state.params)
     known = paths(net)
     leaves = [path for path in known if not any(other.startswith(f"{path}/") for other in known)]
-    _, inner = activations(net, state.params, state.model_state, batch["image"], leaves, train=True, key=net_key)
-    yield from ((_Name(f"the activations of {path!r}"), array) for path, array in inner.items())
+    names = [*(f"the activations of {path!r}" for path in leaves), "the loss", "the statistics of", "the gradient of"]
 
-    def objective(params: Any) -> tuple[jax.Array, Any]:
-        outputs, model_state = net.apply(params, state.model_state, batch["image"], train=True, key=net_key)
-        values = loss(outputs, batch)
-        return jnp.mean(values), (values, model_state)
+    @jax.jit
+    def arrays(params: Any, model_state: Any, batch: Batch, key: jax.Array) -> tuple[list[Any], Any]:
+        _, inner = activations(net, params, model_state, batch["image"], leaves, train=True, key=key)
 
-    gradient, (values, model_state) = jax.grad(objective, has_aux=True)(state.params)
-    yield _Name("the loss"), values
-    yield _Name("the statistics of"), model_state
-    yield _Name("the gradient of"), gradient
+        def objective(params: Any) -> tuple[jax.Array, Any]:
+            outputs, after = net.apply(params, model_state, batch["image"], train=True, key=key)
+            values = loss(outputs, batch)
+            return jnp.mean(values), (values, after)
+
+        gradient, (values, after) = jax.grad(objective, has_aux=True)(params)
+        return [*inner.values(), values, after, gradient], after
+
+    model_state = state.model_state
+    for number in range(accumulate):  # the parts of the step
+        if bad:
+            return bad
+        key = net_key if accumulate == 1 else jax.random.fold_in(net_key, number)
+        part = {name: rows[number::accumulate] for name, rows in batch.items()}
+        found, model_state = arrays(state.params, model_state, part, key)
+        bad = next(filter(None, map(_bad, names, found)), "")
+    return bad or "what the optimizer makes of them"
 
 
-@jax.tree_util.register_static
-class _Name(str):
-    """A text that passes through `jit`."""
+def _bad(name: str, tree: Any) -> str:
+    """Return the name of the first array of the tree that is not finite, or nothing."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(jnp.all(jnp.isfinite(leaf))):
+            return f"{name} {jax.tree_util.keystr(path, simple=True, separator='/')}".strip()
+    return ""

@@ -11,12 +11,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxcnn.augment.views import View, test_time
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_count, shown
 from jaxcnn.data.dataset import Dataset, to_float
 from jaxcnn.data.stream import Stream, on_device
-from jaxcnn.layers.layer import Layer, apply
-from jaxcnn.training.mesh import mesh_of, placed, replicated, rows
-from jaxcnn.training.step import Batch, PerExample, per_example, with_defaults
+from jaxcnn.layers.layer import Layer, apply, expect_arrays, expect_net
+from jaxcnn.training.mesh import mesh_of, own_rows, placed, replicated, rows
+from jaxcnn.training.step import Batch, PerExample, expect_batch, per_example, with_defaults
 
 __all__ = ["evaluate", "predict", "predictor"]
 
@@ -53,8 +53,9 @@ def evaluate(
     Raises:
         ValueError: no examples, a batch_size below 1.
     """
-    loss, metrics = with_defaults(loss, metrics)
-    run = _evaluation(_Forward(net, tuple(views)), loss, tuple(metrics.items()))
+    loss, metrics = with_defaults("evaluate", loss, metrics)
+    run = _evaluation(_forward("evaluate", net, params, state, views), loss, tuple(metrics.items()))
+    _expect_known("evaluate", (params, state))
     batches = _padded_batches("evaluate", dataset, batch_size, mesh_of(params))
     totals = [run(params, state, batch, mask) for batch, mask in batches]
     size = _size(dataset)
@@ -84,12 +85,15 @@ def predict(
     Raises:
         ValueError: no examples, a batch_size below 1.
     """
+    forward = _forward("predict", net, params, state, views)
+    _expect_known("predict", (params, state))
     mesh = mesh_of(params)
-    forward = _prediction(_Forward(net, tuple(views)), mesh)
+    run = _prediction(forward, mesh)
     parts = []
-    images = dataset if isinstance(dataset, Stream) else {"image": dataset["image"]}
-    for batch, _ in _padded_batches("predict", images, batch_size, mesh):
-        parts.append(np.asarray(forward(params, state, batch["image"])))
+    if isinstance(dataset, Mapping) and "image" in dataset:
+        dataset = {"image": dataset["image"]}
+    for batch, _ in _padded_batches("predict", dataset, batch_size, mesh):
+        parts.append(np.asarray(run(params, state, batch["image"])))
     return np.concatenate(parts)[: _size(dataset)]  # the last batch alone is padded
 
 
@@ -97,23 +101,28 @@ def _padded_batches(
     where: str, dataset: Stream | Mapping[str, Any], batch_size: int, mesh: Mesh
 ) -> Iterator[tuple[Batch, jax.Array]]:
     """Yield batches of one size in order, their rows spread over the devices, and which of the rows are real."""
+    if not isinstance(dataset, Stream):
+        expect_batch(where, dataset)
+        _expect_known(where, dict(dataset))
     size = _size(dataset)
     expect(size > 0, where, "at least one example", "none", "Pass a data set with examples.")
-    expect(batch_size >= 1, where, "a batch_size >= 1", batch_size, "256 suits most nets.")
+    batch_size = expect_count(where, "batch_size", batch_size)
     batch_size = -(-min(batch_size, size) // mesh.size) * mesh.size
     starts, sharding = range(0, size, batch_size), rows(mesh)
+    mine = own_rows(mesh, batch_size)
+    # Padding repeats the last example, so that padded rows are as harmless as real ones.
+    index = np.minimum(np.arange(len(starts) * batch_size), size - 1).reshape(-1, batch_size)[:, mine]
     batches: Iterator[Any]
     if isinstance(dataset, Stream):
-        batches = dataset.batches(batch_size)
+        batches = dataset.take(index.ravel()).batches(index.shape[1])
     else:
-        batches = ({name: array[i : i + batch_size] for name, array in dataset.items()} for i in starts)
+        arrays = {name: np.asarray(array) for name, array in dataset.items()}
+        batches = ({name: array[chosen] for name, array in arrays.items()} for chosen in index)
 
-    def filled(batch: Mapping[str, Any]) -> Batch:
-        # Padding repeats the last example, so that padded rows are as harmless as real ones.
-        index = np.minimum(np.arange(batch_size), len(batch["image"]) - 1)
-        return {name: placed(np.asarray(array)[index], sharding) for name, array in batch.items()}
+    def place(batch: Mapping[str, Any]) -> Batch:
+        return {n: jax.make_array_from_process_local_data(sharding, array) for n, array in batch.items()}
 
-    for start, batch in zip(starts, on_device(batches, filled), strict=True):
+    for start, batch in zip(starts, on_device(batches, place), strict=True):
         yield batch, placed(start + np.arange(batch_size) < size, sharding)
 
 
@@ -131,7 +140,7 @@ def predictor(net: Layer, params: Any, state: Any) -> Callable[[jax.Array], jax.
         `images -> outputs`, for floating images in [0, 1] or uint8 ones in 0..255, any leading axes. It is a pytree
         that holds params and state, so it passes through `jit` as an argument without being compiled in.
     """
-    return jax.tree_util.Partial(_Forward(net), params, state)
+    return jax.tree_util.Partial(_forward("predictor", net, params, state), params, state)
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,23 @@ class _Forward:
             return apply(self.net, params, state, image, train=False)[0]
 
         return (test_time(outputs, self.views) if self.views else outputs)(to_float(image))
+
+
+def _forward(where: str, net: Layer, params: Any, state: Any, views: Sequence[View] = ()) -> _Forward:
+    """Return the net as a function, having looked at all that it is made of."""
+    expect_net(where, net)
+    expect_arrays(where, "params", params)
+    expect_arrays(where, "state", state)
+    fix = "Pass (augment.mirrored, lambda images: images), say."
+    ok = isinstance(views, Sequence) and all(map(callable, views))
+    expect(ok, where, "views as a list of functions of images", shown(views), fix, TypeError)
+    return _Forward(net, tuple(views))
+
+
+def _expect_known(where: str, tree: Any) -> None:
+    traced = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.core.Tracer)]
+    fix = "Call it outside of jax.jit: predictor is for inside."
+    expect(not traced, where, "arrays that are known", shown(traced), fix, TypeError)
 
 
 @functools.lru_cache(maxsize=32)

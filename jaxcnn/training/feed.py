@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.stream import Stream, on_device
-from jaxcnn.training.mesh import placed, replicated, rows, state_shardings
+from jaxcnn.training.mesh import own_rows, placed, replicated, rows, state_shardings
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import Batch
 
@@ -133,13 +133,13 @@ class _Streamed:
     def __init__(self, step: Step, train: Stream, batch_size: int, key: jax.Array, mesh: Mesh, start: int) -> None:
         self.per_epoch = train.size // batch_size
         self.waited = 0.0
-        sharding = rows(mesh)
+        sharding, mine = rows(mesh), own_rows(mesh, batch_size)
 
         def place(batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
             return {n: jax.make_array_from_process_local_data(sharding, array) for n, array in batch.items()}
 
         def read(first: int) -> Iterator[dict[str, jax.Array]]:
-            return on_device(train.batches(batch_size, key=key, start=first), place)
+            return on_device(train.batches(batch_size, key=key, start=first, rows=mine), place)
 
         def numbered(state: TrainState, batch: Any):
             return step(state, _numbered(batch, batch["index"], state.step // self.per_epoch))

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from jaxcnn.checking import expect
 from jaxcnn.fingerprint import fingerprint
 from jaxcnn.training.processes import from_first
 
-__all__ = ["RunFiles", "read_lines", "read_metrics"]
+__all__ = ["RunFiles", "read_lines", "read_metrics", "to_json"]
 
 
 class RunFiles:
@@ -73,7 +74,7 @@ class RunFiles:
         def write() -> None:
             try:
                 with (self.directory / "metrics.jsonl").open("a") as file:
-                    file.write(json.dumps(line) + "\n")
+                    file.write(f"{to_json(line)}\n")
             except OSError as error:
                 raise OSError(
                     f"fit: expected a run_dir that can be written, got {self.directory} ({error.strerror}). Make room "
@@ -106,15 +107,30 @@ class RunFiles:
 
         def write() -> None:
             unfinished = self.directory / "metrics.unfinished"
-            unfinished.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            unfinished.write_text("".join(f"{to_json(line)}\n" for line in lines))
             os.replace(unfinished, self.directory / "metrics.jsonl")
 
         from_first(write)
 
 
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return `value` as JSON, which has no infinite or NaN numbers: they become null."""
+
+    def known(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: known(part) for name, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [known(part) for part in value]
+        value = value if isinstance(value, str | int | float | None) else float(value)
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(known(value), indent=indent, allow_nan=False)
+
+
 def read_metrics(directory: Path | str) -> list[dict[str, Any]]:
     """Return the epochs that a run's `metrics.jsonl` holds; a line cut off by a crash ends them."""
-    return read_lines(Path(directory) / "metrics.jsonl")
+    lines = read_lines(Path(directory) / "metrics.jsonl")
+    return [{name: math.nan if value is None else value for name, value in line.items()} for line in lines]
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from jaxcnn.checking import expect, expect_count, expect_dtype, expect_key
+from jaxcnn.checking import expect, expect_count, expect_dtype, expect_flag, expect_key, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.splitting import split
 from jaxcnn.data.stream import Stream
-from jaxcnn.layers.layer import Layer
+from jaxcnn.layers.layer import Layer, expect_net
 from jaxcnn.losses import Classification
 from jaxcnn.training.checkpoint import latest_checkpoint
 from jaxcnn.training.diagnosis import first_not_finite
@@ -24,10 +24,10 @@ from jaxcnn.training.feed import feed
 from jaxcnn.training.files import RunFiles
 from jaxcnn.training.interruption import interruption
 from jaxcnn.training.mesh import device_mesh, state_shardings
-from jaxcnn.training.optimizer import sgd, warmup_cosine
+from jaxcnn.training.optimizer import expect_optimizer, sgd, warmup_cosine
 from jaxcnn.training.run import Event, FitResult, Plan, Run
 from jaxcnn.training.state import TrainState
-from jaxcnn.training.step import Augment, PerExample, make_train_step, with_defaults
+from jaxcnn.training.step import Augment, PerExample, expect_augment, make_train_step, with_defaults
 
 __all__ = ["fit"]
 
@@ -118,14 +118,18 @@ def fit(
         fix = "Make one with data.from_arrays(image, label)."
         what = "train as a data.Dataset" if name == "train" else "validation as a data.Dataset, a fraction or None"
         expect(isinstance(part, kinds), where, what, type(part).__name__, fix, TypeError)
-    expect(
-        optimizer is None or (hasattr(optimizer, "init") and hasattr(optimizer, "update")),
-        where,
-        "an optax transformation as optimizer",
-        repr(optimizer),
-        "Pass training.sgd(0.1) or optax.adam(1e-3), say.",
-        TypeError,
-    )
+    expect_net(where, net)
+    if optimizer is not None:
+        expect_optimizer(where, optimizer)
+    loss, metrics = with_defaults(where, loss, metrics)
+    expect_augment(where, augment)
+    fix = "Pass device_mesh(), or leave it out."
+    expect(mesh is None or isinstance(mesh, Mesh), where, "mesh as a jax.sharding.Mesh", shown(mesh), fix, TypeError)
+    ok, fix = run_dir is None or isinstance(run_dir, str | Path), 'Pass "runs/first", say.'
+    expect(ok, where, "run_dir as a path", shown(run_dir), fix, TypeError)
+    ok, fix = isinstance(callbacks, Sequence) and all(map(callable, callbacks)), "Pass [print], say."
+    expect(ok, where, "callbacks as a list of functions", shown(callbacks), fix, TypeError)
+    resume = expect_flag(where, "resume", resume)
     expect(not resume or run_dir is not None, where, "run_dir with resume=True", None, "Pass the folder of the run.")
     expect_key(where, key)
     mesh = device_mesh() if mesh is None else mesh
@@ -147,13 +151,12 @@ def fit(
     expect(batch_size % parts == 0, where, what, batch_size, fix)
     if optimizer is None:
         optimizer = sgd(warmup_cosine(0.05, epochs * steps_per_epoch))
-    loss, metrics = with_defaults(loss, metrics)
     monitored = ["loss", *metrics]
     expect(monitor in monitored, where, f"monitor as one of {monitored}", repr(monitor), "Pass metrics with it.")
     expect(
         validation is not None or (patience is None and monitor == "loss"),
         where,
-        f"validation with patience={patience} and monitor={monitor!r}",
+        f"validation with patience={shown(patience)} and monitor={monitor!r}",
         None,
         "Pass validation=0.1, say.",
     )
@@ -203,7 +206,7 @@ def fit(
         keep=keep,
         skip_limit=skip_limit,
         callbacks=callbacks,
-        diagnose=partial(first_not_finite, net, loss, augment, dtype),
+        diagnose=partial(first_not_finite, net, loss, augment, dtype, accumulate),
         settings=settings,
     )
     with ExitStack() as stack:

@@ -1,6 +1,9 @@
 """A range test: the loss while the learning rate rises, and the rate to start from."""
 
+import itertools
 import math
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import jax
@@ -9,7 +12,10 @@ import numpy as np
 
 from jaxcnn.checking import expect, expect_key, is_int, is_number, plain, shown
 from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.stream import Stream
 from jaxcnn.layers.layer import Layer
+from jaxcnn.training.feed import Feed, feed
+from jaxcnn.training.mesh import device_mesh, replicated
 from jaxcnn.training.optimizer import sgd
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import Augment, PerExample, make_train_step
@@ -28,7 +34,7 @@ class LearningRates:
 
 def find_learning_rate(
     net: Layer,
-    train: Dataset,
+    train: Dataset | Stream,
     *,
     key: jax.Array,
     loss: PerExample | None = None,
@@ -66,7 +72,7 @@ def find_learning_rate(
     ok = is_int(steps, 10, 2**20)
     expect(ok, where, "at least 10 steps", shown(steps), "100 make a readable curve.")
     fix = "Make one with data.from_arrays(image, label)."
-    expect(isinstance(train, Dataset), where, "train as a data.Dataset", shown(train), fix, TypeError)
+    expect(isinstance(train, Dataset | Stream), where, "train as a data.Dataset", shown(train), fix, TypeError)
     expect_key(where, key, known=True)
     expect(
         is_int(batch_size, 1, train.size),
@@ -79,21 +85,30 @@ def find_learning_rate(
     schedule = jnp.asarray(rates, jnp.float32)
     optimizer = sgd(lambda count: schedule[count], momentum=momentum, weight_decay=weight_decay)
     init_key, order_key = jax.random.split(key)
-    state = jax.jit(lambda k: TrainState.create(net, optimizer, k, train.spec))(init_key)
-    step = jax.jit(make_train_step(net, optimizer, loss, metrics={}, augment=augment))
-    order = np.asarray(jax.random.permutation(order_key, train.size))
+    mesh = device_mesh(jax.local_devices()[:1])
+    create = jax.jit(lambda k: TrainState.create(net, optimizer, k, train.spec), out_shardings=replicated(mesh))
+    state = create(init_key)
+    step = make_train_step(net, optimizer, loss, metrics={}, augment=augment)
     losses: list[float] = []
     smooth = 0.0
-    for count in range(steps):
-        index = np.take(order, range(count * batch_size, (count + 1) * batch_size), mode="wrap")
-        state, measured = step(state, {name: array[index] for name, array in train.items()})
-        smooth = 0.9 * smooth + 0.1 * float(measured["loss"])
-        value = smooth / (1 - 0.9 ** (count + 1))
-        if not np.isfinite(value):
-            break
-        losses.append(value)
-        if count > 10 and value > 4 * min(losses):
-            break
+    with closing(feed(step, train, batch_size, order_key, mesh)) as fed:
+        for count, found in enumerate(itertools.islice(_losses(fed, state), steps)):
+            smooth = 0.9 * smooth + 0.1 * found
+            value = smooth / (1 - 0.9 ** (count + 1))
+            if not np.isfinite(value):
+                break
+            losses.append(value)
+            if count > 10 and value > 4 * min(losses):
+                break
     expect(bool(losses), where, "a finite loss at the first rate", "none", "Lower low, or look at the data.")
     suggestion = float(rates[int(np.argmin(losses))]) / 3
     return LearningRates(rates[: len(losses)], np.asarray(losses), suggestion)
+
+
+def _losses(fed: Feed, state: TrainState) -> Iterator[float]:
+    """Yield the loss of each step from `state` on, without end."""
+    done = 0
+    while True:
+        state, measured = fed.advance(state, done)
+        done += measured["loss"].size
+        yield from np.atleast_1d(measured["loss"]).tolist()

@@ -9,7 +9,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxcnn.checking import expect, expect_count
 
-__all__ = ["device_mesh", "mesh_of", "placed", "replicated", "rows", "state_shardings", "whole"]
+__all__ = ["device_mesh", "mesh_of", "own_rows", "placed", "replicated", "rows", "state_shardings", "whole"]
 
 DATA, MODEL = "data", "model"
 
@@ -22,7 +22,8 @@ def device_mesh(devices: Sequence[jax.Device] | None = None, *, model: int = 1) 
     layer needs them: for nets that outgrow one device.
 
     Args:
-        devices: all devices of all processes unless given.
+        devices: all devices of all processes unless given; those of a process come together, so that it holds
+            consecutive rows of a batch.
         model: how many devices share the parameters; it divides their number.
 
     Raises:
@@ -30,7 +31,7 @@ def device_mesh(devices: Sequence[jax.Device] | None = None, *, model: int = 1) 
 
     Source: Zhao et al. 2023 (fully sharded data parallel).
     """
-    devices = jax.devices() if devices is None else list(devices)
+    devices = sorted(jax.devices() if devices is None else devices, key=lambda device: device.process_index)
     model = expect_count("device_mesh", "model", model)
     fits = bool(devices) and len(devices) % model == 0
     expect(fits, "device_mesh", f"devices in groups of model={model}", f"{len(devices)} devices", "Change model.")
@@ -52,6 +53,21 @@ def mesh_of(tree: Any) -> Mesh:
 def rows(mesh: Mesh) -> NamedSharding:
     """Return how a batch lies: its first axis cut over all devices."""
     return NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+
+
+def own_rows(mesh: Mesh, batch_size: int) -> slice:
+    """Return which rows of a batch lie on devices of this process.
+
+    Raises:
+        ValueError: they are not neighbours.
+    """
+    held = rows(mesh).addressable_devices_indices_map((batch_size,)).values()
+    spans = [range(batch_size)[index[0]] for index in held if index]
+    first, last = min(span.start for span in spans), max(span.stop for span in spans)
+    fix = "Make it with training.device_mesh."
+    together = sum(map(len, spans)) == last - first
+    expect(together, "mesh", "devices of a process next to one another", "a mesh that mixes them", fix)
+    return slice(first, last)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

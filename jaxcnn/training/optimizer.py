@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import optax
 
-from jaxcnn.checking import expect_flag, number, scalar
+from jaxcnn.checking import expect, expect_flag, number, scalar, shown
 
-__all__ = ["sgd", "warmup_cosine"]
+__all__ = ["expect_optimizer", "sgd", "warmup_cosine"]
 
 
 def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.1) -> optax.Schedule:
@@ -63,6 +63,13 @@ def sgd(
     nesterov = expect_flag("sgd", "nesterov", nesterov)
     decay = optax.add_decayed_weights(weight_decay, mask=_kernels)
     return optax.chain(decay, optax.sgd(learning_rate, momentum=momentum, nesterov=nesterov))
+
+
+def expect_optimizer(where: str, optimizer: Any) -> None:
+    """Raise `TypeError` unless `optimizer` is an optax transformation."""
+    ok = callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))
+    fix = "Pass training.sgd(0.1) or optax.adam(1e-3), say."
+    expect(ok, where, "an optax transformation as optimizer", shown(optimizer), fix, TypeError)
 
 
 def _kernels(params: Any) -> Any:

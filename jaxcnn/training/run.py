@@ -41,11 +41,11 @@ SAVE_SECONDS = 60.0
 class Event:
     """What a callback is told.
 
-    `kind` is "start" (nothing computed yet), "compiled" (the first step is done), "step" or "epoch"; `seconds` those
-    since the start. `step` counts the steps that are done, and `epoch` is the one they belong to. `metrics` are device
-    arrays at a step, a number for each of the steps that one call did (reading one waits for it), and floats at an
-    epoch. `state` is given at an epoch, for the time of the call: the next step takes its memory over, so copy what
-    you keep.
+    `kind` is "start" (nothing computed yet; a finished run has none), "compiled" (the first step is done), "step" or
+    "epoch"; `seconds` those since the start. `step` counts the steps that are done, and `epoch` is the one they belong
+    to. `metrics` are device arrays at a step, a number for each of the steps that one call did (reading one waits for
+    it), and floats at an epoch. `state` is given at an epoch, for the time of the call: the next step takes its memory
+    over, so copy what you keep.
     """
 
     kind: str
@@ -157,7 +157,8 @@ class Run:
     def go(self) -> FitResult:
         """Train to the end, or until a signal comes, and return the result."""
         plan = self.plan
-        self.tell("start", len(self.lines) + 1)
+        if not self.finished:
+            self.tell("start", len(self.lines) + 1)
         try:
             while not self.finished:
                 self.one_epoch()

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jaxcnn.checking import expect, expect_key, shown
-from jaxcnn.layers.layer import Layer, Spec
+from jaxcnn.checking import expect_key
+from jaxcnn.layers.layer import Layer, Spec, expect_net
+from jaxcnn.training.optimizer import expect_optimizer
 
 __all__ = ["TrainState"]
 
@@ -39,10 +40,9 @@ class TrainState:
         Raises:
             TypeError: no net, optimizer, key or spec.
         """
-        where, fix = "TrainState.create", "Pass training.sgd(0.1) or optax.adam(1e-3), say."
-        expect(isinstance(net, Layer), where, "a layer", shown(net), "Pass a net such as Sequential(...).", TypeError)
-        transforms = hasattr(optimizer, "init") and hasattr(optimizer, "update")
-        expect(transforms, where, "an optax transformation as optimizer", shown(optimizer), fix, TypeError)
+        where = "TrainState.create"
+        expect_net(where, net)
+        expect_optimizer(where, optimizer)
         expect_key(where, key)
         init_key, step_key = jax.random.split(key)
         params, model_state = net.init(init_key, spec)

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import optax
 
 from jaxcnn import surgery
-from jaxcnn.checking import expect, expect_count
+from jaxcnn.checking import expect, expect_count, expect_dtype, is_array, shown
 from jaxcnn.data.dataset import to_float
-from jaxcnn.layers.layer import Layer
+from jaxcnn.layers.layer import Layer, expect_net
 from jaxcnn.losses import Classification, batch_accuracy, classification
+from jaxcnn.training.optimizer import expect_optimizer
 from jaxcnn.training.state import TrainState
 
 __all__ = ["Augment", "Batch", "PerExample", "make_train_step", "per_example", "with_defaults"]
@@ -66,8 +67,13 @@ def make_train_step(
     Raises:
         ValueError: accumulate not a positive int, an unknown path; when called, a batch that it does not divide.
     """
-    loss, metrics = with_defaults(loss, metrics)
-    accumulate = expect_count("make_train_step", "accumulate", accumulate)
+    where = "make_train_step"
+    expect_net(where, net)
+    expect_optimizer(where, optimizer)
+    loss, metrics = with_defaults(where, loss, metrics)
+    expect_augment(where, augment)
+    dtype = expect_dtype(where, dtype)
+    accumulate = expect_count(where, "accumulate", accumulate)
     net = surgery.rematerialize(net, rematerialize)
 
     def objective(params: Any, model_state: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
@@ -94,12 +100,13 @@ def make_train_step(
         return jax.tree.map(lambda leaf: leaf / accumulate, total), (jax.tree.map(mean, means), model_state)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        expect_batch(where, batch)
         net_key, augment_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         batch = dict(batch, image=to_float(batch["image"], dtype))
         if augment is not None:
             batch = augment(augment_key, batch)
         rows, fix = len(batch["image"]), "Change one of the two."
-        expect(rows % accumulate == 0, "make_train_step", f"a batch that accumulate={accumulate} divides", rows, fix)
+        expect(rows % accumulate == 0, where, f"a batch that accumulate={accumulate} divides", rows, fix)
         gradients = differentiate if accumulate == 1 else in_parts
         gradient, (means, model_state) = gradients(state.params, state.model_state, batch, net_key)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
@@ -127,15 +134,36 @@ def _finite(tree: Any) -> jax.Array:
 
 
 def with_defaults(
-    loss: PerExample | None, metrics: Mapping[str, PerExample] | None
+    where: str, loss: PerExample | None, metrics: Mapping[str, PerExample] | None
 ) -> tuple[PerExample, Mapping[str, PerExample]]:
     """Return the loss and metrics to use: classification and its accuracy unless given."""
     loss = classification() if loss is None else loss
+    fix = "Pass losses.classification(), or lambda outputs, batch: ..."
+    expect(callable(loss), where, "loss as a function of outputs and batch", shown(loss), fix, TypeError)
     if metrics is None:
         metrics = {"accuracy": batch_accuracy} if isinstance(loss, Classification) else {}
+    ok = isinstance(metrics, Mapping) and all(isinstance(n, str) and callable(fn) for n, fn in metrics.items())
+    fix = 'Pass {"accuracy": losses.batch_accuracy}, say.'
+    expect(ok, where, "metrics as a dict of functions", shown(metrics), fix, TypeError)
     taken = sorted({"loss", "skipped"} & metrics.keys())
     expect(not taken, "metrics", "names other than 'loss' and 'skipped'", taken, "Rename them: these are taken.")
     return loss, metrics
+
+
+def expect_augment(where: str, augment: Any) -> None:
+    """Raise `TypeError` unless `augment` is a function or None."""
+    ok, fix = augment is None or callable(augment), "Pass augment.batched(augment.flip), say."
+    expect(ok, where, "augment as a function of key and batch", shown(augment), fix, TypeError)
+
+
+def expect_batch(where: str, batch: Any) -> None:
+    """Raise `TypeError` unless `batch` is a dict of arrays with `["image"]`."""
+    ok = isinstance(batch, Mapping) and "image" in batch and all(map(is_array, batch.values()))
+    fix = 'Pass {"image": images, "label": labels}.'
+    expect(ok, where, 'a batch as a dict of arrays with "image"', shown(batch), fix, TypeError)
+    shapes = {name: array.shape for name, array in batch.items()}
+    ok = len({shape[:1] for shape in shapes.values()}) == 1 and shapes["image"] != ()
+    expect(ok, where, "arrays with one example per row", f"shapes {shapes}", "Give each as many rows as images.")
 
 
 def per_example(name: str, values: jax.Array, batch: Batch) -> jax.Array:

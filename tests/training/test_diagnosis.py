@@ -88,7 +88,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_first_bad_array_is_named_and_the_step_skipped(case, state):
     expected, net, batch, loss, augment = CASES[case]
-    assert first_not_finite(net, loss, augment, jnp.float32, state, batch) == expected
+    assert first_not_finite(net, loss, augment, jnp.float32, 1, state, batch) == expected
     skipped(make_train_step(net, OPTIMIZER, loss, augment=augment), state, batch)
 
 
@@ -100,14 +100,37 @@ def test_statistics(state):
     fresh = TrainState.create(net, OPTIMIZER, jax.random.key(0), spec)
     skipped(make_train_step(net, OPTIMIZER, LOSS), fresh, huge)
     params = state.params | {"head": jax.tree.map(lambda leaf: leaf * jnp.nan, state.params["head"])}
-    found = first_not_finite(NET, LOSS, None, jnp.float32, replace(state, params=params), BATCH)
+    found = first_not_finite(NET, LOSS, None, jnp.float32, 1, replace(state, params=params), BATCH)
     assert found == "the parameter head/bias"
+
+
+def test_a_batch_in_parts(state):
+    """The third of four rows is in the first of two parts, of which batch norm has its own statistics."""
+    for row, parts in ((2, 2), (3, 2), (1, 4)):
+        images = BATCH["image"].copy()
+        images[row] = 3e38 * np.sign(images[row] - 0.5)  # finite, and the sum of the stem's products is not
+        batch = BATCH | {"image": images}
+        found = first_not_finite(NET, LOSS, None, jnp.float32, parts, state, batch)
+        assert found == "the activations of 'stem'"
+        skipped(make_train_step(NET, OPTIMIZER, LOSS, accumulate=parts), state, batch)
+
+
+def test_a_part_with_a_bad_loss(state):
+    """Where only the second part goes wrong, it is looked at too, with the statistics that the first one left."""
+
+    def loss(outputs, batch):
+        return LOSS(outputs, batch) + jnp.where(batch["number"] == 1, jnp.nan, 0.0)
+
+    batch = BATCH | {"number": np.arange(4)}
+    assert first_not_finite(NET, loss, None, jnp.float32, 2, state, batch) == "the loss"
+    batch["number"] = batch["number"] + 2
+    assert first_not_finite(NET, loss, None, jnp.float32, 2, state, batch) == "what the optimizer makes of them"
 
 
 def test_an_optimizer_that_overflows(state):
     own = TrainState.create(NET, explode(), jax.random.key(0), jax.eval_shape(lambda: jnp.asarray(BATCH["image"])))
     skipped(make_train_step(NET, explode(), LOSS), own, BATCH)
-    assert first_not_finite(NET, LOSS, None, jnp.float32, state, BATCH) == "what the optimizer makes of them"
+    assert first_not_finite(NET, LOSS, None, jnp.float32, 1, state, BATCH) == "what the optimizer makes of them"
 
 
 def skipped(step, state, batch):

@@ -91,7 +91,7 @@ def test_bad_sets_and_batches(function, net, weights, some):
     with pytest.raises(ValueError, match=rf"^{name}: expected at least one example, got none\. Pass"):
         function(net, *weights, empty)
     for batch_size in (0, -1):
-        with pytest.raises(ValueError, match=rf"^{name}: expected a batch_size >= 1, got {batch_size}\."):
+        with pytest.raises(ValueError, match=rf"^{name}: expected batch_size as a positive int, got {batch_size}\."):
             function(net, *weights, some, batch_size=batch_size)
 
 

@@ -63,8 +63,44 @@ if jax.process_index() == 0:
     print(json.dumps({"steps": steps, "history": held, "devices": jax.device_count(), "shards": cut}))
 """
 
+STREAMED = """
+import json, sys
+import jax
 
-def start(folder: Path, processes: int, devices: int, **options) -> list[subprocess.Popen]:
+if len(sys.argv) > 3:
+    jax.distributed.initialize(sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+jax.config.update("jax_disable_most_optimizations", True)
+import jax.numpy as jnp
+import numpy as np
+from jaxcnn import losses, training
+from tests.data.test_stream import NET, Squares, stream
+
+result = training.fit(NET, stream(60), epochs=2, batch_size=8, key=jax.random.key(0))
+params, state = result.state.params, result.state.model_state
+held, decoded = stream(123).take(range(100, 123)), []
+parts = Squares.parts
+Squares.parts = lambda self, *args: decoded.extend(self.numbers[args[0]].tolist()) or parts(self, *args)
+measured = training.evaluate(NET, params, state, held, batch_size=8)
+seen = sorted(number - 100 for number in decoded if number >= 100)
+outputs = training.predict(NET, params, state, held, batch_size=8)
+
+def bad(outputs, batch):
+    return losses.classification()(outputs, batch) + jnp.where(batch["index"] == 50, jnp.nan, 0.0)
+
+try:
+    training.fit(NET, stream(60), loss=bad, epochs=2, batch_size=56, key=jax.random.key(0), accumulate=2, skip_limit=1)
+    failure = None
+except FloatingPointError as error:
+    failure = str(error)
+if jax.process_index() == 0:
+    print(json.dumps({
+        "loss": result.history[-1]["train_loss"], "measured": measured, "outputs": outputs.tolist(),
+        "decoded": seen, "failure": failure,
+    }))
+"""
+
+
+def start(folder: Path, processes: int, devices: int, program: str = PROGRAM, **options) -> list[subprocess.Popen]:
     """Start a training in so many processes, each with so many devices."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -74,7 +110,7 @@ def start(folder: Path, processes: int, devices: int, **options) -> list[subproc
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
     }
-    command = [sys.executable, "-c", PROGRAM, str(folder), json.dumps(options)]
+    command = [sys.executable, "-c", program, str(folder), json.dumps(options)]
     return [
         subprocess.Popen(
             command + ([address, str(processes), str(number)] if processes > 1 else []),
@@ -138,6 +174,18 @@ def test_a_run_goes_on_in_another_number_of_processes(alone, tmp_path):
     for line, other in zip(history, alone["history"], strict=True):
         assert line["train_order"] == other["train_order"]
         np.testing.assert_allclose(line["train_loss"], other["train_loss"], rtol=2e-3)
+
+
+def test_streams_and_failures_in_two_processes(tmp_path):
+    pytest.importorskip("grain")
+    alone, found = (finish(start(tmp_path, processes, 2, STREAMED)) for processes in (1, 2))
+    np.testing.assert_allclose(found["loss"], alone["loss"], rtol=1e-3)
+    np.testing.assert_allclose(found["outputs"], alone["outputs"], rtol=1e-3, atol=1e-3)
+    assert found["measured"] == pytest.approx(alone["measured"], rel=1e-3)
+    assert sorted(set(alone["decoded"])) == list(range(23))
+    assert found["decoded"] == [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19]  # half of each batch of eight
+    assert "step 1 (epoch 1), first in the loss, and in 1 steps" in alone["failure"]
+    assert found["failure"] == alone["failure"]
 
 
 @pytest.mark.skipif(shutil.which("mpirun") is None, reason="Open MPI is not installed")

@@ -141,6 +141,7 @@ class Scenes:
         """
         n = expect_count("dataset", "n", n, most=2**24)
         expect_key("dataset", key, known=True)
+        expect(isinstance(name, str), "dataset", "name as a text", shown(name), 'Pass "scenes", say.', TypeError)
         chunks = [_compact(chunk) for chunk in self._chunks(key, np.arange(n, dtype=np.int32))]
         arrays = {entry: np.concatenate([chunk[entry] for chunk in chunks])[:n] for entry in chunks[0]}
         return from_arrays(
