@@ -16,7 +16,8 @@ import jax
 import numpy as np
 
 from experiments import augmentation_gallery as gallery
-from experiments.runner import Common, Result, console, run
+from experiments.device import console
+from experiments.runner import Common, Result, run
 from experiments.statistics import summary
 from jaxcnn import augment, data, layers, models, report, training
 from jaxcnn.checking import expect

@@ -15,7 +15,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments.runner import RUNS, Common, Result, run
+from experiments import run_folder
+from experiments.runner import Common, Result, run
 from jaxcnn import report
 from jaxcnn.checking import expect
 from jaxcnn.training import read_metrics
@@ -198,7 +199,8 @@ def verdict(results: Mapping[str, Mapping[str, list[Any]]], settings: Mapping[st
 def name_of(folder: Path) -> str:
     """Return the name of a run: its path below `runs/`, or as it was given."""
     whole = folder.resolve()
-    return whole.relative_to(RUNS.resolve()).as_posix() if whole.is_relative_to(RUNS.resolve()) else str(folder)
+    runs = run_folder.RUNS.resolve()
+    return whole.relative_to(runs).as_posix() if whole.is_relative_to(runs) else str(folder)
 
 
 def run_name(config: Config) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.runner import Common, Result, console, run
+from experiments.device import console
+from experiments.runner import Common, Result, run
 from jaxcnn import data, report
 from jaxcnn.checking import expect
 

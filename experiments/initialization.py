@@ -17,7 +17,8 @@ import jax
 import numpy as np
 
 from experiments.deep_net import ACTIVATIONS, SMALL, Variances, measured
-from experiments.runner import Common, Result, console, run
+from experiments.device import console
+from experiments.runner import Common, Result, run
 from jaxcnn import report
 from jaxcnn.checking import expect
 from jaxcnn.report.canvas import BLUE, INK, MUTED, ORANGE, drawing, figure, panel, style

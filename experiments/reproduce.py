@@ -15,7 +15,9 @@ from typing import Annotated, Any
 import tyro
 
 from experiments import run_record, train
-from experiments.runner import BAD_INPUT, INTERRUPTED, banner, console, stored_options
+from experiments.device import banner, console
+from experiments.run_folder import stored_options
+from experiments.runner import BAD_INPUT, INTERRUPTED
 from jaxcnn.checking import expect
 from jaxcnn.training import environment, read_metrics
 from jaxcnn.training.files import read_lines

@@ -6,12 +6,7 @@ per field, and `main(config) -> Result`; it ends with `if __name__ == "__main__"
 
 import dataclasses
 import datetime
-import hashlib
-import itertools
-import json
-import platform
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,23 +14,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import jax
 import tyro
-from rich.console import Console
 
+from experiments import run_folder
+from experiments.device import banner, console, join
+from experiments.run_folder import (
+    make_folder,
+    note_start,
+    read_starts,
+    remove_if_nothing_happened,
+    stored_options,
+    write_json,
+)
 from experiments.run_record import write_diff
 from jaxcnn import report, training
 from jaxcnn.checking import expect
-from jaxcnn.data.original import cache_folder
-from jaxcnn.training.files import read_lines, to_json
 from jaxcnn.training.processes import first_process, from_first
 
-RUNS = Path("runs")
 FAILED = 1
 INTERRUPTED = 130
 BAD_INPUT = 2
-
-console = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def run(
         raise
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         if folder is not None and mine and first_process():
-            _remove_if_nothing_happened(folder)
+            remove_if_nothing_happened(folder)
         if config.debug:
             raise
         notes = "".join(f" ({note})" for note in reversed(getattr(error, "__notes__", [])))
@@ -131,107 +129,6 @@ def go_on(experiment: str, folder: Path | None) -> str:
     return f" Go on with: python -m experiments.{experiment} --resume {folder}" if there else ""
 
 
-def join(config: Common) -> None:
-    """Make this process one of those that train together, if the options say so."""
-    given = [config.coordinator, config.processes, config.process]
-    if not (config.distributed or any(value is not None for value in given)):
-        return
-    all_or_none = given.count(None) in (0, 3)
-    fix = "Or pass --distributed alone, where SLURM, Open MPI, Kubernetes or a TPU pod say which process this is."
-    expect(all_or_none, "distributed", "--coordinator, --processes and --process together", given, fix)
-    if config.device == "cpu":
-        jax.config.update("jax_platforms", "cpu")
-    try:
-        jax.distributed.initialize(config.coordinator, config.processes, config.process)
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"distributed: expected processes that find each other, got: {error}. {fix}") from error
-    console.quiet = jax.process_index() > 0
-
-
-def banner(config: Common) -> None:
-    """Choose the device, show it, keep compiled programs, and switch the checks of `--debug` on."""
-    choose_device(config.device)
-    if config.debug:
-        jax.config.update("jax_debug_nans", True)
-        jax.config.update("jax_debug_key_reuse", True)
-    here = training.environment()
-    many = f"{here['devices']} x " if here["devices"] > 1 else ""
-    processes = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
-    console.print(
-        f"jaxcnn {here['packages']['jaxcnn']} on {many}{here['device']} ({here['cores']} cores{processes}), "
-        f"jax {here['packages']['jax']}, Python {here['python']}",
-        markup=False,
-    )
-    keep_compiled()
-    if jax.default_backend() == "cpu" and config.device == "auto" and shutil.which("nvidia-smi"):
-        console.print(
-            "A GPU is here, but this JAX has no CUDA: `make run CUDA=13` installs it.",
-            style="yellow",
-            markup=False,
-        )
-
-
-def keep_compiled() -> None:
-    """Let JAX keep what it compiles from one run to the next, in a folder of the user's own, and say where.
-
-    Programs for a CPU are for one kind of it, and homes are shared: each kind has a folder.
-    """
-    if jax.config.jax_compilation_cache_dir is not None:
-        return
-    kind = jax.default_backend()
-    if kind == "cpu":
-        about = Path("/proc/cpuinfo")
-        lines = about.read_text().splitlines() if about.exists() else [platform.machine()]
-        same = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
-        kind = f"cpu-{hashlib.sha256(repr(same).encode()).hexdigest()[:8]}"
-    folder = cache_folder() / "compiled" / kind
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:  # nowhere to write: each run compiles
-        return
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    console.print(f"compiled programs are kept in {folder}", markup=False)
-
-
-def choose_device(device: str) -> None:
-    """Make JAX use a kind of device, or raise `ValueError` where there is none of it."""
-    if device == "cpu":
-        jax.config.update("jax_platforms", "cpu")
-    found = jax.default_backend()  # the fastest kind there is
-    expect(
-        device in ("auto", found),
-        "device",
-        f"a {device}",
-        f"a JAX that finds none, but {found}",
-        "`python -m experiments.doctor` shows the fix; --device auto takes what there is.",
-    )
-
-
-def make_folder(name: str) -> Path:
-    """Return a new folder below `runs/`, `name` or `name-2`, `name-3`, ... where that exists; one for all processes."""
-
-    def make() -> int:
-        for number in itertools.count(1):
-            folder = numbered(name, number)
-            try:
-                folder.mkdir(parents=True)
-            except FileExistsError:
-                continue
-            except OSError as error:
-                raise OSError(
-                    f"run: expected a folder that can be written, got {folder} ({error.strerror}). Choose one with "
-                    "--run."
-                ) from error
-            return number
-        raise AssertionError
-
-    return numbered(name, from_first(make))
-
-
-def numbered(name: str, number: int) -> Path:
-    return RUNS / (name if number == 1 else f"{name}-{number}")
-
-
 def resumed(experiment: str, config: C, folder: Path, free: Sequence[str]) -> C:
     """Return the options of the run in `folder`, to go on with it; of others only the `free` ones may be given."""
     where = "resume"
@@ -243,21 +140,6 @@ def resumed(experiment: str, config: C, folder: Path, free: Sequence[str]) -> C:
     stored = stored_options(where, experiment, type(config), folder)
     new = {name: getattr(config, name) for name in own | given}
     return dataclasses.replace(stored, run=str(folder), **new)
-
-
-def stored_options(where: str, experiment: str, config_class: type[C], folder: Path) -> C:
-    """Return the options of the run in `folder`, which has to be one of this experiment, of this version."""
-    try:
-        found = json.loads((folder / "config.json").read_text())
-        kind, options = found["experiment"], found["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{where}: expected the folder of a run, got {folder} ({error}). Pass runs/NAME.") from error
-    expect(kind == experiment, where, f"a run of experiments.{experiment}", kind, "Pass one of these.")
-    known = {field.name for field in dataclasses.fields(config_class)}
-    missing = sorted(known ^ set(options))
-    expect(not missing, where, "the options of this version", f"others: {missing}", "Use the code that made the run.")
-    values: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}  # JSON has lists alone
-    return config_class(**values)
 
 
 def record(experiment: str, main: Callable[[C], Result], config: C, folder: Path) -> Result:
@@ -292,7 +174,7 @@ def record(experiment: str, main: Callable[[C], Result], config: C, folder: Path
     write_json(folder / "figures.json", figures)
     starts = read_starts(folder)
     page = report.Page(
-        folder.relative_to(RUNS).as_posix() if folder.is_relative_to(RUNS) else folder.name,
+        folder.relative_to(run_folder.RUNS).as_posix() if folder.is_relative_to(run_folder.RUNS) else folder.name,
         result.verdict,
         headline=result.headline,
         sections=[
@@ -308,33 +190,3 @@ def record(experiment: str, main: Callable[[C], Result], config: C, folder: Path
     path = page.write(folder / "report.html")
     console.print(f"page: {path}\n{result.verdict}", markup=False)
     return result
-
-
-def note_start(folder: Path, start: Mapping[str, Any]) -> None:
-    """Add a line to `starts.jsonl`: when and where the run was begun or gone on with, and from which step."""
-    steps = [int(path.stem) for path in folder.glob("checkpoints/*.json") if path.stem.isdecimal()]
-    with (folder / "starts.jsonl").open("a") as file:
-        file.write(json.dumps({"step": max(steps, default=0), **start}) + "\n")
-
-
-def read_starts(folder: Path) -> list[dict[str, Any]]:
-    """Return when, where and from which step a run was begun and gone on with."""
-    starts = read_lines(folder / "starts.jsonl")
-    shown = ("started", "step", "device", "devices", "processes", "revision")
-    return [{name.replace("step", "from step"): start[name] for name in shown} for start in starts]
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON, whole or not at all; of several processes the first does."""
-    if not first_process():
-        return
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(to_json(value, indent=1) + "\n")
-    unfinished.replace(path)
-
-
-def _remove_if_nothing_happened(folder: Path) -> None:
-    """Delete the folder of a run that failed before its first figure: bad input leaves nothing behind."""
-    metrics = folder / "metrics.jsonl"
-    if not (metrics.exists() and metrics.stat().st_size) and not any(folder.glob("**/checkpoints/*.json")):
-        shutil.rmtree(folder, ignore_errors=True)

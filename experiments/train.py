@@ -18,10 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.device import console
 from experiments.progress import ProgressBar
 from experiments.recipes import Flip, Views, recipe
+from experiments.run_folder import write_json
 from experiments.run_record import write_data
-from experiments.runner import Common, Result, console, record, run, write_json
+from experiments.runner import Common, Result, record, run
 from experiments.statistics import sentence, summary
 from experiments.tensorboard import event_files
 from jaxcnn import augment, data, fingerprint, layers, losses, models, report, training

@@ -24,7 +24,8 @@ from experiments.benchmarks.chart import ratios
 from experiments.benchmarks.operations import DELTA, FACTOR, MARGIN, PACKAGES, PEERS, Augmentation, ours
 from experiments.benchmarks.pairs import Program, compare
 from experiments.benchmarks.peers import summary, versions, words
-from experiments.runner import Common, Result, console, run
+from experiments.device import console
+from experiments.runner import Common, Result, run
 from jaxcnn import augment, models, report, training
 from jaxcnn.checking import expect
 

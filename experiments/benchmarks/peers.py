@@ -21,7 +21,8 @@ from experiments.benchmarks.cases import PACKAGES, build, line, measure, paramet
 from experiments.benchmarks.chart import ratios
 from experiments.benchmarks.compilation import compilation
 from experiments.benchmarks.pairs import random_batches
-from experiments.runner import Common, Result, console, run
+from experiments.device import console
+from experiments.runner import Common, Result, run
 from jaxcnn import report
 
 # On a CPU, against the best JAX peer of each net: the geometric mean and the least of the ratios.

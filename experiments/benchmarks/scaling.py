@@ -24,7 +24,8 @@ from jax.sharding import Mesh
 
 from experiments.benchmarks.chart import against
 from experiments.benchmarks.pairs import Program
-from experiments.runner import Common, Result, console, run
+from experiments.device import console
+from experiments.runner import Common, Result, run
 from jaxcnn import models, report, training
 from jaxcnn.checking import expect
 from jaxcnn.training.mesh import replicated, rows

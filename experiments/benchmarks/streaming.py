@@ -27,7 +27,8 @@ import jax
 import numpy as np
 
 from experiments.benchmarks.torch_loader import torch_batches
-from experiments.runner import Common, Result, console, run
+from experiments.device import console
+from experiments.runner import Common, Result, run
 from jaxcnn import augment, data, models, report, training
 from jaxcnn.data.stream import on_device
 

@@ -134,11 +134,14 @@ def read_metrics(directory: Path | str) -> list[dict[str, Any]]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the JSON of each line of a file; a line cut off by a crash ends them."""
+    """Return the JSON object of each line of a file; a line that is none, cut off by a crash, ends them."""
     found = []
     for line in path.read_text().splitlines():
         try:
-            found.append(json.loads(line))
+            entry = json.loads(line)
         except json.JSONDecodeError:
             break
+        if not isinstance(entry, dict):
+            break
+        found.append(entry)
     return found

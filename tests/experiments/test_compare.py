@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from experiments import compare, runner
+from experiments import compare, run_folder, runner
 from tests.browser import browser, visit  # noqa: F401 - a fixture
 
 SETTINGS = {"seed": 0, "dataset": "digits", "learning_rate": 0.05, "convolutions": None, "seeds": 1}
@@ -14,8 +14,7 @@ ENVIRONMENT = {"python": "3.13.0", "packages": {"jax": "0.12.0"}, "started": "20
 
 @pytest.fixture(autouse=True)
 def runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(compare, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(run_folder, "RUNS", tmp_path / "runs")
     return tmp_path / "runs"
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
-from experiments import data, doctor, runner, train
+from experiments import data, doctor, run_folder, runner, train
 from experiments.__main__ import experiments
 from experiments.progress import ProgressBar
 from jaxcnn.training import Event
@@ -52,12 +52,12 @@ def test_augmentation_is_none_when_every_option_is_zero():
 
 
 def test_a_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "RUNS", tmp_path)
-    assert [runner.make_folder("a").name for _ in range(3)] == ["a", "a-2", "a-3"]
+    monkeypatch.setattr(run_folder, "RUNS", tmp_path)
+    assert [run_folder.make_folder("a").name for _ in range(3)] == ["a", "a-2", "a-3"]
 
 
 def test_the_exit_code_says_whether_it_holds(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runner, "RUNS", tmp_path)
+    monkeypatch.setattr(run_folder, "RUNS", tmp_path)
     monkeypatch.setattr("sys.argv", ["x", "--seed", "7"])
     for holds, code in ((True, 0), (False, 1)):
         result = runner.Result({"a": 1.5}, [], "It is so.", holds)

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from experiments import data, runner, train
+from experiments import data, device, run_folder, runner, train
 from experiments.__main__ import experiments
 from jaxcnn import report, training
 
@@ -88,8 +88,8 @@ def some(config_class, examples, body) -> None:
 @pytest.fixture
 def quiet(tmp_path, monkeypatch):
     """Runs go into a folder of the test, and end where the work would begin."""
-    monkeypatch.setattr(runner, "RUNS", tmp_path)
-    monkeypatch.setattr(runner, "keep_compiled", lambda: None)
+    monkeypatch.setattr(run_folder, "RUNS", tmp_path)
+    monkeypatch.setattr(device, "keep_compiled", lambda: None)
     monkeypatch.setattr(importlib.import_module("jaxcnn.training.fit"), "RunFiles", reached)
     monkeypatch.setattr(training, "find_learning_rate", reached)
     monkeypatch.setattr(report, "image_grid", lambda *args: report.Facts({}))

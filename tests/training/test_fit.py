@@ -4,6 +4,7 @@ import functools
 import importlib
 import inspect
 import json
+import math
 import os
 import re
 import subprocess
@@ -400,14 +401,16 @@ def test_a_few_skipped_steps_are_counted_and_left_out():
     np.testing.assert_allclose(result.state.params["head"]["kernel"], 0.8, rtol=1e-5)
 
 
-def test_validation_that_never_is_finite():
+def test_validation_that_never_is_finite(tmp_path):
     def loss(outputs, batch):
         return jnp.where(batch["held"] == 1, jnp.nan, -outputs[:, 0])
 
     with pytest.raises(
         FloatingPointError, match=r"^fit: expected a finite validation loss in one epoch at least, got \[nan, nan\]\."
     ):
-        fit_drift(loss=loss, validation=HELD, epochs=2)
+        fit_drift(loss=loss, validation=HELD, epochs=2, run_dir=tmp_path)
+    assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()  # which JSON does not know
+    assert [math.isnan(line["validation_loss"]) for line in read_metrics(tmp_path)] == [True, True]
 
 
 # --- bad input, which leaves files as they were

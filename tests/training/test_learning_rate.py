@@ -74,6 +74,20 @@ def test_the_usual_loss_and_augmentation(easy):
     assert np.isfinite(found.losses).all()
 
 
+def test_streams_and_augmentations_that_ask_for_the_epoch():
+    images = pytest.importorskip("tests.data.test_stream")  # skips without Grain
+    seen = []
+
+    def record(key, batch):
+        seen.append(sorted(batch))
+        return batch
+
+    options = {"batch_size": 20, "steps": 10, "high": 1e-3}
+    found = find_learning_rate(images.NET, images.stream(60), key=KEY, augment=record, **options)
+    assert seen == [["epoch", "image", "index", "label"]]
+    assert len(found.losses) == 10
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

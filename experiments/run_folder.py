@@ -1,0 +1,85 @@
+"""The folder of a run below `runs/`: made anew or gone on with, the options it holds, and a line for each start."""
+
+import dataclasses
+import itertools
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxcnn.checking import expect
+from jaxcnn.training.files import read_lines, to_json
+from jaxcnn.training.processes import first_process, from_first
+
+RUNS = Path("runs")
+
+
+def make_folder(name: str) -> Path:
+    """Return a new folder below `runs/`, `name` or `name-2`, `name-3`, ... where that exists; one for all processes."""
+
+    def make() -> int:
+        for number in itertools.count(1):
+            folder = numbered(name, number)
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise OSError(
+                    f"run: expected a folder that can be written, got {folder} ({error.strerror}). Choose one with "
+                    "--run."
+                ) from error
+            return number
+        raise AssertionError
+
+    return numbered(name, from_first(make))
+
+
+def numbered(name: str, number: int) -> Path:
+    return RUNS / (name if number == 1 else f"{name}-{number}")
+
+
+def stored_options(where: str, experiment: str, config_class: type[Any], folder: Path) -> Any:
+    """Return the options of the run in `folder`, which has to be one of this experiment, of this version."""
+    try:
+        found = json.loads((folder / "config.json").read_text())
+        kind, options = found["experiment"], found["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{where}: expected the folder of a run, got {folder} ({error}). Pass runs/NAME.") from error
+    expect(kind == experiment, where, f"a run of experiments.{experiment}", kind, "Pass one of these.")
+    known = {field.name for field in dataclasses.fields(config_class)}
+    missing = sorted(known ^ set(options))
+    expect(not missing, where, "the options of this version", f"others: {missing}", "Use the code that made the run.")
+    values: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}  # JSON has lists alone
+    return config_class(**values)
+
+
+def note_start(folder: Path, start: Mapping[str, Any]) -> None:
+    """Add a line to `starts.jsonl`: when and where the run was begun or gone on with, and from which step."""
+    steps = [int(path.stem) for path in folder.glob("checkpoints/*.json") if path.stem.isdecimal()]
+    with (folder / "starts.jsonl").open("a") as file:
+        file.write(json.dumps({"step": max(steps, default=0), **start}) + "\n")
+
+
+def read_starts(folder: Path) -> list[dict[str, Any]]:
+    """Return when, where and from which step a run was begun and gone on with."""
+    starts = read_lines(folder / "starts.jsonl")
+    shown = ("started", "step", "device", "devices", "processes", "revision")
+    return [{name.replace("step", "from step"): start[name] for name in shown} for start in starts]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, whole or not at all; of several processes the first does."""
+    if not first_process():
+        return
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(to_json(value, indent=1) + "\n")
+    unfinished.replace(path)
+
+
+def remove_if_nothing_happened(folder: Path) -> None:
+    """Delete the folder of a run that failed before its first figure: bad input leaves nothing behind."""
+    metrics = folder / "metrics.jsonl"
+    if not (metrics.exists() and metrics.stat().st_size) and not any(folder.glob("**/checkpoints/*.json")):
+        shutil.rmtree(folder, ignore_errors=True)
