@@ -9,7 +9,7 @@ from jaxcnn.checking import expect, expect_key, is_int, number, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.stream import Stream
 
-__all__ = ["folds", "held_out", "per_class", "split"]
+__all__ = ["fold_of", "folds", "held_out", "per_class", "split"]
 
 Part = TypeVar("Part", Dataset, Stream)
 
@@ -67,14 +67,25 @@ def folds(dataset: Part, k: int, *, key: jax.Array) -> list[tuple[Part, Part]]:
     Raises:
         ValueError: k out of range.
     """
-    _expect_set("folds", dataset)
-    expect_key("folds", key, known=True)
+    fold = fold_of("folds", dataset, k, key=key)
+    return [(dataset.take(fold != i), dataset.take(fold == i)) for i in range(k)]
+
+
+def fold_of(where: str, dataset: Dataset | Stream, k: int, *, key: jax.Array) -> np.ndarray:
+    """Return the fold of each example, 0..k-1.
+
+    Args:
+        where: who asks.
+        dataset, k, key: as in `folds`, with the same errors.
+    """
+    _expect_set(where, dataset)
+    expect_key(where, key, known=True)
     in_range = is_int(k, 2, dataset.size)
-    expect(in_range, "folds", f"k in 2..{dataset.size}", shown(k), "5 or 10 folds are usual.")
+    expect(in_range, where, f"folds in 2..{dataset.size}", shown(k), "5 or 10 folds are usual.")
     label = dataset["label"] if "label" in dataset else np.zeros(dataset.size, np.int32)
     fold = np.empty(dataset.size, np.int64)
     fold[np.lexsort((_rank(label, key), label))] = np.arange(dataset.size) % k  # dealt like cards, class after class
-    return [(dataset.take(fold != i), dataset.take(fold == i)) for i in range(k)]
+    return fold
 
 
 def per_class(dataset: Part, n: int, *, key: jax.Array) -> Part:

@@ -67,7 +67,7 @@ class Layer:
         shown = []
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             value, default = getattr(self, field.name), field.default
-            if value != default and value != (default, default):
+            if isinstance(value, jax.Array) or (value != default and value != (default, default)):  # or traced
                 shown.append(f"{field.name}={show(value)}")
         return f"{type(self).__name__}({', '.join(shown)})"
 

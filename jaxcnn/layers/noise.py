@@ -5,9 +5,9 @@ from dataclasses import KW_ONLY, dataclass
 import jax
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect, expect_train, floating
+from jaxcnn.checking import expect, expect_train, floating, scalar
 from jaxcnn.functional.window import Size, pair
-from jaxcnn.layers.layer import Layer, Params, State, settle_flags, settle_number
+from jaxcnn.layers.layer import Layer, Params, State, settle_flags
 from jaxcnn.layers.serialization import register
 
 __all__ = ["DropBlock", "DropPath", "Dropout", "SpatialDropout"]
@@ -18,8 +18,10 @@ class _Drop(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        """Check the range and make the rate a float."""
-        settle_number(self, "rate", "a rate in [0, 1]", lambda r: 0 <= r <= 1, "It is the fraction set to zero.")
+        """Check the range and make the rate a float; in a function that is traced it may be traced too."""
+        fix = "It is the fraction set to zero."
+        rate = scalar(type(self).__name__, "a rate in [0, 1]", self.rate, lambda r: 0 <= r <= 1, fix)
+        object.__setattr__(self, "rate", rate)
         settle_flags(self)
 
     def apply(
@@ -29,7 +31,7 @@ class _Drop(Layer):
         where = type(self).__name__
         expect_train(where, train)
         x = floating(where, "x", x)
-        if not train or self.rate == 0:
+        if not train or (isinstance(self.rate, float) and self.rate == 0):
             return x, state
         expect(key is not None, where, "a key when train=True", "None", "Pass key=jax.random.key(0) to apply.")
         assert key is not None

@@ -18,7 +18,7 @@ from jaxcnn.layers.layer import Layer, apply, expect_arrays, expect_net
 from jaxcnn.training.mesh import mesh_of, own_rows, placed, replicated, rows
 from jaxcnn.training.step import Batch, PerExample, expect_batch, per_example, with_defaults
 
-__all__ = ["evaluate", "predict", "predictor"]
+__all__ = ["evaluate", "masked_sums", "predict", "predictor"]
 
 Views = tuple[View, ...]
 
@@ -180,10 +180,17 @@ def _evaluation(forward: _Forward, loss: PerExample, metrics: tuple[tuple[str, P
     def run(params: Any, state: Any, batch: Batch, mask: jax.Array) -> dict[str, jax.Array]:
         batch = dict(batch, image=to_float(batch["image"]))
         outputs = forward(params, state, batch["image"])
-        measured = {"loss": loss(outputs, batch)} | {name: metric(outputs, batch) for name, metric in metrics}
-        return {name: jnp.sum(jnp.where(mask, per_example(name, v, batch), 0.0)) for name, v in measured.items()}
+        return masked_sums({"loss": loss, **dict(metrics)}, outputs, batch, mask)
 
     return run
+
+
+def masked_sums(
+    functions: Mapping[str, PerExample], outputs: jax.Array, batch: Batch, mask: jax.Array
+) -> dict[str, jax.Array]:
+    """Return the sum of each loss or metric over the rows of a batch that count."""
+    values = {name: per_example(name, fn(outputs, batch), batch) for name, fn in functions.items()}
+    return {name: jnp.sum(jnp.where(mask, value, 0.0)) for name, value in values.items()}
 
 
 @functools.lru_cache(maxsize=32)

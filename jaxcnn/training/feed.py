@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -15,7 +16,7 @@ from jaxcnn.training.mesh import own_rows, placed, replicated, rows, state_shard
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import Batch
 
-__all__ = ["Feed", "feed"]
+__all__ = ["STEPS_PER_CALL", "Feed", "feed", "numbered", "order_of"]
 
 Metrics = dict[str, jax.Array]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -73,15 +74,14 @@ class _InMemory:
         self.per_epoch = train.size // batch_size
         self.at_once = STEPS_PER_CALL.get(mesh.devices.flat[0].platform, 1)
         self.whole, self.rows, self.mesh = replicated(mesh), rows(mesh), mesh
-        shuffled = lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), train.size)  # noqa: E731
-        self.shuffle = jax.jit(shuffled, out_shardings=self.whole)
+        self.shuffle = jax.jit(partial(order_of, key, size=train.size), out_shardings=self.whole)
         self.epoch, self.order = -1, jnp.zeros(0, jnp.int32)
 
         def gathered(arrays: Any, order: jax.Array, step: jax.Array) -> Batch:
             epoch, at = step // self.per_epoch, step % self.per_epoch
             index = jax.lax.dynamic_slice_in_dim(order, at * batch_size, batch_size)
             index = jax.lax.with_sharding_constraint(index, self.rows)
-            return _numbered({name: array[index] for name, array in arrays.items()}, index, epoch)
+            return numbered({name: array[index] for name, array in arrays.items()}, index, epoch)
 
         def one(state: TrainState, arrays: Any, order: jax.Array):
             return step(state, gathered(arrays, order, state.step))
@@ -96,7 +96,7 @@ class _InMemory:
         """Return the order of the step's epoch, drawn where it begins."""
         epoch = step // self.per_epoch
         if epoch != self.epoch:
-            self.epoch, self.order = epoch, self.shuffle(jax.device_put(np.int32(epoch + 1)))
+            self.epoch, self.order = epoch, self.shuffle(jax.device_put(np.int32(epoch)))
         return self.order
 
     def advance(self, state: TrainState, step: int):
@@ -141,10 +141,10 @@ class _Streamed:
         def read(first: int) -> Iterator[dict[str, jax.Array]]:
             return on_device(train.batches(batch_size, key=key, start=first, rows=mine), place)
 
-        def numbered(state: TrainState, batch: Any):
-            return step(state, _numbered(batch, batch["index"], state.step // self.per_epoch))
+        def one(state: TrainState, batch: Any):
+            return step(state, numbered(batch, batch["index"], state.step // self.per_epoch))
 
-        self.read, self.numbered, self.mesh = read, numbered, mesh
+        self.read, self.one, self.mesh = read, one, mesh
         self.batches: Any = read(start)
         self.run: Any = None
 
@@ -154,19 +154,24 @@ class _Streamed:
         self.waited += time.perf_counter() - began
         if self.run is None:
             shardings = state_shardings(self.mesh, state), replicated(self.mesh)
-            self.run = jax.jit(self.numbered, donate_argnums=0, out_shardings=shardings)
+            self.run = jax.jit(self.one, donate_argnums=0, out_shardings=shardings)
         return self.run(state, batch)
 
     def batch(self, step: int) -> Batch:
         reading: Any = self.read(step)
         batch = next(reading)
         reading.close()
-        return _numbered(batch, batch["index"], jnp.int32(step // self.per_epoch))
+        return numbered(batch, batch["index"], jnp.int32(step // self.per_epoch))
 
     def close(self) -> None:
         self.batches.close()
 
 
-def _numbered(batch: dict[str, jax.Array], index: jax.Array, epoch: jax.Array) -> dict[str, jax.Array]:
+def order_of(key: jax.Array, epoch: jax.Array, size: int) -> jax.Array:
+    """Return the order of `size` examples in an epoch, counted from 0."""
+    return jax.random.permutation(jax.random.fold_in(key, epoch + 1), size)
+
+
+def numbered(batch: dict[str, jax.Array], index: jax.Array, epoch: jax.Array) -> dict[str, jax.Array]:
     """Return the batch with what an augmentation may ask for: the number of each example, and that of the epoch."""
     return batch | {"index": index.astype(jnp.int32), "epoch": jnp.broadcast_to(epoch, index.shape)}

@@ -26,7 +26,7 @@ from jaxcnn.training.interruption import interruption
 from jaxcnn.training.mesh import device_mesh, state_shardings
 from jaxcnn.training.optimizer import expect_optimizer, sgd, warmup_cosine
 from jaxcnn.training.run import Event, FitResult, Plan, Run
-from jaxcnn.training.state import TrainState
+from jaxcnn.training.state import TrainState, run_keys
 from jaxcnn.training.step import Augment, PerExample, expect_augment, make_train_step, with_defaults
 
 __all__ = ["fit"]
@@ -133,10 +133,10 @@ def fit(
     expect(not resume or run_dir is not None, where, "run_dir with resume=True", None, "Pass the folder of the run.")
     expect_key(where, key)
     mesh = device_mesh() if mesh is None else mesh
-    init_key, split_key, order_key = jax.random.split(key, 3)
+    keys = run_keys(key)
     if isinstance(validation, int | float):
         whole: Any = train
-        train, validation = split(whole, validation, key=split_key)
+        train, validation = split(whole, validation, key=keys.split)
     steps_per_epoch = train.size // batch_size
     expect(
         steps_per_epoch >= 1,
@@ -177,7 +177,7 @@ def fit(
         accumulate=accumulate,
         rematerialize=rematerialize,
     )
-    template = jax.eval_shape(lambda k: TrainState.create(net, optimizer, k, train.spec), init_key)
+    template = jax.eval_shape(lambda k: TrainState.create(net, optimizer, k, train.spec), keys.init)
     shardings = state_shardings(mesh, template)
     create = jax.jit(lambda k: TrainState.create(net, optimizer, k, train.spec), out_shardings=shardings)
     settings = {
@@ -211,10 +211,10 @@ def fit(
     )
     with ExitStack() as stack:
         files = None if run_dir is None else stack.enter_context(RunFiles(run_dir, resume=resume))
-        run = Run(plan, create(init_key), files, stack.enter_context(interruption(files is not None)))
+        run = Run(plan, create(keys.init), files, stack.enter_context(interruption(files is not None)))
         if files is not None and resume:
             _take_up(run, files, template, shardings)
-        run.fed = stack.enter_context(closing(feed(step, train, batch_size, order_key, mesh, run.step)))
+        run.fed = stack.enter_context(closing(feed(step, train, batch_size, keys.order, mesh, run.step)))
         return run.go()
 
 

@@ -15,7 +15,7 @@ def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.1) -> optax.Sche
     """Return a schedule that rises linearly from 0 to `peak` and falls to 0 along half a cosine.
 
     Args:
-        peak: the largest learning rate.
+        peak: the largest learning rate; it may be traced.
         steps: steps of the whole training.
         warmup: the fraction of them that rises.
 
@@ -27,9 +27,10 @@ def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.1) -> optax.Sche
     where, fix = "warmup_cosine", "epochs * (examples // batch_size), say."
     number(where, "at least one step", steps, lambda s: 1 <= s < 2**31, fix)
     fix = "training.find_learning_rate suggests one."
-    peak = number(where, "a peak > 0", peak, lambda p: 0 < p < math.inf, fix)
+    peak = scalar(where, "a peak > 0", peak, lambda p: 0 < p < math.inf, fix)
     warmup = number(where, "warmup in [0, 1)", warmup, lambda w: 0 <= w < 1, "0.1 is a tenth of the steps.")
-    return optax.warmup_cosine_decay_schedule(0.0, peak, int(warmup * steps), steps)
+    shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, int(warmup * steps), steps)
+    return lambda count: peak * shape(count)
 
 
 def sgd(
@@ -48,6 +49,7 @@ def sgd(
         momentum: in [0, 1).
         nesterov: look ahead.
         weight_decay: pulls leaves called `kernel` towards 0; biases and batch norm's scale and bias are left alone.
+            The three numbers may be traced.
 
     Raises:
         ValueError: a value out of range.
@@ -58,8 +60,8 @@ def sgd(
         fix = "training.find_learning_rate suggests one."
         what = "learning_rate as a number or a schedule"
         learning_rate = scalar("sgd", what, learning_rate, math.isfinite, fix)
-    momentum = number("sgd", "momentum in [0, 1)", momentum, lambda m: 0 <= m < 1, "0.9 is usual.")
-    weight_decay = number("sgd", "weight_decay >= 0", weight_decay, lambda w: 0 <= w < math.inf, "5e-4 is usual.")
+    momentum = scalar("sgd", "momentum in [0, 1)", momentum, lambda m: 0 <= m < 1, "0.9 is usual.")
+    weight_decay = scalar("sgd", "weight_decay >= 0", weight_decay, lambda w: 0 <= w < math.inf, "5e-4 is usual.")
     nesterov = expect_flag("sgd", "nesterov", nesterov)
     decay = optax.add_decayed_weights(weight_decay, mask=_kernels)
     return optax.chain(decay, optax.sgd(learning_rate, momentum=momentum, nesterov=nesterov))

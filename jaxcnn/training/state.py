@@ -1,6 +1,6 @@
 """All that changes while a net is trained, as one value."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,20 @@ from jaxcnn.checking import expect_key
 from jaxcnn.layers.layer import Layer, Spec, expect_net
 from jaxcnn.training.optimizer import expect_optimizer
 
-__all__ = ["TrainState"]
+__all__ = ["RunKeys", "TrainState", "run_keys"]
+
+
+class RunKeys(NamedTuple):
+    """What the key of a run is split into: for the state, for the part that is held out, for the order."""
+
+    init: jax.Array
+    split: jax.Array
+    order: jax.Array
+
+
+def run_keys(key: jax.Array) -> RunKeys:
+    """Return the keys that a run draws from."""
+    return RunKeys(*jax.random.split(key, 3))
 
 
 @struct.dataclass

@@ -1,0 +1,12 @@
+"""Many trainings as one compiled program: restarts, folds, widths, hyperparameters.
+
+found = random_restarts(net, train, restarts=16, validation=0.2, key=jax.random.key(0))
+logits_fn = training.predictor(net, found.state().params, found.state().model_state)
+"""
+
+from jaxcnn.search.cross_validation import CrossValidation, cross_validate
+from jaxcnn.search.options import Options
+from jaxcnn.search.sweep import grid, random_restarts, sweep
+from jaxcnn.search.trainings import Trainings
+
+__all__ = ["CrossValidation", "Options", "Trainings", "cross_validate", "grid", "random_restarts", "sweep"]

@@ -1,0 +1,159 @@
+"""The number of units, chosen by internal cross-validation."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Unpack
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxcnn.checking import expect, expect_count, expect_key
+from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.splitting import fold_of
+from jaxcnn.layers.layer import Layer
+from jaxcnn.search.lane import Own
+from jaxcnn.search.options import Options, prepare
+from jaxcnn.search.sweep import random_restarts, trainings
+from jaxcnn.search.trainings import Trainings
+from jaxcnn.search.width import Inside, inside_the_widest
+from jaxcnn.training.state import TrainState, run_keys
+
+__all__ = ["CrossValidation", "cross_validate"]
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """The error of each width, and what was chosen.
+
+    `errors`: (widths, folds), the validation error of the restart with the lowest training loss, NaN where all of them
+    diverged. `means` and `standard_errors`: over the folds, (widths,). `width`: the choice. `lanes`: all trainings, in
+    the order widths, folds, restarts. `refit`: the restarts of the chosen width on all data; None unless asked for.
+    """
+
+    widths: tuple[int, ...]
+    errors: np.ndarray
+    width: int
+    lanes: Trainings = field(repr=False)
+    refit: Trainings | None = field(repr=False)
+
+    @property
+    def means(self) -> np.ndarray:
+        """The mean error of each width, infinite where a fold has none."""
+        return np.where(np.isnan(self.errors).any(axis=1), np.inf, self.errors.mean(axis=1))
+
+    @property
+    def standard_errors(self) -> np.ndarray:
+        """The standard error of each mean: the deviation over the folds by the root of their number."""
+        return self.errors.std(axis=1, ddof=1) / math.sqrt(self.errors.shape[1])
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row for each width."""
+        rows = zip(self.widths, self.means.tolist(), self.standard_errors.tolist(), strict=True)
+        return [{"width": w, "error": m, "standard error": s, "chosen": w == self.width} for w, m, s in rows]
+
+
+def cross_validate(
+    net: Callable[[int], Layer],
+    train: Dataset,
+    *,
+    widths: Sequence[int],
+    folds: int = 5,
+    restarts: int = 1,
+    refit: bool = True,
+    key: jax.Array,
+    **options: Unpack[Options],
+) -> CrossValidation:
+    """Return how well nets of several widths do on held-out folds, all trainings in one compiled program.
+
+    Every net is trained inside of the widest, with zeros in the places of the units that it lacks: the same outputs,
+    the same gradients. A random layer such as dropout draws for the units of the widest, so its masks are others than
+    alone. The choice is the narrowest net whose mean error is within one standard error of the lowest.
+
+    Args:
+        net: width -> net; the number of units alone may depend on the width, in as many layers as you like.
+        train: the training set, which is cut into stratified folds.
+        widths: to be compared.
+        folds: how many; of each training part as many examples are used as the smallest has.
+        restarts: random starts of each width and fold; the one with the lowest training loss counts.
+        refit: whether to train the chosen width on all data, with so many restarts.
+        key: decides everything random; widths share the initial keys.
+        options: see `Options`; the error is that of `monitor`: the loss, or 1 - metric. There is neither validation,
+            which the folds are, nor patience.
+
+    Returns:
+        A `CrossValidation`.
+
+    Raises:
+        ValueError: options out of range; more folds than examples, a class that is missing from a fold's training
+            part; nets that differ in more than their units; not even one lane fits into memory.
+        FloatingPointError: some lane of each width diverged.
+
+    Source: Breiman et al. 1984, section 3.4.3 (the rule of one standard error).
+    """
+    where = "cross_validate"
+    taken = sorted({"validation", "patience"} & {name for name, value in options.items() if value is not None})
+    expect(not taken, where, "no validation and no patience", f"{taken}", "The folds are the validation: leave it out.")
+    restarts = expect_count(where, "restarts", restarts)
+    expect_key(where, key, known=True)
+    split_key, lanes_key, refit_key = jax.random.split(key, 3)
+    fold = fold_of(where, train, folds, key=split_key)
+    parts = [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(folds)]
+    if "label" in train:
+        classes = np.unique(train["label"])
+        missing = [i for i, (rest, _) in enumerate(parts) if len(np.unique(train["label"][rest])) < len(classes)]
+        fix = "Leave out classes with a single example."
+        expect(not missing, where, "every class in the training part of every fold", f"folds {missing} without", fix)
+    size, most = min(len(rest) for rest, _ in parts), max(len(held) for _, held in parts)
+    nets = inside_the_widest(where, net, widths, train.spec)
+    search = prepare(where, nets[0].wider, train, split_key, {}, size, **options)._replace(validation=train)
+    keys = jax.random.split(lanes_key, restarts)
+    lanes = [
+        Own(
+            keys[r],
+            {},
+            jnp.asarray(rest[:size]),
+            jnp.asarray(np.resize(held, most)),
+            jnp.arange(most) < len(held),
+            inside.live(),
+            _start(inside, keys[r]),
+        )
+        for inside in nets
+        for rest, held in parts
+        for r in range(restarts)
+    ]
+    found = trainings(search, jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes))
+    errors = _errors(found, search.program.monitor, (len(nets), folds, restarts))
+    width = _narrowest(widths, errors)
+    again = random_restarts(net(width), train, restarts=restarts, key=refit_key, **options) if refit else None
+    return CrossValidation(tuple(int(w) for w in widths), errors, width, found, again)
+
+
+def _start(inside: Inside, key: jax.Array) -> tuple[Any, Any]:
+    """Return what the net alone would begin with, put into the widest."""
+    state = jax.jit(lambda k: TrainState.create(inside.net, optax.identity(), run_keys(k).init, inside.spec))(key)
+    return inside.put(state.params, state.model_state)
+
+
+def _errors(found: Trainings, monitor: str, shape: tuple[int, int, int]) -> np.ndarray:
+    """Return the validation error of the best restart of each width and fold, NaN where all diverged."""
+    last = found.history[-1]
+    value = last[f"validation_{monitor}"]
+    error = np.where(found.diverged, np.nan, value if monitor == "loss" else 1 - value).reshape(shape)
+    loss = np.where(np.isfinite(error), last["train_loss"].reshape(shape), np.inf)
+    return np.take_along_axis(error, loss.argmin(axis=2)[..., None], axis=2)[..., 0]
+
+
+def _narrowest(widths: Sequence[int], errors: np.ndarray) -> int:
+    """Return the narrowest width whose mean error is within one standard error of the lowest."""
+    known = ~np.isnan(errors).any(axis=1)
+    if not known.any():
+        raise FloatingPointError(
+            "cross_validate: expected a width whose lanes train, got diverged ones alone. Lower the learning rate."
+        )
+    means = np.where(known, errors.mean(axis=1), np.inf)
+    best = int(means.argmin())
+    bound = means[best] + errors[best].std(ddof=1) / math.sqrt(errors.shape[1])
+    return min(int(width) for width, mean in zip(widths, means.tolist(), strict=True) if mean <= bound)

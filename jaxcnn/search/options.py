@@ -1,0 +1,194 @@
+"""The options that all searches share, checked, and what they make of them."""
+
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxcnn.checking import expect, expect_count, expect_dtype, expect_key, is_number, shown
+from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.splitting import split
+from jaxcnn.layers.layer import Layer, expect_net
+from jaxcnn.losses import Classification
+from jaxcnn.search.lane import Program
+from jaxcnn.training.early_stopping import early_stopping
+from jaxcnn.training.optimizer import expect_optimizer, sgd, warmup_cosine
+from jaxcnn.training.run import Event
+from jaxcnn.training.step import Augment, PerExample, expect_augment, with_defaults
+
+__all__ = ["Options", "Search", "prepare"]
+
+
+class Options(TypedDict, total=False):
+    """The options of every search, as for `training.fit` unless it says otherwise.
+
+    validation: a data set; or a fraction of `train` that is held out for all lanes alike; or None.
+    optimizer: an optax transformation, or a function of hyperparameters by name that returns one.
+    loss, metrics, epochs, batch_size, augment, dtype, patience, monitor: as for `fit`.
+    min_delta: the least improvement of the monitored value that `patience` takes for one.
+    skip_limit: a lane has diverged after so many skipped steps one after another; it is reported and never chosen.
+    devices: that share the lanes; all of this process unless given.
+    memory: bytes of each device that may be used; most of what is free unless given. Lanes that do not fit at once are
+        trained some after others.
+    callbacks: functions of an `Event`, at the start and after each epoch of some lanes; its `metrics` have "lanes",
+        their numbers, and arrays of that length.
+    """
+
+    validation: Dataset | float | None
+    optimizer: optax.GradientTransformation | Callable[..., optax.GradientTransformation] | None
+    loss: PerExample | None
+    metrics: Mapping[str, PerExample] | None
+    epochs: int
+    batch_size: int
+    augment: Augment | None
+    dtype: Any
+    patience: int | None
+    min_delta: float
+    monitor: str
+    skip_limit: int
+    devices: Sequence[jax.Device] | None
+    memory: float | None
+    callbacks: Sequence[Callable[[Event], None]]
+
+
+class Search(NamedTuple):
+    """A search whose options are settled: what all lanes share."""
+
+    program: Program
+    train: Dataset
+    validation: Dataset | None
+    epochs: int
+    devices: Sequence[jax.Device]
+    memory: float | None
+    callbacks: Sequence[Callable[[Event], None]]
+    began: float
+
+    def tell(self, lanes: np.ndarray, epoch: int, line: Mapping[str, np.ndarray] | None) -> None:
+        """Tell the callbacks of some lanes."""
+        metrics = {"lanes": lanes} | {name: value[: len(lanes)] for name, value in (line or {}).items()}
+        per_epoch, size = self.program.per_epoch, self.program.batch_size
+        kind, number = ("start", epoch + 1) if line is None else ("epoch", epoch)
+        seconds = time.perf_counter() - self.began
+        event = Event(kind, number, epoch * per_epoch, self.epochs, per_epoch, size, seconds, metrics)
+        for callback in self.callbacks:
+            callback(event)
+
+
+def prepare(
+    where: str,
+    net: Layer | Callable[..., Layer],
+    train: Dataset,
+    key: jax.Array,
+    numbers: Mapping[str, np.ndarray],
+    size: int | None = None,
+    *,
+    validation: Dataset | float | None = None,
+    optimizer: Any = None,
+    loss: PerExample | None = None,
+    metrics: Mapping[str, PerExample] | None = None,
+    epochs: int = 20,
+    batch_size: int = 64,
+    augment: Augment | None = None,
+    dtype: Any = jnp.float32,
+    patience: int | None = None,
+    min_delta: float = 0.0,
+    monitor: str = "loss",
+    skip_limit: int = 10,
+    devices: Sequence[jax.Device] | None = None,
+    memory: float | None = None,
+    callbacks: Sequence[Callable[[Event], None]] = (),
+) -> Search:
+    """Return the search that the options ask for, or raise the error that says what is wrong with them.
+
+    Args:
+        where: the search.
+        net: a net, or a function of hyperparameters by name that returns one.
+        train: the training set.
+        key: holds out the validation part.
+        numbers: the hyperparameters of lanes by name, each (lanes,).
+        size: training examples of a lane; all there are unless given.
+        validation, ...: see `Options`.
+    """
+    epochs = expect_count(where, "epochs", epochs)
+    batch_size = expect_count(where, "batch_size", batch_size)
+    skip_limit = expect_count(where, "skip_limit", skip_limit)
+    dtype = expect_dtype(where, dtype)
+    fix = "Make one with data.from_arrays(image, label)."
+    expect(isinstance(train, Dataset), where, "train as a data.Dataset", shown(train), fix, TypeError)
+    ok = validation is None or isinstance(validation, Dataset) or is_number(validation)
+    what = "validation as a data.Dataset, a fraction or None"
+    expect(ok, where, what, shown(validation), fix, TypeError)
+    expect_key(where, key, known=True)
+    if not isinstance(validation, Dataset | None):
+        train, validation = split(train, validation, key=key)
+    size = train.size if size is None else size
+    expect(batch_size <= size, where, f"a batch_size of at most the {size} training examples", batch_size, "Lower it.")
+    if optimizer is None:
+        optimizer = sgd(warmup_cosine(0.05, epochs * (size // batch_size)))
+    loss, metrics = with_defaults(where, loss, metrics)
+    expect_augment(where, augment)
+    known = ["loss", *metrics]
+    expect(monitor in known, where, f"monitor as one of {known}", shown(monitor), "Pass metrics with it.")
+    watched = validation is not None or (patience is None and monitor == "loss")
+    what = f"validation with patience={shown(patience)} and monitor={monitor!r}"
+    expect(watched, where, what, None, "Pass validation=0.1, say.")
+    make_net = _maker(where, "net", net, isinstance(net, Layer), numbers)
+    optimizes = hasattr(optimizer, "init") and hasattr(optimizer, "update")
+    make_optimizer = _maker(where, "optimizer", optimizer, optimizes, numbers)
+    idle = sorted(set(numbers) - _names(net, numbers) - _names(optimizer, numbers))
+    fix = "Pass optimizer=lambda learning_rate: training.sgd(learning_rate), say."
+    expect(not idle, where, "hyperparameters that net or optimizer are functions of", f"{idle} too", fix)
+    first = {name: values[0].item() for name, values in numbers.items()}
+    one = make_net(first)
+    expect_net(where, one)
+    expect_optimizer(where, make_optimizer(first))
+    if isinstance(loss, Classification):
+        outputs = jax.eval_shape(lambda k, x: one.apply(*one.init(k, x), x, train=False)[0], key, train.spec)
+        for part in (train, validation):
+            if part is not None:
+                loss.validate(outputs, part)
+    program = Program(
+        net=make_net,
+        optimizer=make_optimizer,
+        loss=loss,
+        metrics=metrics,
+        augment=augment,
+        dtype=dtype,
+        spec=train.spec,
+        size=size,
+        batch_size=batch_size,
+        stopping=early_stopping(patience, min_delta=min_delta),
+        monitor=monitor,
+        skip_limit=skip_limit,
+    )
+    chosen = jax.local_devices() if devices is None else list(devices)
+    expect(bool(chosen), where, "at least one device", shown(chosen), "Leave devices out for all there are.")
+    return Search(program, train, validation, epochs, chosen, memory, callbacks, time.perf_counter())
+
+
+def _maker(where: str, name: str, given: Any, ready: bool, numbers: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return the function of a lane's numbers that gives its net or optimizer."""
+    if ready:
+        return lambda held: given
+    expect(callable(given), where, f"{name} or a function that returns it", shown(given), "See the README.", TypeError)
+    taken = _names(given, numbers)
+    needed = {n for n, p in inspect.signature(given).parameters.items() if p.default is p.empty and p.kind in _NAMED}
+    missing = sorted(needed - taken)
+    fix = "Give them in over, or give them default values."
+    expect(not missing, where, f"the hyperparameters that {name} takes", f"none for {missing}", fix)
+    return lambda held: given(**{n: held[n] for n in taken})
+
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _names(given: Any, numbers: Mapping[str, Any]) -> set[str]:
+    """Return which of the numbers a net, an optimizer, or a function that makes one, takes."""
+    if isinstance(given, Layer) or hasattr(given, "update") or not callable(given):
+        return set()
+    return {n for n, p in inspect.signature(given).parameters.items() if p.kind in _NAMED} & set(numbers)

@@ -1,0 +1,339 @@
+"""Lanes are the trainings that their keys give alone; what is chosen, what ends, what diverges."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcnn
+from jaxcnn import data, initializers
+from jaxcnn import functional as F
+from jaxcnn.layers import BatchNorm, Dense, Dropout, Flatten, Sequential
+from jaxcnn.search import grid, random_restarts, sweep
+from jaxcnn.training import evaluate, fit, sgd, warmup_cosine
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+KEY = jax.random.key(0)
+# Batched products sum in another order; what that makes of a few steps is small, of whole trainings it is not.
+NEAR = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def small_set(size=60):
+    """Grey images of 4x4 pixels in three classes: the brightest column is the label's."""
+    rng = np.random.default_rng(0)
+    label = np.arange(size) % 3
+    image = rng.uniform(0, 0.4, (size, 4, 4, 1))
+    image[np.arange(size), :, label] += 0.5
+    return data.from_arrays((image * 255).astype(np.uint8), label)
+
+
+def small_net(rate=0.2):
+    return Sequential(
+        flatten=Flatten(), hidden=Dense(8), norm=BatchNorm(), act=F.relu, drop=Dropout(rate), head=Dense(3)
+    )
+
+
+def noisy(key, batch):
+    return dict(batch, image=batch["image"] + 0.1 * jax.random.uniform(key, batch["image"].shape))
+
+
+def same(one, other, **near):
+    near = near or NEAR
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(other), strict=True):
+        if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            np.testing.assert_allclose(a, b, err_msg=jax.tree_util.keystr(path), **near)
+
+
+# --- the equality with `fit`
+
+
+@pytest.fixture(scope="module")
+def found():
+    return random_restarts(
+        small_net(), small_set(), restarts=3, validation=0.2, epochs=3, batch_size=12, key=KEY, augment=noisy
+    )
+
+
+@pytest.mark.parametrize("lane", [0, 2])
+def test_a_lane_is_the_training_that_its_key_gives_alone(found, lane):
+    options = {"validation": found.validation, "epochs": 3, "batch_size": 12, "augment": noisy}
+    alone = fit(small_net(), found.train, key=found.keys[lane], **options)
+    same(found.state(lane), alone.state)
+    assert jax.random.key_data(found.state(lane).key).tolist() == jax.random.key_data(alone.state.key).tolist()
+    assert found.best_epochs[lane] == alone.best_epoch
+    for line, entry in zip(found.history, alone.history, strict=True):
+        for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
+            np.testing.assert_allclose(line[name][lane], entry[name], **NEAR)
+
+
+def test_the_lowest_validation_loss_is_the_best(found):
+    lowest = np.min([line["validation_loss"] for line in found.history], axis=0)
+    np.testing.assert_allclose(found.values, lowest)
+    assert found.best == int(lowest.argmin())
+    same(found.state(), found.state(found.best), rtol=0)
+    assert len(found) == 3
+    assert found.epochs.tolist() == [3, 3, 3]
+    assert found.net() == small_net()
+    held = evaluate(found.net(), found.state().params, found.state().model_state, found.validation)
+    assert held["loss"] == pytest.approx(found.values[found.best], rel=1e-4)
+
+
+def test_without_validation_the_lowest_training_loss_is():
+    found = random_restarts(small_net(), small_set(), restarts=3, epochs=2, batch_size=12, key=KEY)
+    for lane in range(3):
+        state = found.state(lane)
+        whole = evaluate(small_net(), state.params, state.model_state, small_set())
+        assert found.values[lane] == pytest.approx(whole["loss"], rel=1e-4)
+        assert int(state.step) == 10
+    assert found.validation is None
+
+
+def test_the_same_key_gives_the_same_bits():
+    options = {"restarts": 2, "epochs": 1, "batch_size": 20, "key": KEY}
+    runs = [random_restarts(small_net(), small_set(), **options) for _ in range(2)]
+    same(runs[0].states, runs[1].states, rtol=0)
+
+
+# --- sweeps
+
+OVER = {"rate": [0.0, 0.2, 0.5], "momentum": [0.0, 0.9, 0.5], "decay": [0.0, 1e-2, 0.1], "peak": [0.1, 0.05, 0.2]}
+
+
+def optimizer_of(peak, momentum, decay):
+    return sgd(warmup_cosine(peak, 10), momentum=momentum, weight_decay=decay)
+
+
+def test_all_numbers_are_traced_and_nothing_compiles_anew():
+    made = []
+
+    def make(rate):
+        made.append(rate)
+        return small_net(rate)
+
+    options = {"epochs": 2, "batch_size": 12, "validation": small_set(30)}
+    found = sweep(make, small_set(), over=OVER, optimizer=optimizer_of, key=KEY, **options)
+    traced = [rate for rate in made if isinstance(rate, jax.core.Tracer)]
+    assert len(traced) <= 8  # the functions of a lane, some of them looked at before they are compiled
+    for lane in range(3):
+        numbers = {name: values[lane] for name, values in OVER.items()}
+        net = small_net(numbers.pop("rate"))
+        assert found.net(lane) == small_net(float(np.float32(OVER["rate"][lane])))
+        alone = fit(net, small_set(), optimizer=optimizer_of(**numbers), key=found.keys[lane], **options)
+        same(found.state(lane), alone.state)
+
+
+def test_a_grid_has_all_combinations():
+    assert {name: values.tolist() for name, values in grid(a=[1, 2], b=[3, 4, 5]).items()} == {
+        "a": [1, 1, 1, 2, 2, 2],
+        "b": [3, 4, 5, 3, 4, 5],
+    }
+
+
+def test_restarts_of_each_value_share_their_keys():
+    found = sweep(
+        small_net(),
+        small_set(),
+        over={"peak": [0.1, 0.2]},
+        optimizer=functools.partial(optimizer_of, momentum=0.0, decay=0.0),
+        restarts=2,
+        epochs=1,
+        batch_size=30,
+        key=KEY,
+    )
+    assert found.numbers["peak"].tolist() == np.float32([0.1, 0.1, 0.2, 0.2]).tolist()
+    data_of = jax.random.key_data(found.keys).tolist()
+    assert data_of[:2] == data_of[2:]
+    assert data_of[0] != data_of[1]
+
+
+# --- lanes that end: a net whose only weight grows by its rate at each step, until the validation loss rises
+
+DRIFT = Sequential(flatten=Flatten(), head=Dense(1, use_bias=False, kernel_init=initializers.zeros))
+ONES = data.from_arrays(np.ones((6, 1, 1, 1), np.float32), held=np.zeros(6))
+HELD = data.from_arrays(np.ones((2, 1, 1, 1), np.float32), held=np.ones(2))
+RATES = [0.1, 0.3, 0.5]
+
+
+def drift(outputs, batch):
+    return jnp.where(batch["held"] == 1, (outputs[:, 0] - 2.4) ** 2, -outputs[:, 0])
+
+
+def plain(rate):
+    return sgd(rate, momentum=0.0, weight_decay=0.0)
+
+
+DRIFTING = {"loss": drift, "batch_size": 3, "key": KEY}
+
+
+def test_each_lane_stops_for_itself_and_keeps_its_best():
+    options = {"validation": HELD, "patience": 2, "epochs": 10} | DRIFTING
+    found = sweep(DRIFT, ONES, over={"rate": RATES}, optimizer=plain, **options)
+    options.pop("key")
+    for lane, rate in enumerate(RATES):
+        alone = fit(DRIFT, ONES, optimizer=plain(rate), key=found.keys[lane], **options)
+        same(found.state(lane), alone.state, rtol=1e-6)
+        assert found.epochs[lane] == len(alone.history)
+        assert found.best_epochs[lane] == alone.best_epoch
+        after = [line["validation_loss"][lane] for line in found.history[len(alone.history) :]]
+        assert np.isnan(after).all()
+    assert len({*found.epochs.tolist()}) == 3
+    assert len(found.history) == found.epochs.max()
+
+
+def test_the_least_improvement():
+    options = {"validation": HELD, "patience": 1, "epochs": 10, "over": {"rate": [0.1]}, "optimizer": plain} | DRIFTING
+    strict = sweep(DRIFT, ONES, min_delta=0.9, **options)
+    assert strict.epochs.tolist() == [2]  # 4.84 improves upon infinity, 4.0 not by 0.9 upon that
+    assert sweep(DRIFT, ONES, **options).epochs.tolist() == [10]
+
+
+def test_the_worse_half_ends():
+    def figures(**options):
+        return sweep(
+            DRIFT,
+            ONES,
+            over={"rate": [0.05, 0.1, 0.2, 0.3, 0.02]},
+            optimizer=plain,
+            validation=HELD,
+            epochs=6,
+            **options,
+            **DRIFTING,
+        )
+
+    whole, halved = figures(), figures(halve_every=2)
+    assert [line["going"].tolist() for line in halved.history[::2]] == [
+        [True] * 5,
+        [False, True, True, True, False],
+        [False, False, True, True, False],
+    ]
+    assert halved.epochs.tolist() == [2, 4, 6, 6, 2]
+    same(halved.state(2), whole.state(2), rtol=1e-6)
+    assert halved.best == whole.best
+
+
+def test_lanes_that_diverge_are_reported_and_never_chosen():
+    over = {"peak": [0.1, 1e30]}
+    optimizer = functools.partial(optimizer_of, momentum=0.9, decay=0.0)
+    options = {"epochs": 4, "batch_size": 12, "skip_limit": 3, "key": KEY, "optimizer": optimizer}
+    found = sweep(small_net(), small_set(), over=over, **options)
+    assert found.diverged.tolist() == [False, True]
+    assert found.values[1] == np.inf
+    assert found.best == 0
+    assert found.epochs[1] < 4
+    lost = sweep(small_net(), small_set(), over={"peak": [1e30, 1e31]}, **options)
+    with pytest.raises(FloatingPointError, match=r"^search: expected a lane that trains, got 2 that diverged\. Lower"):
+        lost.best  # noqa: B018
+
+
+# --- chunks and devices
+
+
+def test_lanes_that_do_not_fit_are_trained_some_after_others(monkeypatch):
+    from jaxcnn.search import lanes
+
+    options = {"restarts": 5, "epochs": 2, "batch_size": 12, "validation": small_set(9), "key": KEY}
+    whole = random_restarts(small_net(), small_set(), **options)
+    sizes, seen = [], []
+    measure = lanes.needed
+    monkeypatch.setattr(lanes, "needed", lambda program: sizes.append(measure(program)) or sizes[-1])
+    random_restarts(small_net(), small_set(), **options | {"restarts": 2, "epochs": 1})
+    parts = random_restarts(small_net(), small_set(), memory=max(sizes), callbacks=[seen.append], **options)
+    assert [event.metrics["lanes"].tolist() for event in seen if event.kind == "start"] == [[0, 1], [2, 3], [4]]
+    same(parts.states, whole.states)
+    for line, other in zip(parts.history, whole.history, strict=True):
+        np.testing.assert_allclose(line["validation_loss"], other["validation_loss"], **NEAR)
+    with pytest.raises(
+        ValueError, match=r"^search: expected .* GiB for one lane on each device, got 0\.00 GiB\. Use a"
+    ):
+        random_restarts(small_net(), small_set(), memory=1000.0, **options)
+
+
+PROGRAM = """
+import json
+import jax
+jax.config.update("jax_disable_most_optimizations", True)
+from tests.search.test_restarts import KEY, random_restarts, small_net, small_set
+found = random_restarts(
+    small_net(), small_set(), restarts=6, epochs=2, batch_size=12, validation=small_set(9), patience=1, key=KEY
+)
+print(json.dumps({"values": found.values.tolist(), "kernel": found.states.params["head"]["kernel"].tolist()}))
+"""
+
+
+@pytest.mark.newest
+def test_devices_share_the_lanes():
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(jaxcnn.__file__).parents[1]),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_PLATFORMS": "cpu",
+    }
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    several = json.loads(done.stdout)
+    options = {"restarts": 6, "epochs": 2, "batch_size": 12, "validation": small_set(9), "patience": 1, "key": KEY}
+    alone = random_restarts(small_net(), small_set(), devices=jax.devices()[:1], **options)
+    np.testing.assert_allclose(several["values"], alone.values, **NEAR)
+    np.testing.assert_allclose(several["kernel"], alone.states.params["head"]["kernel"], **NEAR)
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"restarts": 0}, r"restarts as a positive int, got 0\. "),
+        ({"batch_size": 61}, r"a batch_size of at most the 60 training examples, got 61\. "),
+        ({"epochs": 0}, r"epochs as a positive int, got 0\. "),
+        ({"patience": 2}, r"validation with patience=2 and monitor='loss', got None\. "),
+        ({"monitor": "top"}, r"monitor as one of \['loss', 'accuracy'\], got 'top'\. "),
+        (
+            {"optimizer": lambda rate: sgd(rate)},
+            r"the hyperparameters that optimizer takes, got none for \['rate'\]\. ",
+        ),
+        ({"devices": []}, r"at least one device, got \[\]\. "),
+        ({"skip_limit": 0}, r"skip_limit as a positive int, got 0\. "),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=rf"^random_restarts: expected {message}"):
+        random_restarts(small_net(), small_set(), **{"batch_size": 12, "key": KEY, **options})
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ({}, r"over as a dict from names to values, got \{\}\. "),
+        ({"rate": 0.1}, r"values of rate as a list of numbers, got 0\.1\. "),
+        ({"rate": ["a"]}, r"values of rate as a list of numbers, got \['a'\]\. "),
+        ({"rate": []}, r"as many values of each, got \{'rate': 0\}\. "),
+        ({"rate": [0.1], "other": [1, 2]}, r"as many values of each, got \{'rate': 1, 'other': 2\}\. "),
+        (
+            {"rate": [0.1], "depth": [1]},
+            r"hyperparameters that net or optimizer are functions of, got \['depth'\] too\. ",
+        ),
+    ],
+)
+def test_bad_numbers(over, message):
+    with pytest.raises((ValueError, TypeError), match=rf"^sweep: expected {message}"):
+        sweep(DRIFT, ONES, over=over, optimizer=plain, **DRIFTING)
+
+
+def test_bad_arguments():
+    with pytest.raises(TypeError, match=r"^random_restarts: expected train as a data\.Dataset, got 3\. "):
+        random_restarts(small_net(), 3, key=KEY)
+    with pytest.raises(TypeError, match=r"^random_restarts: expected net or a function that returns it, got 3\. "):
+        random_restarts(3, small_set(), batch_size=12, key=KEY)
+    with pytest.raises(TypeError, match=r"^random_restarts: expected one PRNG key, got 0\. "):
+        random_restarts(small_net(), small_set(), key=0)
+    with pytest.raises(ValueError, match=r"^classification: expected labels in 0\.\.1 for a net with 2 outputs"):
+        random_restarts(Sequential(flatten=Flatten(), head=Dense(2)), small_set(), batch_size=12, key=KEY)
