@@ -189,7 +189,10 @@ def torch_windows(draw_from):
     return size, window, {"stride": stride, "padding": padding, "ceil_mode": draw_from(st.booleans())}
 
 
-@given(torch_windows(), st.sampled_from([("max_pool", {})] + [("avg_pool", {"count_include_pad": c}) for c in (False, True)]))
+@given(
+    torch_windows(),
+    st.sampled_from([("max_pool", {}), *(("avg_pool", {"count_include_pad": count}) for count in (False, True))]),
+)
 def test_options_agree_with_torch(agree_with_torch, case, pool):
     import torch
 
