@@ -19,8 +19,10 @@ from jaxcnn import (
     losses,
     models,
     report,
+    search,
     surgery,
     training,
+    transfer,
 )
 from jaxcnn.fingerprint import fingerprint
 from jaxcnn.summary import summarize
@@ -38,7 +40,9 @@ __all__ = [
     "losses",
     "models",
     "report",
+    "search",
     "summarize",
     "surgery",
     "training",
+    "transfer",
 ]

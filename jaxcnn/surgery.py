@@ -166,6 +166,27 @@ def rematerialize(net: Layer, at: Sequence[str]) -> Any:
     return _wrap_at("rematerialize", net, dict.fromkeys(_paths_in("rematerialize", at), _Rematerialized))
 
 
+def freeze(net: Layer, at: Sequence[str]) -> Any:
+    """Return the net whose layers at the given paths are what they were trained to be, in training as in evaluation.
+
+    Their parameters have the gradient 0, for which nothing is computed; batch norm uses its running statistics, which
+    stay as they are; dropout does nothing.
+
+    Args:
+        net: a layer.
+        at: paths of layers, such as ["stage1", "stage2/conv1"].
+
+    Returns:
+        A net that takes the same params and state.
+
+    Raises:
+        ValueError: an unknown path; the message names the near ones.
+
+    Source: Yosinski et al. 2014 ("frozen" layers).
+    """
+    return _wrap_at("freeze", net, dict.fromkeys(_paths_in("freeze", at), _Frozen))
+
+
 def _paths_in(where: str, at: Any) -> list[str]:
     at = [at] if isinstance(at, str) else at
     ok = isinstance(at, Sequence) and all(isinstance(path, str) for path in at)
@@ -226,8 +247,16 @@ class _Rematerialized(_Around):
         return jax.checkpoint(lambda p, s, x, k: run(p, s, x, key=k))(params, state, x, key)
 
 
+@dataclass(frozen=True)
+class _Frozen(_Around):
+    def apply(
+        self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
+    ) -> tuple[jax.Array, State]:
+        return apply(self.inner, jax.lax.stop_gradient(params), state, x, train=False)[0], state
+
+
 def unwrapped(module: Module) -> Module:
-    """Return the layer without what `edit` and `rematerialize` have put around it."""
+    """Return the layer without what `edit`, `freeze` and `rematerialize` have put around it."""
     return unwrapped(module.inner) if isinstance(module, _Around) else module
 
 

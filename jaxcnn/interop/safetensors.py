@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxcnn.checking import expect
 from jaxcnn.fingerprint import fingerprint
-from jaxcnn.layers.layer import Layer, Spec
+from jaxcnn.layers.layer import Layer, Spec, leaf_name
 from jaxcnn.layers.serialization import from_json, to_json
 
 __all__ = ["load_weights", "save_weights"]
@@ -134,7 +134,7 @@ def _named(where: str, params: Any, state: Any) -> dict[str, Any]:
     """Return the leaves of both by their paths, in the order of `jax.tree.leaves((params, state))`."""
     leaves = jax.tree_util.tree_flatten_with_path((params, state))[0]
     # The first part of a path says which of the two it is.
-    named = [(jax.tree_util.keystr(path[1:], simple=True, separator="/"), leaf) for path, leaf in leaves]
+    named = [(leaf_name(path[1:]), leaf) for path, leaf in leaves]
     twice = [name for name, count in Counter(name for name, _ in named).items() if count > 1]
     expect(not twice, where, "one array a name", f"two of {twice}", "Rename a layer.")
     return dict(named)

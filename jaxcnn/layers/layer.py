@@ -135,6 +135,16 @@ def _leaves(tree: Any) -> list[Any] | None:
         return None
 
 
+def leaf_name(path: Any) -> str:
+    """Return the name of an array of parameters or state, "stage1/conv1/kernel" say, of its path as JAX gives it."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """Return the arrays of a tree by name."""
+    return {leaf_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
 def expect_spec(where: str, spec: Any, *, one: bool = False) -> None:
     """Raise `TypeError` unless `spec` has the shape and dtype of an input, or, if not `one`, is made of such."""
     leaves = _leaves(spec) or []

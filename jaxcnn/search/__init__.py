@@ -5,8 +5,21 @@ logits_fn = training.predictor(net, found.state().params, found.state().model_st
 """
 
 from jaxcnn.search.cross_validation import CrossValidation, cross_validate
+from jaxcnn.search.ensemble import calibration_error, disagreement, ensemble, fit_temperature
 from jaxcnn.search.options import Options
 from jaxcnn.search.sweep import grid, random_restarts, sweep
 from jaxcnn.search.trainings import Trainings
 
-__all__ = ["CrossValidation", "Options", "Trainings", "cross_validate", "grid", "random_restarts", "sweep"]
+__all__ = [
+    "CrossValidation",
+    "Options",
+    "Trainings",
+    "calibration_error",
+    "cross_validate",
+    "disagreement",
+    "ensemble",
+    "fit_temperature",
+    "grid",
+    "random_restarts",
+    "sweep",
+]

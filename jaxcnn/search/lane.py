@@ -1,6 +1,5 @@
 """One training among many: pure functions of a lane, which `vmap` makes functions of all lanes."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -92,11 +91,7 @@ class Program:
     def create(self, own: Own) -> Lane:
         """Return the lane before its first step."""
         net, optimizer = self._built(own)
-        state = TrainState.create(net, optimizer, run_keys(own.key).init, self.spec)
-        if own.start is not None:
-            params, model_state = own.start
-            opt_state = optimizer.init(params)
-            state = dataclasses.replace(state, params=params, model_state=model_state, opt_state=opt_state)
+        state = TrainState.create(net, optimizer, run_keys(own.key).init, self.spec, start=own.start)
         zero = jnp.int32(0)
         totals = dict.fromkeys(("loss", *self.metrics), jnp.float32(0))
         false = jnp.bool_(False)

@@ -15,7 +15,7 @@ from jaxcnn.search.lane import Lane, Own, Program
 from jaxcnn.search.memory import available, needed
 from jaxcnn.training.feed import STEPS_PER_CALL
 
-__all__ = ["train_lanes"]
+__all__ = ["Compiled", "compile_lanes", "train_lanes"]
 
 LANES = "lanes"
 Line = dict[str, np.ndarray]
@@ -74,7 +74,7 @@ def _of(tree: Any, rows: np.ndarray, mesh: Mesh) -> Any:
     return jax.device_put(jax.tree.map(lambda leaf: leaf[rows], tree), NamedSharding(mesh, P(LANES)))
 
 
-class _Compiled(NamedTuple):
+class Compiled(NamedTuple):
     """The functions of `Program` for so many lanes at once, on all devices."""
 
     create: Callable[..., Lane]
@@ -85,15 +85,13 @@ class _Compiled(NamedTuple):
     per_epoch: int
 
 
-def _fitting(
-    program: Program, mesh: Mesh, own: Own, arrays: Any, validation: Any, room: float
-) -> tuple[_Compiled, int]:
+def _fitting(program: Program, mesh: Mesh, own: Own, arrays: Any, validation: Any, room: float) -> tuple[Compiled, int]:
     """Return the compiled functions for as many lanes at once as there is room for, and how many these are."""
     each = -(-len(own.key) // mesh.size)  # lanes on each device
     while True:
         rounds = -(-len(own.key) // (each * mesh.size))
         each = -(-len(own.key) // (rounds * mesh.size))  # chunks of one size
-        compiled, need = _compiled(program, mesh, own, arrays, validation, each * mesh.size)
+        compiled, need = compile_lanes(program, mesh, own, arrays, validation, each * mesh.size)
         if need <= room:
             return compiled, each * mesh.size
         fix = "Use a smaller batch_size or net, or pass memory= in bytes if you know better."
@@ -102,9 +100,9 @@ def _fitting(
         each = max(1, min(each - 1, int(each * room / need)))
 
 
-def _compiled(
+def compile_lanes(
     program: Program, mesh: Mesh, own: Own, arrays: Any, validation: Any, count: int
-) -> tuple[_Compiled, int]:
+) -> tuple[Compiled, int]:
     """Return the functions for `count` lanes, and how many bytes of each device they need."""
     lanes_axis, shared = P(LANES), P()
 
@@ -140,11 +138,11 @@ def _compiled(
         steps[times] = fn.lower(lane, of_some, arrays, orders, number, number).compile()
     end = finish.lower(lane, of_some, validation, number).compile()
     need = max(map(needed, (*steps.values(), end)))
-    return _Compiled(create, order, steps, end, error, program.per_epoch), need
+    return Compiled(create, order, steps, end, error, program.per_epoch), need
 
 
 def _run(
-    compiled: _Compiled,
+    compiled: Compiled,
     lanes: Lane | None,
     own: Own,
     arrays: Any,

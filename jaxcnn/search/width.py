@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, is_int, shown
-from jaxcnn.layers.layer import Layer, apply, expect_net
+from jaxcnn.layers.layer import Layer, apply, expect_net, leaf_name, named_leaves
 from jaxcnn.surgery import paths
 
 __all__ = ["Inside", "inside_the_widest"]
@@ -46,7 +46,7 @@ class Inside:
 
     def _put(self, wide: Any, narrow: Any) -> Any:
         def put(path: Any, into: jax.Array, leaf: jax.Array) -> jax.Array:
-            return into.at[np.ix_(*self.places[_name(path)])].set(leaf)
+            return into.at[np.ix_(*self.places[leaf_name(path)])].set(leaf)
 
         return jax.tree_util.tree_map_with_path(put, wide, narrow)
 
@@ -135,8 +135,4 @@ def _expect_same(where: str, width: int, inside: Inside) -> None:
 
 def _shapes(net: Layer, spec: jax.ShapeDtypeStruct) -> dict[str, tuple[int, ...]]:
     trees = jax.eval_shape(lambda: net.init(jax.random.key(0), spec))
-    return {_name(path): leaf.shape for tree in trees for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
+    return {name: leaf.shape for tree in trees for name, leaf in named_leaves(tree).items()}

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.data.dataset import to_float
-from jaxcnn.layers.layer import Layer
+from jaxcnn.layers.layer import Layer, named_leaves
 from jaxcnn.surgery import activations, paths
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import Augment, Batch, PerExample
@@ -60,7 +60,7 @@ def first_not_finite(
 
 def _bad(name: str, tree: Any) -> str:
     """Return the name of the first array of the tree that is not finite, or nothing."""
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+    for path, leaf in named_leaves(tree).items():
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(jnp.all(jnp.isfinite(leaf))):
-            return f"{name} {jax.tree_util.keystr(path, simple=True, separator='/')}".strip()
+            return f"{name} {path}".strip()
     return ""

@@ -11,10 +11,12 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from jaxcnn import surgery
 from jaxcnn.checking import expect, expect_count, expect_dtype, expect_flag, expect_key, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.splitting import split
 from jaxcnn.data.stream import Stream
+from jaxcnn.fingerprint import fingerprint
 from jaxcnn.layers.layer import Layer, expect_net
 from jaxcnn.losses import Classification
 from jaxcnn.training.checkpoint import latest_checkpoint
@@ -24,7 +26,7 @@ from jaxcnn.training.feed import feed
 from jaxcnn.training.files import RunFiles
 from jaxcnn.training.interruption import interruption
 from jaxcnn.training.mesh import device_mesh, state_shardings
-from jaxcnn.training.optimizer import expect_optimizer, sgd, warmup_cosine
+from jaxcnn.training.optimizer import except_frozen, expect_optimizer, sgd, warmup_cosine
 from jaxcnn.training.run import Event, FitResult, Plan, Run
 from jaxcnn.training.state import TrainState, run_keys
 from jaxcnn.training.step import Augment, PerExample, expect_augment, make_train_step, with_defaults
@@ -47,6 +49,8 @@ def fit(
     dtype: Any = jnp.float32,
     accumulate: int = 1,
     rematerialize: Sequence[str] = (),
+    start: tuple[Any, Any] | None = None,
+    freeze: Sequence[str] = (),
     patience: int | None = None,
     monitor: str = "loss",
     mesh: Mesh | None = None,
@@ -81,6 +85,8 @@ def fit(
         epochs: passes through the training set.
         batch_size: images per step, on all devices together.
         key: decides everything random: initial values, held-out part, order, dropout, augmentation.
+        start: parameters and running statistics to begin with, in the place of new ones.
+        freeze: paths of layers that stay as they are: see `surgery.freeze`.
         patience: stop after so many epochs without improvement; None trains to the end.
         monitor: what is best: "loss" has its validation mean minimised, any other metric maximised.
         mesh: the devices, as `device_mesh` returns them; all there are unless given.
@@ -167,6 +173,10 @@ def fit(
         for part in parts_of:
             if part is not None:
                 loss.validate(outputs, part)
+    surgery.freeze(net, freeze)  # says which paths are unknown
+    ok, fix = start is None or (isinstance(start, tuple) and len(start) == 2), "Pass the two that a training returned."
+    expect(ok, where, "start as (params, state)", shown(start), fix, TypeError)
+    kept = except_frozen(optimizer, freeze)
     step = make_train_step(
         net,
         optimizer,
@@ -176,10 +186,15 @@ def fit(
         dtype=dtype,
         accumulate=accumulate,
         rematerialize=rematerialize,
+        freeze=freeze,
     )
-    template = jax.eval_shape(lambda k: TrainState.create(net, optimizer, k, train.spec), keys.init)
+
+    def create(key: jax.Array, start: Any) -> TrainState:
+        return TrainState.create(net, kept, key, train.spec, start=start)
+
+    template = jax.eval_shape(create, keys.init, start)
     shardings = state_shardings(mesh, template)
-    create = jax.jit(lambda k: TrainState.create(net, optimizer, k, train.spec), out_shardings=shardings)
+    begin = jax.jit(create, out_shardings=shardings)
     settings = {
         "key": jax.random.key_data(key).tolist(),
         "train": train.info.fingerprint,
@@ -190,6 +205,8 @@ def fit(
         "dtype": jnp.dtype(dtype).name,
         "patience": None if patience is None else int(patience),
         "monitor": monitor,
+        "start": None if start is None else fingerprint(start),
+        "freeze": list(freeze),
     }
     plan = Plan(
         net=net,
@@ -211,7 +228,7 @@ def fit(
     )
     with ExitStack() as stack:
         files = None if run_dir is None else stack.enter_context(RunFiles(run_dir, resume=resume))
-        run = Run(plan, create(keys.init), files, stack.enter_context(interruption(files is not None)))
+        run = Run(plan, begin(keys.init, start), files, stack.enter_context(interruption(files is not None)))
         if files is not None and resume:
             _take_up(run, files, template, shardings)
         run.fed = stack.enter_context(closing(feed(step, train, batch_size, keys.order, mesh, run.step)))

@@ -1,14 +1,16 @@
 """Stochastic gradient descent with momentum, and the schedule of its learning rate."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import optax
 
 from jaxcnn.checking import expect, expect_flag, number, scalar, shown
+from jaxcnn.layers.layer import leaf_name
 
-__all__ = ["expect_optimizer", "sgd", "warmup_cosine"]
+__all__ = ["except_frozen", "expect_optimizer", "sgd", "trainable", "warmup_cosine"]
 
 
 def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.1) -> optax.Schedule:
@@ -65,6 +67,21 @@ def sgd(
     nesterov = expect_flag("sgd", "nesterov", nesterov)
     decay = optax.add_decayed_weights(weight_decay, mask=_kernels)
     return optax.chain(decay, optax.sgd(learning_rate, momentum=momentum, nesterov=nesterov))
+
+
+def trainable(params: Any, frozen: Sequence[str]) -> Any:
+    """Return False for each parameter of the layers at the paths `frozen` and True for the others: a mask for optax."""
+
+    def trains(path: Any, leaf: Any) -> bool:
+        name = leaf_name(path)
+        return not any(name.startswith(f"{layer}/") for layer in frozen)
+
+    return jax.tree_util.tree_map_with_path(trains, params)
+
+
+def except_frozen(optimizer: optax.GradientTransformation, frozen: Sequence[str]) -> optax.GradientTransformation:
+    """Return the optimizer that leaves the parameters of the layers at the paths alone, and has no slots for them."""
+    return optax.masked(optimizer, lambda params: trainable(params, frozen)) if frozen else optimizer
 
 
 def expect_optimizer(where: str, optimizer: Any) -> None:

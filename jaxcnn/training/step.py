@@ -14,7 +14,7 @@ from jaxcnn.checking import expect, expect_count, expect_dtype, is_array, shown
 from jaxcnn.data.dataset import to_float
 from jaxcnn.layers.layer import Layer, expect_net
 from jaxcnn.losses import Classification, batch_accuracy, classification
-from jaxcnn.training.optimizer import expect_optimizer
+from jaxcnn.training.optimizer import except_frozen, expect_optimizer
 from jaxcnn.training.state import TrainState
 
 __all__ = ["Augment", "Batch", "PerExample", "make_train_step", "per_example", "with_defaults"]
@@ -36,6 +36,7 @@ def make_train_step(
     dtype: Any = jnp.float32,
     accumulate: int = 1,
     rematerialize: Sequence[str] = (),
+    freeze: Sequence[str] = (),
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """Return the function of one step: `(state, batch) -> (state, metrics)`, pure, for `jit`, `vmap` and `scan`.
 
@@ -58,6 +59,8 @@ def make_train_step(
             at a time, and its running statistics move with each.
         rematerialize: paths of blocks that are computed again in the backward pass, for memory: see
             `surgery.rematerialize`.
+        freeze: paths of layers that stay as they are: see `surgery.freeze`. The state is one of
+            `except_frozen(optimizer, freeze)`, which has no slots for them.
 
     Returns:
         The step. `batch` is a dict of arrays with `["image"]`, uint8 0..255 or floating in [0, 1], (N, H, W, C). The
@@ -74,7 +77,8 @@ def make_train_step(
     expect_augment(where, augment)
     dtype = expect_dtype(where, dtype)
     accumulate = expect_count(where, "accumulate", accumulate)
-    net = surgery.rematerialize(net, rematerialize)
+    optimizer = except_frozen(optimizer, freeze)
+    net = surgery.freeze(surgery.rematerialize(net, rematerialize), freeze)
 
     def objective(params: Any, model_state: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
         outputs, model_state = net.apply(params, model_state, batch["image"], train=True, key=key)
