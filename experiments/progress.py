@@ -1,8 +1,8 @@
-"""A progress bar for `fit`: loss, accuracy and images per second; plain lines where there is no terminal."""
+"""Progress bars for `fit` and for `search`; plain lines where there is no terminal."""
 
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from rich.console import Console
@@ -10,17 +10,15 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from jaxcnn.training import Event
 
-__all__ = ["ProgressBar"]
+__all__ = ["LanesBar", "ProgressBar"]
 
 
-class ProgressBar:
-    """A callback of `fit` and a context manager: `with ProgressBar(console) as bar: fit(..., callbacks=[bar])`."""
+class _Bar:
+    """A callback and a context manager."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.task = TaskID(0)
-        self.shown = ""
-        self.looked = 0.0
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -31,12 +29,25 @@ class ProgressBar:
             disable=not console.is_terminal,
         )
 
-    def __enter__(self) -> "ProgressBar":
+    def __enter__(self) -> Self:
         self.bar.start()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bar.stop()
+
+    def plain(self, epoch: int, epochs: int, line: str) -> None:
+        """Print the line of every tenth of the epochs, where there is no terminal."""
+        every = max(epochs // 10, 1)
+        if not self.console.is_terminal and (epoch % every == 0 or epoch == 1):
+            self.console.print(line)
+
+
+class ProgressBar(_Bar):
+    """For `fit`: loss, accuracy, images per second. `with ProgressBar(console) as bar: fit(..., callbacks=[bar])`."""
+
+    shown = ""
+    looked = 0.0
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
@@ -71,13 +82,30 @@ class ProgressBar:
         if entry.get("skipped"):
             line += f"  {entry['skipped']} steps skipped"
         self._advance(event, f"{line}  {self.shown}")
-        every = max(event.epochs // 10, 1)
-        if not self.console.is_terminal and (event.epoch % every == 0 or event.epoch == 1):
-            self.console.print(f"{line}  {self.shown}")
+        self.plain(event.epoch, event.epochs, f"{line}  {self.shown}")
 
     def _advance(self, event: Event, figures: str) -> None:
         description = f"epoch {event.epoch}/{event.epochs}"
         self.bar.update(self.task, completed=event.step, description=description, figures=figures)
+
+
+class LanesBar(_Bar):
+    """For the searches: a bar for the lanes that are trained together, how many go on, and the best loss."""
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        lanes = event.metrics["lanes"]
+        named = f"lanes {lanes[0]}-{lanes[-1]}" if len(lanes) > 1 else f"lane {lanes[0]}"
+        if event.kind == "start":
+            self.task = self.bar.add_task(named, total=event.epochs, completed=event.epoch - 1, figures="")
+            return
+        watched = "validation_loss" if "validation_loss" in event.metrics else "train_loss"
+        best = np.nanmin([np.inf, *event.metrics[watched]])
+        going = int(event.metrics["going"].sum())
+        what = watched.replace("_", " ")
+        figures = f"epoch {event.epoch}/{event.epochs}  {going} of {len(lanes)} going  best {what} {best:.4f}"
+        self.bar.update(self.task, completed=event.epoch, figures=figures)
+        self.plain(event.epoch, event.epochs, f"{named}  {figures}")
 
 
 def _line(entry: Any, epochs: int) -> str:

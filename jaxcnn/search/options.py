@@ -175,7 +175,8 @@ def _maker(where: str, name: str, given: Any, ready: bool, numbers: Mapping[str,
     """Return the function of a lane's numbers that gives its net or optimizer."""
     if ready:
         return lambda held: given
-    expect(callable(given), where, f"{name} or a function that returns it", shown(given), "See the README.", TypeError)
+    fix = "Pass a net such as Sequential(...)." if name == "net" else "Pass training.sgd(0.1), say."
+    expect(callable(given), where, f"{name} or a function that returns it", shown(given), fix, TypeError)
     taken = _names(given, numbers)
     needed = {n for n, p in inspect.signature(given).parameters.items() if p.default is p.empty and p.kind in _NAMED}
     missing = sorted(needed - taken)

@@ -4,12 +4,13 @@ import dataclasses
 import io
 import json
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from experiments import data, doctor, run_folder, runner, train
 from experiments.__main__ import experiments
-from experiments.progress import ProgressBar
+from experiments.progress import LanesBar, ProgressBar
 from jaxcnn.training import Event
 
 
@@ -86,6 +87,20 @@ def test_the_progress_shows_loss_accuracy_and_speed():
         assert "compiled in 1.5 s" in shown
         assert "train loss 0.2500  train accuracy 0.5000" in shown
         assert "1,234 images/s" in shown
+
+
+def test_the_progress_of_lanes_shows_how_many_go_on_and_the_best():
+    for terminal in (True, False):
+        text = io.StringIO()
+        console = Console(file=text, force_terminal=terminal, width=160, color_system=None, highlight=False)
+        with LanesBar(console) as bar:
+            lanes = {"lanes": np.arange(4, 7)}
+            bar(Event("start", 1, 0, 2, 3, 8, 0.0, lanes))
+            line = {"validation_loss": np.array([0.5, np.nan, 0.25]), "going": np.array([True, False, True])}
+            bar(Event("epoch", 1, 3, 2, 3, 8, 1.6, lanes | line))
+            bar.bar.refresh()
+        assert "lanes 4-6" in text.getvalue()
+        assert "epoch 1/2  2 of 3 going  best validation loss 0.2500" in text.getvalue()
 
 
 def test_the_doctor_finds_this_installation_sound(capsys):
