@@ -6,6 +6,7 @@ values of the pixels; `--dataset folder --path photos --image-size 64` does so f
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -136,4 +137,4 @@ def coloured(mask: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    run(main, Config, name=lambda config: f"data-{config.dataset}")
+    run(main, Config, name=lambda config: f"data-{Path(config.path).stem if config.path else config.dataset}")

@@ -42,7 +42,7 @@ _RECIPES: dict[tuple[str, str], Recipe] = {
     ("digits", "cpu"): _DIGITS,
     ("mnist", "cpu"): _MNIST,
     ("fashion_mnist", "cpu"): Recipe(
-        width=32, convolutions=(1, 2, 2, 2), epochs=16, validation=0.05, flip="alternating", views="moved"
+        width=32, convolutions=(1, 2, 2, 2), epochs=14, validation=0.05, flip="alternating", views="moved"
     ),
     ("fashion_mnist", "gpu"): Recipe(
         width=128, epochs=60, batch_size=512, learning_rate=0.4, validation=0.05, cutout=8, views="moved"

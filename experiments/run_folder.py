@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments.device import console
 from jaxcnn.checking import expect
 from jaxcnn.training.files import read_lines, to_json
 from jaxcnn.training.processes import first_process, from_first
@@ -24,6 +25,8 @@ def make_folder(name: str) -> Path:
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:
+                if any(folder.glob("**/checkpoints/*.json")) and not (folder / "figures.json").exists():
+                    console.print(f"{folder} is unfinished: --resume {folder} goes on with it.", markup=False)
                 continue
             except OSError as error:
                 raise OSError(
@@ -46,7 +49,7 @@ def stored_options(where: str, experiment: str, config_class: type[Any], folder:
         found = json.loads((folder / "config.json").read_text())
         kind, options = found["experiment"], found["config"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{where}: expected the folder of a run, got {folder} ({error}). Pass runs/NAME.") from error
+        raise ValueError(f"{where}: expected the folder of a run, got {folder}. Pass runs/NAME.") from error
     expect(kind == experiment, where, f"a run of experiments.{experiment}", kind, "Pass one of these.")
     known = {field.name for field in dataclasses.fields(config_class)}
     missing = sorted(known ^ set(options))

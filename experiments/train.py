@@ -3,6 +3,7 @@
 `python -m experiments.train --dataset digits --model lenet5 --seed 0` trains, writes `runs/<name>/` (figures,
 checkpoint, pictures, `report.html`) and prints the test accuracy: about 15 s on 2 cores. `--seeds 5` gives mean and
 standard deviation, `--find-lr` a learning rate, `--overfit-batch` checks that the net can learn one batch by heart.
+An option whose default is None is taken from the recipe of the data set, which is printed as the run begins.
 """
 
 import dataclasses
@@ -33,6 +34,7 @@ from jaxcnn.training.processes import first_process, from_first
 
 OF_MODEL = ("width", "convolutions")  # the options that the model's function takes
 STEPS_BY_HEART = 200
+QUICK_EPOCHS = 8  # that the recipe has with --quick
 QUICK = 2000  # examples of a large set that --quick takes
 SHOWN = 10_000  # test images of a stream that the page is about
 
@@ -96,16 +98,22 @@ Resolved = Any
 def resolve(config: Config) -> Resolved:
     """Return the options with the recipe's for those that are not given."""
     known = recipe(config.dataset, jax.default_backend())
+    if config.quick:
+        known["epochs"] = min(known["epochs"], QUICK_EPOCHS)
     if config.model not in (None, known["model"]):
         known |= dict.fromkeys(OF_MODEL)  # they are for the model of the recipe
-    return dataclasses.replace(config, **{name: v for name, v in known.items() if getattr(config, name) is None})
+    chosen = {name: value for name, value in known.items() if getattr(config, name) is None}
+    told = ", ".join(f"{name} {value}" for name, value in chosen.items() if value not in (None, 0.0, "no", "one"))
+    console.print(f"recipe: {told}", markup=False)
+    config = dataclasses.replace(config, **chosen)
+    fix = "Pass --epochs 10, say."
+    expect(config.epochs is not None and config.epochs >= 1, "train", "epochs as a positive int", config.epochs, fix)
+    return config
 
 
 def main(config: Resolved) -> Result:
     """Do what the options ask for, all of them known: see `resolve`."""
     expect(config.seeds >= 1, "train", "seeds as a positive int", config.seeds, "Pass --seeds 5, say.")
-    if config.quick:
-        config = dataclasses.replace(config, epochs=min(config.epochs, 8))
     if config.find_lr:
         return find_lr(config)
     if config.overfit_batch:
@@ -177,9 +185,8 @@ def train(config: Resolved) -> Result:
     save_picture(report.label_counts(counts, train_set.info.class_names), folder / "labels.png")
     accuracy = f"{100 * test['accuracy']:.2f} %"
     held = result.history[result.best_epoch - 1].get("validation_accuracy")
-    validated = (
-        [] if held is None else [report.Number("validation accuracy", f"{100 * held:.2f} %", "at the best epoch")]
-    )
+    chosen = f"epoch {result.best_epoch}: lowest loss"
+    validated = [] if held is None else [report.Number("validation accuracy", f"{100 * held:.2f} %", chosen)]
     waiting = []
     if views:
         one = f"{100 * single['accuracy']:.2f} %"

@@ -76,6 +76,7 @@ def freeze(params: Any, *at: str) -> Any:
     Raises:
         ValueError: a path without parameters.
     """
+    expect_arrays("freeze", "params", params)
     mask = trainable(params, at)
     names = list(named_leaves(params))
     idle = [path for path in at if not any(name.startswith(f"{path}/") for name in names)]
@@ -211,7 +212,7 @@ def load(into: Any, given: Any) -> tuple[Any, Loaded]:
     """Return `into` with the arrays of `given` that have the same name and shape in the place of its own.
 
     Args:
-        into: nested dicts of arrays, `(params, state)` of a new net, say.
+        into: nested dicts of arrays, or a tuple of such: `(params, state)` of a new net, say.
         given: others, of a trained net.
 
     Returns:
@@ -221,8 +222,9 @@ def load(into: Any, given: Any) -> tuple[Any, Loaded]:
         TypeError: trees that are not made of arrays.
         ValueError: nothing matches.
     """
-    expect_arrays("load", "into", into)
-    expect_arrays("load", "given", given)
+    for name, tree in (("into", into), ("given", given)):
+        for part in tree if isinstance(tree, tuple) else (tree,):
+            expect_arrays("load", name, part)
     own, other = named_leaves(into), named_leaves(given)
     both = [name for name in own if name in other]
     matched = tuple(name for name in both if own[name].shape == other[name].shape)
@@ -263,6 +265,8 @@ def features(
     Raises:
         ValueError: no such layer.
     """
+    ok, fix = isinstance(dataset, Dataset | Stream), "Make one with data.from_arrays(image, label)."
+    expect(ok, "features", "a data.Dataset or a data.Stream", shown(dataset), fix, TypeError)
     front, back = cut(net, at)
     found = predict(front, params, state, dataset, batch_size=batch_size)
     others = {name: dataset[name] for name in dataset if name != "image"}

@@ -4,10 +4,24 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn import augment, data, filters, initialization, initializers, layers, losses, models, surgery, training
+from jaxcnn import (
+    augment,
+    data,
+    filters,
+    initialization,
+    initializers,
+    layers,
+    losses,
+    models,
+    search,
+    surgery,
+    training,
+    transfer,
+)
 from jaxcnn import functional as F
 from jaxcnn.checking import is_int
 from jaxcnn.summary import summarize
@@ -261,6 +275,7 @@ def values() -> dict[str, Case]:
         "surgery.activations": of(surgery.activations, USUAL, at=["conv", "act"]),
         "surgery.cut": of(surgery.cut, USUAL, at="norm"),
         "surgery.edit": of(surgery.edit, USUAL, edits={"conv": F.relu}),
+        "surgery.freeze": of(surgery.freeze, USUAL, at=["conv"]),
         "surgery.paths": of(surgery.paths, USUAL),
         "surgery.rematerialize": of(surgery.rematerialize, USUAL, at=["conv"]),
         "surgery.replace": of(surgery.replace, USUAL, replacements=some),
@@ -358,3 +373,71 @@ def trainings() -> dict[str, Case]:
         "fit": of(training.fit, USUAL, host=True, epochs=1, batch_size=4, raises=(FloatingPointError,)),
     }
     return {f"training.{name}": case for name, case in found.items()}
+
+
+HEADED = layers.Sequential(**NET.layers, head=layers.Dense(4))
+HEADED_PARAMS, HEADED_STATE = HEADED.init(KEY, SPEC)
+
+
+def moved_on(optimizer, steps):
+    gradual = transfer.unfreeze_at(optimizer, steps)
+    return gradual.update(HEADED_PARAMS, gradual.init(HEADED_PARAMS), HEADED_PARAMS)
+
+
+def rescaled(factors):
+    scaled = transfer.scale_updates(factors)
+    return scaled.update(HEADED_PARAMS, scaled.init(HEADED_PARAMS))
+
+
+def transfers() -> dict[str, Case]:
+    headed = {"net": HEADED, "params": HEADED_PARAMS, "state": HEADED_STATE}
+    found = {
+        "features": of(transfer.features, USUAL, host=True, **headed, at="pool"),
+        "freeze": of(lambda params, path: transfer.freeze(params, path), {}, params=HEADED_PARAMS, path="conv"),
+        "layerwise": of(transfer.layerwise, {}, net=HEADED, params=HEADED_PARAMS, decay=0.5),
+        "load": of(transfer.load, {}, into=HEADED_PARAMS, given=PARAMS),
+        "scale_updates": of(rescaled, {}, factors={"conv": 0.5}),
+        "swap_head": of(transfer.swap_head, USUAL, **headed, head=layers.Dense(2), spec=SPEC),
+        "unfreeze_at": of(moved_on, {}, optimizer=OPTIMIZER, steps={"conv": 2}),
+    }
+    return {f"transfer.{name}": case for name, case in found.items()}
+
+
+def restarted(net, train, restarts, validation, epochs, batch_size, patience, min_delta, monitor, memory, key):
+    options = {"validation": validation, "epochs": epochs, "batch_size": batch_size, "patience": patience}
+    options |= {"min_delta": min_delta, "monitor": monitor, "memory": memory}
+    return search.random_restarts(net, train, restarts=restarts, key=key, **options).values
+
+
+def swept(net, train, over, restarts, halve_every, key):
+    make = training.sgd
+    options = {"optimizer": make, "epochs": 1, "batch_size": 4}
+    return search.sweep(net, train, over=over, restarts=restarts, halve_every=halve_every, key=key, **options).values
+
+
+def compared(train, widths, folds, restarts, refit, key):
+    def make(width):
+        return layers.Sequential(flatten=layers.Flatten(), hidden=layers.Dense(width), head=layers.Dense(4))
+
+    options = {"folds": folds, "restarts": restarts, "refit": refit, "epochs": 1, "batch_size": 4}
+    return search.cross_validate(make, train, widths=widths, key=key, **options).errors
+
+
+def searches() -> dict[str, Case]:
+    ensembled = {
+        name: jax.tree.map(lambda leaf: leaf[None], tree)
+        for name, tree in zip(("params", "state"), TRAINED[1:], strict=True)
+    }
+    logits = X[:, 0, 0]
+    restarts = {"restarts": 1, "validation": None, "epochs": 1, "batch_size": 4, "patience": None, "min_delta": 0.0}
+    found = {
+        "calibration_error": of(search.calibration_error, {}, logits=logits, labels=LABEL),
+        "cross_validate": of(compared, USUAL, host=True, widths=(1, 2), folds=2, restarts=1, refit=False),
+        "disagreement": of(search.disagreement, {}, logits=X[:, 0]),
+        "ensemble": of(lambda net, params, state: search.ensemble(net, params, state)(X), USUAL, **ensembled),
+        "fit_temperature": of(search.fit_temperature, {}, logits=logits, labels=LABEL),
+        "grid": of(lambda rate: search.grid(rate=rate), {}, host=True, rate=[0.1, 0.2]),
+        "random_restarts": of(restarted, USUAL, host=True, **restarts, monitor="loss", memory=None),
+        "sweep": of(swept, USUAL, host=True, over={"learning_rate": [0.1]}, restarts=1, halve_every=None),
+    }
+    return {f"search.{name}": case for name, case in found.items()}

@@ -18,9 +18,11 @@ pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 MODULES = ("functional", "initializers", "losses", "filters", "layers", "augment")
 CASES = {name: case for module in MODULES for name, case in fuzz_cases.cases(module).items()}
 CASES |= fuzz_cases.augmentations() | fuzz_cases.values() | fuzz_cases.sets() | fuzz_cases.trainings()
+CASES |= fuzz_cases.transfers() | fuzz_cases.searches()
 CASES = {name: case for name, case in CASES.items() if case.base}
 # What trains, or draws and compiles, for seconds each time.
 LONG = {"training.fit", "training.find_learning_rate", "data.Scenes.batch", "data.Scenes.dataset"}
+LONG |= {"search.cross_validate", "search.random_restarts", "search.sweep"}
 # Values, and what reads and writes files: their own tests damage these.
 NO_CASE = {
     "filters": {"Sobel"},
@@ -28,9 +30,17 @@ NO_CASE = {
     "layers": {"Layer", "register"},
     "data": {"Dataset", "DatasetInfo", "Stream", "load", "names"},
     "models": {"names"},
+    "search": {"CrossValidation", "Options", "Trainings"},
+    "transfer": {"Loaded"},
     "surgery": set(),
     "initialization": set(),
 }
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A text in the place of `run_dir` makes a folder."""
+    monkeypatch.chdir(tmp_path)
 
 
 def check(name: str, abstract: bool | None, examples: int) -> None:
@@ -42,7 +52,7 @@ def check(name: str, abstract: bool | None, examples: int) -> None:
     holds()
 
 
-@pytest.mark.parametrize("module", [*MODULES, "data", "surgery", "models", "initialization"])
+@pytest.mark.parametrize("module", [*MODULES, "data", "surgery", "models", "initialization", "search", "transfer"])
 def test_every_public_function_has_a_case(module):
     public = set(importlib.import_module(f"jaxcnn.{module}").__all__) - NO_CASE.get(module, set())
     assert public <= {name.removeprefix(f"{module}.").split("-")[0].split(".")[0] for name in CASES}

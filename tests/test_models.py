@@ -161,9 +161,9 @@ def test_unknown_names_list_the_known_ones(name, fix):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("lenet5", {"depth": 3}, r"^create: expected options that lenet5 takes, got \{'depth': 3\}\. .*'depth'"),
-        ("cifar_resnet20", {"classic": True}, r"^create: expected options that cifar_resnet20 takes, got"),
-        ("cifar_resnet20", {"depth": 8}, r"^create: expected options that cifar_resnet20 takes, got"),
+        ("lenet5", {"depth": 3}, r"^create: expected options of lenet5, .*, got \{'depth': 3\}\. Use"),
+        ("cifar_resnet20", {"classic": True}, r"^create: expected options of cifar_resnet20, .*, got"),
+        ("cifar_resnet20", {"depth": 8}, r"^create: expected options of cifar_resnet20, .*, got"),
         ("lenet5", {"features": (8, 8)}, r"^lenet5: expected three features: .*, got \(8, 8\)\. Pass"),
         ("lenet5", {"features": (8, 0, 8)}, r"^Conv: expected features as a positive int, got 0\."),
         ("lenet5", {"dropout": 1.5}, r"^Dropout: expected a rate in \[0, 1\], got 1\.5\."),

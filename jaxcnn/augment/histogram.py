@@ -16,7 +16,7 @@ def autocontrast(image: jax.Array) -> jax.Array:
     Agrees with torchvision's `autocontrast` within 1e-6, and with PIL's but for its rounding to 8 bits.
     """
     x = image.astype(jnp.float32)
-    least, greatest = jnp.min(jnp.min(x, 0), 0), jnp.max(jnp.max(x, 0), 0)
+    least, greatest = (of(of(x, 0), 0, keepdims=True)[None] for of in (jnp.min, jnp.max))
     flat = greatest <= least
     y = (x - jnp.where(flat, 0, least)) / jnp.where(flat, 1, greatest - least)
     return jnp.clip(y, 0, 1).astype(image.dtype)

@@ -76,7 +76,7 @@ def cutmix(key: jax.Array, batch: Example, *, alpha: float = 1.0, classes: int) 
     cut = jnp.sqrt(1 - _proportions(ratio_key, alpha, count))
     centre = jax.random.randint(centre_key, (2, count), 0, jnp.array([[height], [width]]))
     rows, columns = (
-        jnp.abs(jnp.arange(side) + 0.5 - middle[:, None]) < jnp.floor(cut * side / 2)[:, None]
+        jnp.abs(jnp.arange(side)[None] + 0.5 - middle[:, None]) < jnp.floor(cut * side / 2)[:, None]
         for side, middle in zip((height, width), centre, strict=True)
     )
     pasted = jnp.sum(rows, 1) * jnp.sum(columns, 1) / (height * width)

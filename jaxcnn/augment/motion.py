@@ -34,7 +34,7 @@ class Motion(NamedTuple):
         A box of which nothing is left becomes the point of the frame nearest to its upper left corner.
         """
         corners = self.points(boxes[:, _CORNERS].reshape(-1, 2)).reshape(-1, 4, 2)
-        end = jnp.array(self.frame[::-1], corners.dtype)
+        end = jnp.array([self.frame[::-1]], corners.dtype)
         low, high = jnp.clip(corners.min(1), 0, end), jnp.clip(corners.max(1), 0, end)
         empty = (high <= low).any(1, keepdims=True)
         return jnp.concatenate([low, jnp.where(empty, low, high)], 1)

@@ -61,6 +61,8 @@ def expect_functions(where: str, *fns: Any) -> None:
     """Raise `TypeError` unless all are functions."""
     for fn in fns:
         fix = "Bind options with functools.partial, do not call it."
+        if isinstance(fn, list | tuple):
+            fix = "Pass them one by one."
         expect(callable(fn), where, "a function", shown(fn), fix, TypeError)
 
 

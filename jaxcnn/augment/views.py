@@ -105,8 +105,9 @@ def test_time(
 
     def averaged(images: jax.Array) -> jax.Array:
         logits = jnp.stack([logits_fn(view(images)).astype(jnp.float32) for view in views], -1)
+        share = jnp.broadcast_to(shares, logits.shape)
         if average == "logits":
-            return jnp.sum(shares * logits, -1)
-        return jax.nn.logsumexp(jax.nn.log_softmax(logits, -2), -1, b=shares)
+            return jnp.sum(share * logits, -1)
+        return jax.nn.logsumexp(jax.nn.log_softmax(logits, -2), -1, b=share)
 
     return averaged

@@ -121,5 +121,5 @@ def _random_window(
         frame=size,
         pixels=lambda image: window(image, outside.fill),
         labels=lambda mask: window(mask, outside.mask_fill),
-        points=lambda xy: xy - jnp.stack([column - margin[1], row - margin[0]]),
+        points=lambda xy: xy - jnp.stack([column - margin[1], row - margin[0]])[None],
     )

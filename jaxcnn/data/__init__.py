@@ -73,7 +73,8 @@ def load(
         image_size: resize the short side of every image of a set on disk to so many pixels, with antialiasing, and
             keep the middle square; None leaves the images as they are.
         path: for "folder": a folder, or a zip archive, with one folder of images for each class; or with `train/` and
-            `test/` (or `validation/`, `val/`) of such folders. Several formats; grey only if all images are.
+            `test/` (or `validation/`, `val/`: the first that is there) of such folders. Several formats; grey only if
+            all images are.
         skip_corrupt: for "folder": leave out images that cannot be decoded, and name them in `.info.source`.
         progress: is called with the numbers of images done and to do, while they are prepared and while they are read.
 
@@ -95,7 +96,8 @@ def load(
     skip_corrupt = expect_flag("load", "skip_corrupt", skip_corrupt)
     own = isinstance(name, str) and name == FOLDER
     got = f"{shown(name)}, path={path}"
-    expect(own == (path is not None), "load", 'path with "folder" alone', got, "Pass both.")
+    fix = "Pass path=, the folder of the images." if own else 'Leave path out, or load "folder".'
+    expect(own == (path is not None), "load", 'path with "folder" alone', got, fix)
     expect(own or not skip_corrupt, "load", 'skip_corrupt with "folder" alone', shown(name), "Other sets have none.")
     expect(isinstance(name, str), "load", f"one of {names()}", shown(name), "Pass the name of a set.", TypeError)
     if name in _EMBEDDED:

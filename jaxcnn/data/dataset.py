@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import array, expect, expect_dtype, shown
+from jaxcnn.checking import array, expect, expect_dtype, is_int, shown
 from jaxcnn.fingerprint import fingerprint
 
 __all__ = ["Dataset", "DatasetInfo", "from_arrays", "moments", "to_float"]
@@ -56,7 +56,9 @@ class Dataset(Mapping[str, np.ndarray]):
             "Dataset",
             f"one of {list(self.arrays)}",
             repr(name),
-            "Choose one of them.",
+            'Examples are train["image"][:5], train.take([0, 1]), and train.size of them.'
+            if is_int(name) or isinstance(name, slice)
+            else "Choose one of them.",
             KeyError,
         )
         return self.arrays[name]
@@ -267,6 +269,9 @@ def _dataset(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:
         image.shape,
         "Grey images need a last axis: image[..., None].",
     )
+    first = image.shape[1] == 3 and min(image.shape[2:]) > 4
+    fix = "Move the channels last: np.moveaxis(image, 1, -1)."
+    expect(not first, "Dataset", "images of shape (N, H, W, C)", f"{image.shape}, channels first", fix)
     expect(len(image) > 0, "Dataset", "at least one example", "none", "Check how the examples were chosen.")
     expect(image.size > 0, "Dataset", "images with a pixel", image.shape, "Look at how they were read.")
     expect(

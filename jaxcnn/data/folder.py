@@ -36,6 +36,8 @@ def load_folder(
     expect(TRAIN in splits, "load", f"folders of images in {path}", "none", LAYOUT)
     class_names = sorted({kind for kind, _ in splits[TRAIN]})
     expect(len(class_names) >= 2, "load", f"at least two classes in {path}", class_names, LAYOUT)
+    taken = sorted({TRAIN, *TESTS} & set(class_names))
+    expect(not taken, "load", f"a folder for each class in {path}", f"images in {taken} itself", LAYOUT)
     test_name = next((split for split in TESTS if split in splits), "")
     tests = splits.get(test_name, [])
     new = sorted({kind for kind, _ in tests} - set(class_names))

@@ -121,9 +121,9 @@ def expect_net(where: str, net: Any) -> None:
 
 
 def expect_arrays(where: str, name: str, tree: Any) -> None:
-    """Raise `TypeError` unless `tree` is made of arrays of numbers."""
+    """Raise `TypeError` unless `tree` is a dict made of arrays of numbers."""
     leaves = _leaves(tree)
-    ok = leaves is not None and all(map(is_array, leaves))
+    ok = isinstance(tree, Mapping) and leaves is not None and all(map(is_array, leaves))
     fix = f"Pass the {name} that init returned for this net."
     expect(ok, where, f"{name} as nested dicts of arrays", shown(tree), fix, TypeError)
 

@@ -47,5 +47,6 @@ def create(name: str, num_classes: int = 10, **options: Any) -> Sequential:
     try:
         inspect.signature(_MODELS[name]).bind(num_classes=num_classes, **options)
     except TypeError as error:
-        raise ValueError(f"create: expected options that {name} takes, got {shown(options)}. {error}.") from error
+        taken = list(inspect.signature(_MODELS[name]).parameters)
+        raise ValueError(f"create: expected options of {name}, {taken}, got {shown(options)}. Use these.") from error
     return _MODELS[name](num_classes=num_classes, **options)

@@ -1,5 +1,6 @@
 """The number of units, chosen by internal cross-validation."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -108,33 +109,34 @@ def cross_validate(
         expect(not missing, where, "every class in the training part of every fold", f"folds {missing} without", fix)
     size, most = min(len(rest) for rest, _ in parts), max(len(held) for _, held in parts)
     nets = inside_the_widest(where, net, widths, train.spec)
-    search = prepare(where, nets[0].wider, train, split_key, {}, size, **options)._replace(validation=train)
+    settled: Options = {**options, "validation": train}  # of which each lane has its own fold
+    search = prepare(where, nets[0].wider, train, split_key, {}, size, **settled)
     keys = jax.random.split(lanes_key, restarts)
-    lanes = [
-        Own(
-            keys[r],
-            {},
-            jnp.asarray(rest[:size]),
-            jnp.asarray(np.resize(held, most)),
-            jnp.arange(most) < len(held),
-            inside.live(),
-            _start(inside, keys[r]),
-        )
-        for inside in nets
-        for rest, held in parts
-        for r in range(restarts)
-    ]
+    lanes = []
+    for inside in nets:
+        live, starts = _begun(inside, keys)
+        for (rest, held), r in itertools.product(parts, range(restarts)):
+            start = jax.tree.map(lambda leaf, r=r: leaf[r], starts)
+            real, padded = jnp.arange(most) < len(held), jnp.asarray(np.resize(held, most))
+            lanes.append(Own(keys[r], {}, jnp.asarray(rest[:size]), padded, real, live, start))
     found = trainings(search, jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes))
     errors = _errors(found, search.program.monitor, (len(nets), folds, restarts))
     width = _narrowest(widths, errors)
-    again = random_restarts(net(width), train, restarts=restarts, key=refit_key, **options) if refit else None
+    again = None
+    if refit:
+        alone: Options = {**options, "monitor": "loss"}  # without validation there is nothing else to choose by
+        again = random_restarts(net(width), train, restarts=restarts, key=refit_key, **alone)
     return CrossValidation(tuple(int(w) for w in widths), errors, width, found, again)
 
 
-def _start(inside: Inside, key: jax.Array) -> tuple[Any, Any]:
-    """Return what the net alone would begin with, put into the widest."""
-    state = jax.jit(lambda k: TrainState.create(inside.net, optax.identity(), run_keys(k).init, inside.spec))(key)
-    return inside.put(state.params, state.model_state)
+def _begun(inside: Inside, keys: jax.Array) -> tuple[Any, Any]:
+    """Return which parameters of the widest are the net's, and what it alone would begin with there, for each key."""
+
+    def start(key: jax.Array) -> tuple[Any, Any]:
+        state = TrainState.create(inside.net, optax.identity(), run_keys(key).init, inside.spec)
+        return inside.put(state.params, state.model_state)
+
+    return jax.jit(lambda keys: (inside.live(), jax.vmap(start)(keys)))(keys)  # as one program: compiling takes time
 
 
 def _errors(found: Trainings, monitor: str, shape: tuple[int, int, int]) -> np.ndarray:

@@ -35,6 +35,9 @@ def ensemble(net: Layer, params: Any, state: Any) -> Callable[[jax.Array], jax.A
     expect_net("ensemble", net)
     expect_arrays("ensemble", "params", params)
     expect_arrays("ensemble", "state", state)
+    counts = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves((params, state))}
+    ok, fix = len(counts) == 1 and counts != {()}, "Pass the states of Trainings."
+    expect(ok, "ensemble", "arrays with one leading axis of nets", f"leading axes {sorted(counts)}", fix)
     return jax.tree_util.Partial(functools.partial(_mean, net), params, state)
 
 

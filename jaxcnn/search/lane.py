@@ -1,6 +1,6 @@
 """One training among many: pure functions of a lane, which `vmap` makes functions of all lanes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxcnn import surgery
 from jaxcnn.data.dataset import to_float
 from jaxcnn.layers.layer import Layer
 from jaxcnn.training.early_stopping import EarlyStopping, Patience
 from jaxcnn.training.evaluation import masked_sums
 from jaxcnn.training.feed import numbered, order_of
+from jaxcnn.training.optimizer import except_frozen
 from jaxcnn.training.state import TrainState, run_keys
 from jaxcnn.training.step import Augment, PerExample, make_train_step
 
@@ -66,6 +68,7 @@ class Program:
         stopping: watches the value.
         monitor: the value.
         skip_limit: a lane has diverged after so many skipped steps one after another.
+        freeze: paths of layers that stay as they are.
         at_once: images that are evaluated together.
     """
 
@@ -81,6 +84,7 @@ class Program:
     stopping: EarlyStopping
     monitor: str
     skip_limit: int
+    freeze: Sequence[str] = ()
     at_once: int = 256
 
     @property
@@ -172,7 +176,9 @@ class Program:
         return {name: total / jnp.sum(mask) for name, total in totals.items()}
 
     def _built(self, own: Own) -> tuple[Layer, optax.GradientTransformation]:
-        net, optimizer = self.net(own.numbers), self.optimizer(own.numbers)
+        # As `make_train_step` freezes, but for the masks of widths, which are of all parameters.
+        net = surgery.freeze(self.net(own.numbers), self.freeze)
+        optimizer = except_frozen(self.optimizer(own.numbers), self.freeze)
         if own.live is not None:
             optimizer = optax.chain(_only(own.live), optimizer)
         return net, optimizer

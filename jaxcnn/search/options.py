@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxcnn import surgery
 from jaxcnn.checking import expect, expect_count, expect_dtype, expect_key, is_number, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.splitting import split
@@ -29,7 +30,7 @@ class Options(TypedDict, total=False):
 
     validation: a data set; or a fraction of `train` that is held out for all lanes alike; or None.
     optimizer: an optax transformation, or a function of hyperparameters by name that returns one.
-    loss, metrics, epochs, batch_size, augment, dtype, patience, monitor: as for `fit`.
+    loss, metrics, epochs, batch_size, augment, dtype, freeze, patience, monitor: as for `fit`.
     min_delta: the least improvement of the monitored value that `patience` takes for one.
     skip_limit: a lane has diverged after so many skipped steps one after another; it is reported and never chosen.
     devices: that share the lanes; all of this process unless given.
@@ -47,6 +48,7 @@ class Options(TypedDict, total=False):
     batch_size: int
     augment: Augment | None
     dtype: Any
+    freeze: Sequence[str]
     patience: int | None
     min_delta: float
     monitor: str
@@ -95,6 +97,7 @@ def prepare(
     batch_size: int = 64,
     augment: Augment | None = None,
     dtype: Any = jnp.float32,
+    freeze: Sequence[str] = (),
     patience: int | None = None,
     min_delta: float = 0.0,
     monitor: str = "loss",
@@ -146,6 +149,7 @@ def prepare(
     first = {name: values[0].item() for name, values in numbers.items()}
     one = make_net(first)
     expect_net(where, one)
+    surgery.freeze(one, freeze)  # says which paths are unknown
     expect_optimizer(where, make_optimizer(first))
     if isinstance(loss, Classification):
         outputs = jax.eval_shape(lambda k, x: one.apply(*one.init(k, x), x, train=False)[0], key, train.spec)
@@ -165,6 +169,7 @@ def prepare(
         stopping=early_stopping(patience, min_delta=min_delta),
         monitor=monitor,
         skip_limit=skip_limit,
+        freeze=[freeze] if isinstance(freeze, str) else list(freeze),
     )
     chosen = jax.local_devices() if devices is None else list(devices)
     expect(bool(chosen), where, "at least one device", shown(chosen), "Leave devices out for all there are.")

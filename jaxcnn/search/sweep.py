@@ -1,6 +1,7 @@
 """Restarts from several random weights, and sweeps over hyperparameters."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Unpack
@@ -8,30 +9,43 @@ from typing import Any, NamedTuple, Unpack
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from jaxcnn.checking import expect, expect_count, expect_key, shown
+from jaxcnn.checking import expect, expect_count, expect_key, is_number, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.layers.layer import Layer
 from jaxcnn.search.lane import Lane, Own
 from jaxcnn.search.lanes import train_lanes
 from jaxcnn.search.options import Options, Search, prepare
 from jaxcnn.search.trainings import Trainings
+from jaxcnn.training.state import TrainState
 
 __all__ = ["grid", "random_restarts", "sweep", "trainings"]
 
 
 def random_restarts(
-    net: Layer, train: Dataset, *, restarts: int = 16, key: jax.Array, **options: Unpack[Options]
+    net: Layer,
+    train: Dataset,
+    *,
+    restarts: int = 16,
+    start: tuple[Any, Any] | None = None,
+    examples: Any = None,
+    key: jax.Array,
+    **options: Unpack[Options],
 ) -> Trainings:
     """Return so many trainings of `net` from different random weights, all in one compiled program.
 
     Lane i is the training `fit(net, result.train, validation=result.validation, key=result.keys[i], ...)`, to
-    rounding: initial weights, order, dropout and augmentation are its own; the held-out part is shared.
+    rounding: initial weights, order, dropout and augmentation are its own; the held-out part is shared. With `examples`
+    its training set is `result.train.take(examples[i])`.
 
     Args:
         net: the net.
         train: the training set.
         restarts: how many.
+        start: (params, state) to begin with in every lane, in the place of new ones.
+        examples: which training examples each lane has, as numbers (restarts, n), repeated or not; all have all
+            unless given. Validation is then a set of its own, or None.
         key: decides everything random.
         options: see `Options`.
 
@@ -41,7 +55,7 @@ def random_restarts(
     Raises:
         ValueError: options out of range; not even one lane fits into memory.
     """
-    return _search("random_restarts", net, train, {}, restarts, None, key, options)
+    return _search("random_restarts", net, train, {}, restarts, start, examples, None, key, options)
 
 
 def sweep(
@@ -50,6 +64,8 @@ def sweep(
     *,
     over: Mapping[str, Sequence[float]],
     restarts: int = 1,
+    start: tuple[Any, Any] | None = None,
+    examples: Any = None,
     halve_every: int | None = None,
     key: jax.Array,
     **options: Unpack[Options],
@@ -65,6 +81,7 @@ def sweep(
         train: the training set.
         over: name -> values, all of one length: a training for each place. `grid` makes all combinations.
         restarts: random starts of each; lane i R + r has the i-th values and the r-th key.
+        start, examples: as for `random_restarts`; lane i R + r has the r-th examples.
         halve_every: after so many epochs the worse half of the lanes ends, and after so many more of what is left, to
             the last one: successive halving. None trains all to the end.
         key: decides everything random; equal for all values, so that they alone make the difference.
@@ -82,23 +99,36 @@ def sweep(
     fix = 'Pass over={"learning_rate": [0.01, 0.1]}, say.'
     ok = isinstance(over, Mapping) and len(over) > 0 and all(isinstance(name, str) for name in over)
     expect(ok, where, "over as a dict from names to values", shown(over), fix, TypeError)
-    numbers: dict[str, Any] = {}
-    for name, values in over.items():
-        try:
-            numbers[name] = np.asarray(values, np.float32)
-        except (TypeError, ValueError):
-            numbers[name] = np.zeros(())
-        expect(numbers[name].ndim == 1, where, f"values of {name} as a list of numbers", shown(values), fix, TypeError)
+    numbers = {name: _numbers(where, name, values) for name, values in over.items()}
     lengths = {name: len(values) for name, values in numbers.items()}
     expect(len({*lengths.values()}) == 1 and min(lengths.values()) > 0, where, "as many values of each", lengths, fix)
     halve_every = None if halve_every is None else expect_count(where, "halve_every", halve_every)
-    return _search(where, net, train, numbers, restarts, halve_every, key, options)
+    return _search(where, net, train, numbers, restarts, start, examples, halve_every, key, options)
 
 
 def grid(**values: Sequence[float]) -> dict[str, np.ndarray]:
-    """Return all combinations of the values, for `sweep(over=...)`: the last name changes fastest."""
-    combined = np.asarray([*itertools.product(*values.values())], np.float32)
-    return dict(zip(values, combined.T, strict=True))
+    """Return all combinations of the values, for `sweep(over=...)`: the last name changes fastest.
+
+    Args:
+        values: finite numbers of each hyperparameter, one or more.
+
+    Returns:
+        name -> float32, as many as there are combinations.
+    """
+    axes = [_numbers("grid", name, given) for name, given in values.items()]
+    fix = "Pass grid(learning_rate=[0.01, 0.1]), say."
+    expect(bool(axes) and all(map(len, axes)), "grid", "a value of each hyperparameter", shown(values), fix)
+    return dict(zip(values, np.asarray([*itertools.product(*axes)]).T, strict=True))
+
+
+def _numbers(where: str, name: str, values: Any) -> np.ndarray:
+    """Return the values of a hyperparameter as float32 (n,), having checked that they are finite numbers."""
+    listed = isinstance(values, Sequence | np.ndarray | jax.Array) and not isinstance(values, str | jax.core.Tracer)
+    known = listed and np.ndim(values) == 1 if hasattr(values, "ndim") else listed
+    ok = bool(known) and all(is_number(value) and math.isfinite(float(value)) for value in values)
+    what, fix = f"values of {name} as a list of finite numbers", f"Pass {name}=[0.01, 0.1], say."
+    expect(ok, where, what, shown(values), fix, TypeError)
+    return np.asarray([float(value) for value in values], np.float32)
 
 
 def _search(
@@ -107,18 +137,50 @@ def _search(
     train: Dataset,
     numbers: Mapping[str, np.ndarray],
     restarts: int,
+    start: Any,
+    examples: Any,
     halve_every: int | None,
     key: jax.Array,
     options: Options,
 ) -> Trainings:
     restarts = expect_count(where, "restarts", restarts)
     expect_key(where, key, known=True)
+    rows = None if examples is None else _rows(where, examples, restarts, train, options.get("validation"))
     split_key, lanes_key = jax.random.split(key)
-    search = prepare(where, net, train, split_key, numbers, **options)
+    search = prepare(where, net, train, split_key, numbers, None if rows is None else rows.shape[1], **options)
     keys = jax.random.split(lanes_key, restarts)
     count = max(map(len, numbers.values()), default=1)
     repeated = {name: np.repeat(values, restarts) for name, values in numbers.items()}
-    return trainings(search, Own(jnp.tile(keys, count), repeated), halve_every)
+    own = None if rows is None else jnp.tile(rows, (count, 1))
+    if start is not None:
+        _expect_start(where, search, {name: values[0].item() for name, values in numbers.items()}, start)
+        start = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (count * restarts, *np.shape(leaf))), start)
+    return trainings(search, Own(jnp.tile(keys, count), repeated, own, start=start), halve_every)
+
+
+def _rows(where: str, examples: Any, restarts: int, train: Any, validation: Any) -> np.ndarray:
+    """Return the examples of each restart, (restarts, n), having checked them."""
+    what = "no validation, or a set of its own, beside examples"
+    expect(not is_number(validation), where, what, shown(validation), "Hold it out first: data.split does.")
+    try:
+        rows = np.asarray(examples)
+    except (TypeError, ValueError):  # of ragged lists and traced arrays
+        rows = np.zeros(())
+    size = train.size if isinstance(train, Dataset) else np.inf  # what else it is, `prepare` says
+    ok = rows.ndim == 2 and len(rows) == restarts and rows.size > 0 and rows.dtype.kind in "iu"
+    ok = ok and rows.min() >= 0 and rows.max() < size
+    what = f"examples as numbers of training examples in 0..{size - 1}, ({restarts}, n)"
+    expect(bool(ok), where, what, shown(examples), "Give each restart as many as the others.")
+    return rows.astype(np.int32)
+
+
+def _expect_start(where: str, search: Search, numbers: Mapping[str, Any], start: Any) -> None:
+    """Raise `ValueError` unless lanes can begin with `start`."""
+    ok, fix = isinstance(start, tuple) and len(start) == 2, "Pass the two that a training returned."
+    expect(ok, where, "start as (params, state)", shown(start), fix, TypeError)
+    net, spec = search.program.net(numbers), search.program.spec
+    create = lambda key: TrainState.create(net, optax.identity(), key, spec, start=start)  # noqa: E731
+    jax.eval_shape(create, jax.random.key(0))
 
 
 def trainings(search: Search, own: Own, halve_every: int | None = None) -> Trainings:

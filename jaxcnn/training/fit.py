@@ -141,6 +141,8 @@ def fit(
     mesh = device_mesh() if mesh is None else mesh
     keys = run_keys(key)
     if isinstance(validation, int | float):
+        fix = "0.1 holds out every tenth example."
+        expect(0 < validation < 1, where, "validation as a fraction in (0, 1)", validation, fix)
         whole: Any = train
         train, validation = split(whole, validation, key=keys.split)
     steps_per_epoch = train.size // batch_size

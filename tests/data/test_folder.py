@@ -105,6 +105,13 @@ def test_without_a_test_set_a_stratified_fifth(tmp_path, below):
     assert load(tmp_path, split_seed=4)[1].info.fingerprint != test.info.fingerprint
 
 
+def test_images_and_masks_in_the_folders_of_the_splits_are_no_classes(tmp_path):
+    """As segmentation sets have them."""
+    files = {f"{part}/{n}.png": pixels(n) for part in ("train", "trainannot", "test") for n in range(4)}
+    with pytest.raises(ValueError, match=r"^load: expected a folder for each class in .*, got images in \['test', 'train'"):
+        load(write(tmp_path, files))
+
+
 def test_one_folder_around_all_is_looked_into(tmp_path):
     train, test = load(zipped(write(tmp_path / "x", {f"pets/v1/{name}": image for name, image in SPLIT.items()})))
     assert (train.size, test.size) == (3, 2)

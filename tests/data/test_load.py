@@ -76,9 +76,9 @@ def test_without_tfds(tmp_path, monkeypatch):
         ({"image_size": 0}, "image_size as a positive int, got 0. "),
         ({"image_size": (8, 8)}, "image_size as a positive int, got (8, 8). "),
         ({"image_size": 8}, "no image_size for digits, got 8. Resize with jax.image.resize."),
-        ({"path": "x"}, "path with \"folder\" alone, got 'digits', path=x. Pass both."),
+        ({"path": "x"}, "path with \"folder\" alone, got 'digits', path=x. Leave path out"),
         ({"skip_corrupt": True}, "skip_corrupt with \"folder\" alone, got 'digits'. "),
-        ({"name": "folder"}, "path with \"folder\" alone, got 'folder', path=None. Pass both."),
+        ({"name": "folder"}, "path with \"folder\" alone, got 'folder', path=None. Pass path="),
     ],
 )
 def test_options_that_do_not_fit(options, message):

@@ -313,8 +313,8 @@ def test_bad_options(options, message):
     ("over", "message"),
     [
         ({}, r"over as a dict from names to values, got \{\}\. "),
-        ({"rate": 0.1}, r"values of rate as a list of numbers, got 0\.1\. "),
-        ({"rate": ["a"]}, r"values of rate as a list of numbers, got \['a'\]\. "),
+        ({"rate": 0.1}, r"values of rate as a list of finite numbers, got 0\.1\. "),
+        ({"rate": ["a"]}, r"values of rate as a list of finite numbers, got \['a'\]\. "),
         ({"rate": []}, r"as many values of each, got \{'rate': 0\}\. "),
         ({"rate": [0.1], "other": [1, 2]}, r"as many values of each, got \{'rate': 1, 'other': 2\}\. "),
         (

@@ -28,7 +28,7 @@ def batch(easy):
 
 def noisy(key, batch):
     """Brighten half of the columns, drawn along one axis, which compiles faster."""
-    return dict(batch, image=batch["image"] + 2 * jax.random.bernoulli(key, 0.5, (4,))[:, None])
+    return dict(batch, image=batch["image"] + 2 * jax.random.bernoulli(key, 0.5, (4,))[None, None, :, None])
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,7 @@ def test_steps_equal_steps_written_by_hand(batch, easy):
     x, label = jnp.float32(batch["image"]) / 255, batch["label"]
 
     @functools.partial(jax.grad, has_aux=True)
+    @jax.numpy_rank_promotion("allow")  # as one writes by hand
     def gradient_of(params, x):
         y = lax.conv_general_dilated(
             x, params["conv"]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")

@@ -1,0 +1,153 @@
+"""The experiment on over-training: where it stops, what is read at which epoch, and what it says."""
+
+import dataclasses
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import overfitting
+from experiments.__main__ import experiments
+from experiments.overfitting import Config, Found, reached, stopping, wrong_label_learned
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+SMALL = Config(per_class=6, wrong=0.3, test_images=30, seeds=2, patience=1, most_epochs=4, more_epochs=3, batch_size=20)
+
+
+def curves(later_test=(0.5, 0.6, 0.7), later_loss=3.0, agree=True):
+    """Return the curves of three lanes over 5 epochs: best after 1, stopped after 2, and 3 epochs more."""
+    flat = np.full((5, 3), 0.5)
+    loss = flat.copy()
+    loss[0], loss[4] = 0.2, later_loss
+    test = flat.copy()
+    test[0], test[4] = (0.1, 0.2, 0.3), later_test
+    learned = np.linspace(0, 1, 5)[:, None] * np.ones(3)
+    names = ("training loss", "training error", "validation error", "right labels learned")
+    lines = dict.fromkeys(names, flat) | {"validation loss": loss, "test error": test}
+    lines["wrong labels learned"] = learned
+    return Found(lines, np.array([1, 1, 1]), np.array([2, 2, 2]), test[0], agree, np.arange(1.0, 6))
+
+
+@pytest.mark.parametrize(
+    ("values", "patience", "best", "last"),
+    [
+        ([3, 2, 1, 2, 3, 0], 2, 3, 5),  # the better one comes too late
+        ([3, 2, 1, 2, 0, 4], 2, 5, 6),
+        ([3, 3, 3, 3, 3, 3], 3, 1, 4),
+        ([6, 5, 4, 3, 2, 1], 1, 6, 6),  # nothing stops it
+        ([np.nan, 5, np.nan, np.nan, 2, 1], 2, 2, 4),
+    ],
+)
+def test_it_stops_where_patience_ends(values, patience, best, last):
+    found = stopping(np.array([values, values], float).T, patience, 6)
+    assert [each.tolist() for each in found] == [[best, best], [last, last]]
+
+
+def test_it_stops_after_the_most_epochs_lane_by_lane():
+    falling, turning = [6, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6]
+    best, last = stopping(np.array([falling, turning], float).T, 2, 4)
+    assert (best.tolist(), last.tolist()) == ([4, 1], [4, 3])
+
+
+def test_a_wrong_label_counts_where_it_is_given():
+    batch = {"label": jnp.array([0, 0, 1, 1]), "true": jnp.array([0, 1, 1, 0])}
+    outputs = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    assert wrong_label_learned(outputs, batch).tolist() == [0, 1, 0, 0]
+
+
+def test_each_lane_is_read_at_its_own_epoch():
+    values = np.arange(12).reshape(4, 3)
+    assert reached(values, np.array([1, 4, 2])).tolist() == [0, 10, 5]
+    assert reached(values[:, :1], np.array([1, 4])).tolist() == [0, 9]
+
+
+def test_a_small_run_and_its_record():
+    config = dataclasses.replace(SMALL)
+    found = overfitting.measured(config)
+    assert found.agree
+    epochs = int(found.stop.max()) + config.more_epochs
+    assert all(line.shape == (epochs, 2) for line in found.lines.values())
+    assert len(found.seconds) == epochs and (np.diff(found.seconds) >= 0).all()
+    np.testing.assert_allclose(found.given_back, reached(found.lines["test error"], found.best), atol=1e-5)
+    wrong, right = found.lines["wrong labels learned"], found.lines["right labels learned"]
+    assert ((wrong >= 0) & (wrong <= 1.3) & (right >= 0) & (right <= 1.3)).all()  # a ragged tail is dropped
+    result = overfitting.main(config)
+    figures = json.loads(json.dumps(result.figures, allow_nan=False))
+    assert figures["agree"]
+    assert figures["best"]["test error"]["values"] == pytest.approx(found.given_back.tolist(), abs=1e-5)
+    assert figures["epoch"]["later"]["values"] == (found.stop + 3).tolist()
+
+
+def test_it_says_what_more_epochs_cost(monkeypatch):
+    monkeypatch.setattr(overfitting, "measured", lambda config: curves())
+    result = overfitting.main(dataclasses.replace(SMALL, seeds=3))
+    assert result.holds
+    assert result.figures["cost"]["values"] == pytest.approx([0.4, 0.4, 0.4])
+    assert result.figures["seconds"]["more"]["mean"] == pytest.approx(3)
+    assert result.verdict == (
+        "digits, 6 images of each class, 30% of labels wrong, 3 lanes: stopped after 2 epochs, the best weights have "
+        "learned 0 % of the wrong labels, 3 epochs later the net has 100 %; the test error goes from 20.0 % to 60.0 %, "
+        "+40.0 points (+40.0 to +40.0), which is harm; they take 3.0 s more after 2.0 s."
+    )
+    pictures = [block for section in result.pictures for block in section.blocks if hasattr(block, "figure")]
+    assert [len(picture.figure.axes[0].get_lines()) for picture in pictures] == [4, 5, 4]  # and two marks in each
+
+
+@pytest.mark.parametrize(
+    ("later", "words"), [((0.0, 0.09, 0.18), "which is a gain"), ((0.0, 0.4, 0.2), "which may be chance")]
+)
+def test_harm_is_what_is_beyond_the_interval(monkeypatch, later, words):
+    monkeypatch.setattr(overfitting, "measured", lambda config: curves(later))
+    assert words in overfitting.main(dataclasses.replace(SMALL, seeds=3)).verdict
+
+
+@pytest.mark.parametrize(
+    ("found", "missed"),
+    [
+        (curves(later_loss=(0.1, 3.0, 3.0)), "the validation loss is higher 3 epochs after the stop, with every lane"),
+        (curves(agree=False), "the trainings with and without patience agree up to the stop"),
+    ],
+)
+def test_it_does_not_hold_where_a_promise_is_broken(monkeypatch, found, missed):
+    monkeypatch.setattr(overfitting, "measured", lambda config: found)
+    result = overfitting.main(dataclasses.replace(SMALL, seeds=3))
+    assert not result.holds
+    assert result.verdict.startswith(f"NOT as promised: {missed}. digits, 6 images")
+
+
+def test_quick_is_not_judged(monkeypatch):
+    broken = curves(agree=False)
+    monkeypatch.setattr(overfitting, "measured", lambda config: broken)
+    monkeypatch.setattr(overfitting, "QUICK", {"seeds": 3, "more_epochs": 3})
+    result = overfitting.main(dataclasses.replace(SMALL, quick=True))
+    assert result.holds
+    assert result.verdict.startswith("not judged: ")
+
+
+def test_trainings_that_differ_are_seen(monkeypatch):
+    honest = overfitting.column
+
+    def altered(found, name):
+        values = honest(found, name)
+        return values * 1.01 if len(found.validation["label"]) == 30 else values  # the one with the test images
+
+    monkeypatch.setattr(overfitting, "column", altered)
+    assert not overfitting.measured(SMALL).agree
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": 1}, "^overfitting: expected at least 2 seeds, got 1. "),
+        ({"more_epochs": 0}, "^overfitting: expected more_epochs >= 1, got 0. "),
+        ({"patience": 0}, "^early_stopping: expected patience >= 1 or None, got 0. "),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        overfitting.main(dataclasses.replace(SMALL, **options))
+
+
+def test_it_is_listed():
+    assert experiments()["overfitting"].startswith("When does a net begin to learn the noise?")

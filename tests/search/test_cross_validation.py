@@ -1,0 +1,203 @@
+"""A narrow net inside of the widest is exactly the narrow net; the choice of the width is the rule's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxcnn import data
+from jaxcnn import functional as F
+from jaxcnn.data.splitting import fold_of
+from jaxcnn.layers import (
+    BatchNorm,
+    Conv,
+    Dense,
+    DepthwiseConv,
+    Flatten,
+    GlobalAvgPool,
+    GroupNorm,
+    MaxPool,
+    Residual,
+    Sequential,
+)
+from jaxcnn.search import cross_validate, random_restarts
+from jaxcnn.search.cross_validation import _narrowest
+from jaxcnn.search.lane import _only
+from jaxcnn.search.width import inside_the_widest
+from jaxcnn.training import TrainState, fit, make_train_step, sgd, warmup_cosine
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+KEY = jax.random.key(0)
+X = jax.random.uniform(KEY, (4, 6, 6, 2))
+SPEC = jax.ShapeDtypeStruct(X.shape, X.dtype)
+LABEL = jnp.arange(4) % 3
+
+
+def sigmoids(width):
+    return Sequential(
+        flatten=Flatten(), one=Dense(width), a=F.sigmoid, two=Dense(2 * width), b=F.sigmoid, head=Dense(3)
+    )
+
+
+def flattened(width):
+    """The inputs of `hidden` are the maps of all pixels, one pixel after another; `norm` has statistics."""
+    return Sequential(
+        conv=Conv(width), norm=BatchNorm(), act=F.relu, pool=MaxPool(2), flat=Flatten(), hidden=Dense(4), head=Dense(3)
+    )
+
+
+def both(width):
+    front = Sequential(conv=Conv(width), pool=MaxPool(3), flat=Flatten())
+    return Sequential(front=front, hidden=Dense(2 * width), act=F.tanh, head=Dense(3))
+
+
+def residual(width):
+    branch = Sequential(a=DepthwiseConv(), b=Conv(width), act=F.relu, c=Conv(width, 1))
+    return Sequential(stem=Conv(width), block=Residual(branch), pool=GlobalAvgPool(), head=Dense(3))
+
+
+NETS = [sigmoids, flattened, both, residual]
+
+
+@pytest.mark.parametrize("make", NETS)
+@pytest.mark.parametrize("width", [1, 3, 8])
+def test_a_masked_net_is_exactly_the_narrow_net(make, width):
+    narrow = inside_the_widest("cross_validate", make, (width, 8), SPEC)[0]
+    params, state = narrow.net.init(KEY, SPEC)
+    optimizer = sgd(0.1, weight_decay=0.01)
+    batch = {"image": X, "label": LABEL}
+
+    def three_steps(net, start, optimizer):
+        begun = TrainState.create(net, optimizer, KEY, SPEC, start=start)
+        step = jax.jit(make_train_step(net, optimizer))
+        for _ in range(3):
+            begun, measured = step(begun, batch)
+        return begun, measured["loss"]
+
+    live = narrow.live()
+    wide, wide_loss = three_steps(narrow.wider, narrow.put(params, state), optax.chain(_only(live), optimizer))
+    alone, loss = three_steps(narrow.net, (params, state), optimizer)
+    np.testing.assert_allclose(wide_loss, loss, rtol=1e-5)
+    inside = narrow.put(alone.params, alone.model_state)
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path((wide.params, wide.model_state)), jax.tree.leaves(inside), strict=True
+    ):
+        if "mean" not in str(path) and "var" not in str(path):
+            np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6, err_msg=str(path))
+    for leaf, there in zip(jax.tree.leaves(wide.params), jax.tree.leaves(live), strict=True):
+        assert not leaf[~there].any()  # what is masked never moves
+    there = sum(int(leaf.sum()) for leaf in jax.tree.leaves(live))
+    assert there == sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def small_set(size=36):
+    rng = np.random.default_rng(0)
+    label = np.arange(size) % 3
+    image = rng.uniform(0, 0.4, (size, 4, 4, 1))
+    image[np.arange(size), :, label] += 0.5
+    return data.from_arrays((image * 255).astype(np.uint8), label)
+
+
+def mlp(width):
+    return Sequential(flatten=Flatten(), hidden=Dense(width), act=F.tanh, head=Dense(3))
+
+
+@pytest.fixture(scope="module")
+def found():
+    return cross_validate(
+        mlp, small_set(), widths=(1, 4, 2), folds=3, restarts=2, epochs=4, batch_size=6, monitor="accuracy", key=KEY
+    )
+
+
+def test_each_lane_is_the_training_of_its_net_on_its_fold(found):
+    train = small_set()
+    fold = fold_of("cross_validate", train, 3, key=jax.random.split(KEY, 3)[0])
+    for width, place, held, restart in ((2, 2, 1, 0), (4, 1, 2, 1)):
+        lane = (place * 3 + held) * 2 + restart
+        alone = fit(
+            mlp(width),
+            train.take(fold != held),
+            validation=train.take(fold == held),
+            epochs=4,
+            batch_size=6,
+            key=found.lanes.keys[lane],
+            optimizer=sgd(warmup_cosine(0.05, 16)),
+        )
+        for name in ("validation_loss", "train_loss"):
+            np.testing.assert_allclose(found.lanes.history[-1][name][lane], alone.history[-1][name], rtol=1e-4)
+
+
+def test_the_error_is_that_of_the_restart_with_the_lowest_training_loss(found):
+    last = found.lanes.history[-1]
+    loss = last["train_loss"].reshape(3, 3, 2)
+    error = 1 - last["validation_accuracy"].reshape(3, 3, 2)
+    expected = [[error[w, f, loss[w, f].argmin()] for f in range(3)] for w in range(3)]
+    np.testing.assert_allclose(found.errors, expected)
+    np.testing.assert_allclose(found.means, np.mean(expected, axis=1))
+    np.testing.assert_allclose(found.standard_errors, np.std(expected, axis=1, ddof=1) / np.sqrt(3))
+    rows = found.table()
+    assert [row["width"] for row in rows] == [1, 4, 2]
+    assert [row["width"] for row in rows if row["chosen"]] == [found.width]
+
+
+def test_the_choice_is_trained_again_on_all_data(found):
+    assert found.refit.net() == mlp(found.width)
+    assert found.refit.train.size == 36
+    refit_key = jax.random.split(KEY, 3)[2]
+    again = random_restarts(mlp(found.width), small_set(), restarts=2, epochs=4, batch_size=6, key=refit_key)
+    np.testing.assert_array_equal(again.values, found.refit.values)
+
+
+@pytest.mark.parametrize(
+    ("errors", "chosen"),
+    [
+        ([[0.5, 0.5, 0.5], [0.2, 0.2, 0.2], [0.1, 0.1, 0.1]], 4),  # no spread: the lowest mean
+        ([[0.5, 0.5, 0.5], [0.2, 0.1, 0.3], [0.0, 0.1, 0.4]], 2),  # 0.2 is within 0.17 + 0.12
+        ([[0.28, 0.28, 0.28], [0.2, 0.1, 0.3], [0.0, 0.1, 0.4]], 1),
+        ([[0.1, 0.1, np.nan], [0.3, 0.3, 0.3], [0.2, 0.2, 0.2]], 4),  # a fold that diverged
+    ],
+)
+def test_the_rule_of_one_standard_error(errors, chosen):
+    assert _narrowest((1, 2, 4), np.asarray(errors)) == chosen
+
+
+def test_widths_that_all_diverge():
+    with pytest.raises(FloatingPointError, match=r"^cross_validate: expected a width whose lanes train"):
+        _narrowest((1, 2), np.full((2, 3), np.nan))
+
+
+def differing(width):
+    return Sequential(conv=Conv(4), **{f"more{number}": Conv(4) for number in range(width)}, head=Dense(3))
+
+
+def grouped(width):
+    return Sequential(conv=Conv(2 * width), norm=GroupNorm(2), pool=GlobalAvgPool(), head=Dense(3))
+
+
+MISTAKES = {
+    r"widths as positive ints, got \(0, 4\)\.": {"widths": (0, 4)},
+    r"widths as positive ints, got \(\)\.": {"widths": ()},
+    r"folds in 2\.\.36, got 37\.": {"folds": 37},
+    r"folds in 2\.\.36, got 1\.": {"folds": 1},
+    r"restarts as a positive int, got 0\.": {"restarts": 0},
+    r"no validation and no patience, got \['patience'\]\.": {"patience": 3},
+    r"a batch_size of at most the 24 training examples, got 30\.": {"batch_size": 30},
+    r"net as a function of width, got Sequential": {"net": mlp(3)},
+    r"the layers \['conv', .*'head'\] at every width, got ": {"net": differing},
+    r"a net that is the same function inside of the widest, width 1, got other outputs\.": {"net": grouped},
+}
+
+
+@pytest.mark.parametrize("message", MISTAKES)
+def test_bad_input(message):
+    options = {"net": mlp, "widths": (1, 2), "folds": 3, "epochs": 1, "batch_size": 6, "key": KEY} | MISTAKES[message]
+    with pytest.raises((ValueError, TypeError), match=f"^cross_validate: expected {message}"):
+        cross_validate(options.pop("net"), small_set(), **options)
+
+
+def test_a_class_that_a_fold_would_lack():
+    lonely = data.from_arrays(np.zeros((7, 4, 4, 1), np.uint8), np.array([0, 0, 0, 1, 1, 1, 2]))
+    with pytest.raises(ValueError, match=r"^cross_validate: expected every class in the training part of every fold"):
+        cross_validate(mlp, lonely, widths=(1, 2), folds=3, batch_size=2, key=KEY)
