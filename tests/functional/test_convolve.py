@@ -102,6 +102,20 @@ def test_the_fast_forms_equal_the_library(vertical, horizontal, counts):
     three_kinds(fast_on_cpu(geometry, 3, np.float32), geometry)
 
 
+small_axes = st.tuples(
+    st.integers(1, 4),
+    st.integers(1, 6),
+    st.integers(1, 3),
+    st.tuples(st.integers(0, 4), st.integers(0, 4)),
+    st.integers(1, 2),
+)
+
+
+@given(small_axes, small_axes, st.sampled_from([(1, 1, 1), (2, 3, 1), (9, 5, 1)]))
+def test_windows_beyond_the_image_equal_the_library(vertical, horizontal, counts):
+    three_kinds(forms._WHOLE, geometry_of(vertical, horizontal, *counts))
+
+
 @given(
     st.tuples(st.integers(3, 9), st.tuples(st.integers(0, 3), st.integers(0, 3))),
     st.tuples(st.integers(3, 9), st.tuples(st.integers(0, 3), st.integers(0, 3))),
@@ -165,6 +179,11 @@ PLAIN = Geometry((32, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 64, 64, 1)
         ({"precision": "default"}, 64, forms._WINOGRAD),
         ({"window": (1, 1), "padding": ((0, 0), (0, 0))}, 64, forms._POINTWISE),
         ({"window": (1, 1)}, 64, forms._DENSE),  # padded
+        ({"size": (2, 2)}, 64, forms._WHOLE),  # beyond the image on both sides
+        ({"size": (4, 4), "window": (5, 5), "padding": ((2, 2), (2, 2))}, 64, forms._WHOLE),
+        ({"size": (3, 3)}, 64, forms._DENSE),
+        ({"size": (4, 4), "dilation": (2, 2), "padding": ((2, 2), (2, 2))}, 64, forms._WHOLE),
+        ({"size": (1, 200)}, 64, forms._DENSE),  # a matrix of 200 x 200 for three taps
         ({"groups": 64}, 64, forms._DEPTHWISE),
         ({"groups": 2}, 64, forms._GROUPED),
     ],

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxcnn.functional.primitives.parts import in_parts
@@ -231,6 +232,37 @@ def _pointwise_kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -
     return y.reshape(geometry.kernel)
 
 
+# Whole: a window larger than the image, for which XLA on CPU has naive loops alone, is a matrix from all pixels to all
+# positions
+
+
+def _matrix(kernel: jax.Array, geometry: Geometry) -> jax.Array:
+    """Return (pixels * channels, positions * features): the tap with which a pixel meets a position, or 0."""
+    tap, met = np.zeros((1, 1), np.int32), np.ones((1, 1), bool)
+    axes = (geometry.size, geometry.window, geometry.stride, geometry.padding, geometry.dilation, geometry.positions)
+    for size, window, stride, (before, _), dilation, positions in zip(*axes, strict=True):
+        distance = np.arange(size)[:, None] + before - stride * np.arange(positions)
+        reached = (distance >= 0) & (distance < window * dilation) & (distance % dilation == 0)
+        shape = len(tap) * size, tap.shape[1] * positions
+        tap = (tap[:, None, :, None] * window + distance[None, :, None, :] // dilation).reshape(shape)
+        met = (met[:, None, :, None] & reached[None, :, None, :]).reshape(shape)
+    inner = kernel.shape[-2:]
+    taps_and_none = jnp.concatenate([kernel.reshape(-1, *inner), jnp.zeros((1, *inner), kernel.dtype)])
+    met_by = taps_and_none[np.where(met, tap, len(taps_and_none) - 1)]
+    pixels, positions, channels, features = met_by.shape
+    return met_by.swapaxes(1, 2).reshape(pixels * channels, positions * features)
+
+
+def _whole(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+    y = jnp.dot(x.reshape(len(x), -1), _matrix(kernel, geometry), precision=geometry.precision)
+    return y.reshape(len(x), *geometry.positions, geometry.features)
+
+
+def _whole_input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+    x = jnp.dot(g.reshape(len(g), -1), _matrix(kernel, geometry).T, precision=geometry.precision)
+    return x.reshape(len(g), *geometry.size, geometry.channels)
+
+
 # Depthwise: every channel has taps of its own; weighted sums of shifted images, fused into one loop
 
 
@@ -297,6 +329,7 @@ _DENSE = Forms(_library, _dense_input_gradient, _dense_kernel_gradient, sequenti
 _FEW_CHANNELS = _DENSE._replace(kernel_gradient=_few_channels_kernel_gradient)
 _GROUPED = Forms(*map(_grouped, _DENSE[:3]), sequential=True)
 _POINTWISE = Forms(_library, _pointwise_input_gradient, _pointwise_kernel_gradient, sequential=True)
+_WHOLE = Forms(_whole, _whole_input_gradient, _dense_kernel_gradient, sequential=True)
 _DEPTHWISE = Forms(_depthwise, _depthwise_input_gradient, _depthwise_kernel_gradient)
 
 
@@ -315,6 +348,10 @@ def fast_on_cpu(geometry: Geometry, batch: int, dtype: Any) -> Forms:
         return _GROUPED
     if math.prod(geometry.window) == 1 and not any(map(any, geometry.padding)):
         return _POINTWISE
+    spans = [(w - 1) * d + 1 for w, d in zip(geometry.window, geometry.dilation, strict=True)]
+    beyond = any(span > size for span, size in zip(spans, geometry.size, strict=True))
+    if beyond and math.prod(geometry.size) <= 4 * math.prod(geometry.window):
+        return _WHOLE
     three = geometry.window == (3, 3) and geometry.stride == geometry.dilation == (1, 1)
     positions = math.prod(geometry.positions)
     work = positions * math.prod(geometry.kernel)  # multiply-adds of an image
