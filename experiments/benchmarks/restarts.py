@@ -52,7 +52,7 @@ def main(config: Config) -> Result:
         config = replace(config, trainings=(1, 2), batch_size=8, examples=64, steps=2, seconds=0.5)
     expect(all(n >= 1 for n in config.trainings), "restarts", "trainings >= 1", config.trainings, "4 and 16, say.")
     expect(config.batch_size <= config.examples, "restarts", "examples for a batch", config.examples, "Pass more.")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, shape in SHAPES.items():
         for count in config.trainings:
             one_program = together(config, shape, count)

@@ -133,7 +133,7 @@ def test_the_fingerprint_sees_every_pixel_and_label():
         (IMAGE[:0], None, "at least one example, got none"),
         (IMAGE[..., 0], LABEL, "images of shape (N, H, W, C), got (12, 4, 5). Grey images need a last axis"),
         (np.zeros(0), None, "images of shape (N, H, W, C), got (0,)"),
-        (np.zeros((2, 3, 8, 9), np.uint8), None, "images of shape (N, H, W, C), got (2, 3, 8, 9), channels first. Move"),
+        (np.zeros((2, 3, 8, 9)), None, "images of shape (N, H, W, C), got (2, 3, 8, 9), channels first. Move"),
         (3.0, None, "images of shape (N, H, W, C), got ()"),
         (IMAGE, LABEL[:-1], "arrays of one length, got {'image': 12, 'label': 11}"),
         (IMAGE, 2, "arrays of one length, got {'image': 12, 'label': 0}"),

@@ -1,0 +1,145 @@
+"""How much data does a net of what capacity need? Test accuracy against training images, for three widths.
+
+`python -m experiments.data_hunger` trains a small VGG of three widths on 5 to 200 images per class of Fashion-MNIST
+(the digits without it): of each width all numbers of images and all seeds are lanes of one program, and all make
+equally many steps with one learning rate. What it promises: with the most images every width does better than with the
+fewest. Which width is best with how many, it says. About 4 min on 2 cores.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.device import console
+from experiments.lines import spread_lines
+from experiments.runner import Common, Result, run
+from experiments.statistics import summary
+from experiments.transfer import accuracies, better, crossing, drawn, expect_sizes, loaded, small_vgg, some, trained
+from jaxcnn import data, report
+from jaxcnn.checking import expect
+
+
+@dataclass(frozen=True)
+class Config(Common):
+    dataset: str | None = None  # one of jaxcnn.data.names(); None for fashion_mnist where it is, else digits
+    widths: tuple[int, ...] = (2, 5, 12)  # maps of the first stage, rising; each later stage has twice as many
+    per_class: tuple[int, ...] = (5, 10, 20, 50, 100, 200)  # images of each class, rising, divisors of the last
+    test_images: int = 2000  # at most
+    seeds: int = 5  # other images, weights and orders; 2 or more
+    steps: int = 240  # of every training
+    batch_size: int = 25  # images per step
+    learning_rate: float = 0.1  # peak of the schedule: warm-up over a tenth, then half a cosine
+
+
+def main(config: Config) -> Result:
+    if config.quick:
+        few = {"widths": config.widths[:2], "per_class": (5, 20), "test_images": 300, "seeds": 2, "steps": 16}
+        config = dataclasses.replace(config, **few)
+    where, rising = "data_hunger", all(a < b for a, b in itertools.pairwise(config.widths))
+    expect(len(config.widths) >= 2 and rising, where, "two rising widths or more", config.widths, "4 and 8, say.")
+    expect_sizes(where, config.per_class)
+    expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
+    train_set, test_set = loaded(config.dataset, "fashion_mnist", "digits")
+    test_set = some(test_set, config.test_images, jax.random.key(config.seed))
+    found, counts = measured(config, train_set, test_set)
+    named = {width: f"width {width} ({short(count)})" for width, count in counts.items()}
+    cross = crossing(config.per_class, found[config.widths[0]], found[config.widths[-1]])
+    by_size = lambda v: {str(n): summary(v[:, at].tolist()) for at, n in enumerate(config.per_class)}  # noqa: E731
+    figures = {
+        "dataset": train_set.info.name,
+        "parameters": {str(width): count for width, count in counts.items()},
+        "accuracy": {str(width): by_size(values) for width, values in found.items()},
+        "widest_over_narrowest": by_size(found[config.widths[-1]] - found[config.widths[0]]),
+        "crossing": cross,
+    }
+    percent = {named[width]: 100 * values for width, values in found.items()}
+    sections = [
+        report.Section(
+            "Accuracy against images",
+            [
+                report.Picture(
+                    spread_lines(
+                        "test accuracy, %", "images of each class", config.per_class, percent, logarithmic="x",
+                        ticks=True, marks={} if cross is None else {f"widest better: {cross:.0f}": cross},
+                    ),
+                    f"{train_set.info.name}: mean of {config.seeds} seeds, a band of one standard deviation; in "
+                    f"brackets the number of parameters. {config.steps} steps of {config.batch_size} images for all.",
+                    "Lines of test accuracy against images of each class, one for each width.",
+                ),
+                report.Table(rows(config.per_class, found)),
+            ],
+        )
+    ]  # fmt: skip
+    missed = [width for width, values in found.items() if not better(values[:, -1], values[:, 0])]
+    answer = sentence(config, train_set, found, counts)
+    if config.quick:
+        answer, missed = f"not judged: {answer}", []
+    elif missed:
+        answer = f"NOT as promised: more images do not help width {', '.join(map(str, missed))}. {answer}"
+    headline = [
+        report.Number(
+            f"width {width}",
+            f"{100 * values[:, 0].mean():.1f} to {100 * values[:, -1].mean():.1f} %",
+            f"with {config.per_class[0]} and with {config.per_class[-1]} images of each class",
+        )
+        for width, values in found.items()
+    ]
+    return Result(figures, sections, answer, not missed, headline)
+
+
+def measured(
+    config: Config, train_set: data.Dataset, test_set: data.Dataset
+) -> tuple[dict[int, np.ndarray], dict[int, int]]:
+    """Return the test accuracies, (seeds, sizes), and the number of parameters, by width."""
+    draw_key, key = jax.random.split(jax.random.key(config.seed))
+    pool, lanes = drawn(train_set, config.per_class, jax.random.split(draw_key, config.seeds))
+    found, counts = {}, {}
+    for width in config.widths:
+        net = small_vgg(train_set.info, width)
+        trainings = trained(config, net, pool, lanes, [config.learning_rate], key)
+        counts[width] = sum(leaf.size for leaf in jax.tree.leaves(trainings.state(0).params))
+        found[width] = accuracies(net, trainings, test_set).reshape(len(config.per_class), config.seeds).T
+        told = np.round(found[width].mean(axis=0), 3)
+        console.print(f"width {width}, {counts[width]:,} parameters: test accuracy {told}", markup=False)
+    return found, counts
+
+
+def sentence(config: Config, train_set: data.Dataset, found: dict[int, np.ndarray], counts: dict[int, int]) -> str:
+    """Return the answer: a width is best where it beats every other beyond the 95 % interval."""
+    told = []
+    for at in (0, -1):
+        leading = max(found, key=lambda width: found[width][:, at].mean())
+        level = [w for w in found if w != leading and not better(found[leading][:, at], found[w][:, at])]
+        beside = f" (no better, as far as can be seen, than {' and '.join(map(str, level))})" if level else ""
+        means = ", ".join(f"{100 * values[:, at].mean():.1f}" for values in found.values())
+        told.append(f"with {config.per_class[at]} images of each class width {leading} is best{beside}: {means} %")
+    narrow, wide = found[config.widths[0]], found[config.widths[-1]]
+    cross = crossing(config.per_class, narrow, wide)
+    met = "do not cross in this range" if cross is None else f"cross at {cross:.0f} images of each class"
+    return (
+        f"{train_set.info.name}, widths {', '.join(map(str, found))} ({', '.join(map(short, counts.values()))} "
+        f"parameters), {config.seeds} seeds, test accuracy: {'; '.join(told)}. Narrowest and widest {met}."
+    )
+
+
+def short(count: int) -> str:
+    """Return a count in thousands where it has them."""
+    return f"{count / 1000:.1f}k" if count >= 1000 else str(count)
+
+
+def rows(sizes: Sequence[int], found: dict[int, np.ndarray]) -> list[dict[str, Any]]:
+    """Return the rows of the table: mean and standard deviation of the accuracy, %."""
+    told = lambda v: f"{100 * v.mean():.1f} ± {100 * v.std(ddof=1):.1f}"  # noqa: E731
+    return [
+        {"images of each class": n, **{f"width {w}": told(values[:, at]) for w, values in found.items()}}
+        for at, n in enumerate(sizes)
+    ]
+
+
+if __name__ == "__main__":
+    run(main, Config)

@@ -1,0 +1,288 @@
+"""How many hidden units? Too few cannot learn the task; do too many learn the noise? Cross-validation chooses.
+
+`python -m experiments.hidden_units` takes 20 images of each digit, gives a fifth of them a wrong label, and
+cross-validates nets with one hidden layer of 1 to 64 units: all widths, folds and restarts are lanes of one program.
+Nets of every width, trained on all of these images, then show on the test set, whose labels are right, what the choice
+is worth. All of it is done for 5 seeds: other images, wrong labels, folds and weights. It exits with 1 unless the
+fewest units do harm; whether the most do, it says. About 3 min on 2 cores.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.device import console
+from experiments.lines import spread_lines
+from experiments.progress import LanesBar
+from experiments.runner import Common, Result, run
+from experiments.statistics import summary
+from jaxcnn import data, initializers, layers, losses, report, search, surgery, training
+from jaxcnn import functional as F
+from jaxcnn.checking import expect
+from jaxcnn.report.canvas import BLUE, MUTED, ORANGE, drawing, figure, panel, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Config(Common):
+    dataset: str = "digits"  # one of jaxcnn.data.names(), that fits into memory
+    per_class: int = 20  # images of each class
+    wrong: float = 0.2  # fraction of them with a wrong label
+    widths: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)  # hidden units, rising
+    folds: int = 5  # of the cross-validation
+    restarts: int = 3  # of each width and fold; the one with the lowest training loss counts
+    seeds: int = 5  # 2 or more, from --seed on
+    epochs: int = 200  # passes through the images
+    batch_size: int = 32  # images per step
+    learning_rate: float = 0.1  # peak of the schedule: warm-up over a tenth, then half a cosine
+
+
+class Found(NamedTuple):
+    """Fractions of wrong answers: `validation` (seeds, widths, folds), the others (seeds, widths); `rule` (seeds,)."""
+
+    validation: np.ndarray
+    training: np.ndarray
+    test: np.ndarray
+    rule: np.ndarray  # the width that the rule of one standard error chooses
+
+
+def main(config: Config) -> Result:
+    if config.quick:
+        few = {"widths": config.widths[::3], "folds": 3, "restarts": 1, "seeds": 2, "epochs": 20}
+        config = dataclasses.replace(config, **few)
+    where, rising = "hidden_units", all(a < b for a, b in zip(config.widths, config.widths[1:], strict=False))
+    expect(len(config.widths) >= 2 and rising, where, "two rising widths or more", config.widths, "4 and 8, say.")
+    expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
+    found = measured(config)
+    widths = np.asarray(config.widths)
+    means = found.validation.mean(axis=2)
+    errors = found.validation.std(axis=2, ddof=1) / config.folds**0.5
+    minimum = widths[means.argmin(axis=1)]
+    best = int(means.mean(axis=0).argmin())  # of all seeds, by validation: the test set chooses nothing
+    cost = {n: summary((found.test[:, at] - found.test[:, best]).tolist()) for n, at in (("fewest", 0), ("most", -1))}
+    chosen = {n: summary(of(found.test, widths, ws).tolist()) for n, ws in (("rule", found.rule), ("minimum", minimum))}
+    rows = [
+        {
+            "units": width,
+            "validation error, %": round(100 * float(means[:, at].mean()), 1),
+            "its standard error": round(100 * float(errors[:, at].mean()), 1),
+            "training error, %": round(100 * float(found.training[:, at].mean()), 1),
+            "test error, %": round(100 * float(found.test[:, at].mean()), 1),
+            "sd over seeds": round(100 * float(found.test[:, at].std(ddof=1)), 1),
+            "chosen by one standard error": int((found.rule == width).sum()),
+            "chosen by the minimum": int((minimum == width).sum()),
+        }
+        for at, width in enumerate(config.widths)
+    ]
+    parts = {"validation": means, "training": found.training, "test": found.test}
+    figures = {
+        **{n: {str(w): summary(v[:, at].tolist()) for at, w in enumerate(config.widths)} for n, v in parts.items()},
+        "standard_error": {str(w): summary(errors[:, at].tolist()) for at, w in enumerate(config.widths)},
+        "chosen": {"rule": found.rule.tolist(), "minimum": minimum.tolist()},
+        "test_of_the_chosen": chosen,
+        "cost": {"beside": config.widths[best], **cost},
+    }
+    percent = {name: 100 * values for name, values in parts.items()}
+    lines = spread_lines("error, %", "hidden units", config.widths, percent, logarithmic="x", ticks=True)
+    sections = [
+        report.Section(
+            "Error against width",
+            [
+                report.Picture(
+                    lines,
+                    f"Means of {config.seeds} seeds, bands of one standard deviation. Validation and training labels "
+                    f"are wrong in {config.wrong:.0%} of the images; those of the test set are right.",
+                    "Lines of validation, training and test error against the number of hidden units.",
+                ),
+                report.Picture(
+                    chosen_picture(config.widths, found.validation[0], int(found.rule[0])),
+                    "How a width is chosen, the first seed: validation error, mean of the folds with its standard "
+                    "error. The rule takes the narrowest net below the dotted line, which lies one standard error "
+                    "above the minimum.",
+                    "Validation error with error bars against the number of hidden units, and the width chosen.",
+                ),
+                report.Table(rows, f"Means of {config.seeds} seeds, and how many of them choose each width."),
+            ],
+        )
+    ]
+    holds = cost["fewest"]["interval"][0] > 0
+    judged = sentence(config, found, best, cost, chosen)
+    if config.quick:
+        judged, holds = f"not judged: {judged}", True
+    elif not holds:
+        judged = f"NOT as promised: the fewest units do no harm. {judged}"
+    headline = [
+        report.Number("chosen", spoken(found.rule), "units, by one standard error, seed by seed"),
+        report.Number("test error", f"{100 * chosen['rule']['mean']:.1f} %", "of the width chosen"),
+    ]
+    return Result(figures, sections, judged, holds, headline)
+
+
+def measured(config: Config) -> Found:
+    """Return the errors of all seeds."""
+    train_set, test_set = load("hidden_units", config.dataset, config.seed)
+    net = lambda width: one_hidden_layer(train_set.info, width)  # noqa: E731
+    data_key, folds_key, whole_key = jax.random.split(jax.random.key(config.seed), 3)
+    sets = [few(config, train_set, key) for key in jax.random.split(data_key, config.seeds)]
+    steps = config.epochs * (sets[0].size // config.batch_size)
+    with LanesBar(console) as bar:
+        options: search.Options = {
+            "optimizer": training.sgd(training.warmup_cosine(config.learning_rate, max(steps, 1)), weight_decay=0.0),
+            "epochs": config.epochs,
+            "batch_size": config.batch_size,
+            "callbacks": [bar],
+        }
+        restarts, folds, crossed = config.restarts, config.folds, []
+        for own, key in zip(sets, jax.random.split(folds_key, config.seeds), strict=True):
+            found = search.cross_validate(
+                net, own, widths=config.widths, folds=folds, restarts=restarts, refit=False, key=key,
+                monitor="accuracy", **options,
+            )  # fmt: skip
+            crossed.append(found)
+            console.print(f"seed {len(crossed)} of {config.seeds}: {found.width} units chosen", markup=False)
+        image, label = (np.concatenate([own[name] for own in sets]) for name in ("image", "label"))
+        whole = data.from_arrays(image, label, class_names=train_set.info.class_names)
+        examples = np.arange(whole.size).reshape(config.seeds, -1)  # each seed's, shared by its restarts
+        found = search.sweep(
+            masked(net, max(config.widths)), whole, over={"width": config.widths}, restarts=config.seeds * restarts,
+            examples=np.repeat(examples, restarts, axis=0), key=whole_key, **options,
+        )  # fmt: skip
+    test = mistakes(found, test_set).mean(axis=1)
+    shape = (len(config.widths), config.seeds, restarts)
+    return Found(
+        np.stack([one.errors for one in crossed]),
+        np.stack([learned(one, (len(config.widths), folds, restarts)) for one in crossed]),
+        of_the_best(test, found.values, shape).T,
+        np.array([one.width for one in crossed]),
+    )
+
+
+def few(config: Config, train_set: data.Dataset, key: jax.Array) -> data.Dataset:
+    """Return a seed's images, some of them with a wrong label."""
+    images_key, labels_key = jax.random.split(key)
+    return relabelled(data.per_class(train_set, config.per_class, key=images_key), config.wrong, key=labels_key)
+
+
+def learned(found: search.CrossValidation, shape: Sequence[int]) -> np.ndarray:
+    """Return the training error of each width in the last epoch, the mean over the folds of the restarts that count."""
+    last = found.lanes.history[-1]
+    return of_the_best(1 - last["train_accuracy"], last["train_loss"], shape).mean(axis=1)
+
+
+def load(where: str, name: str, seed: int) -> tuple[data.Dataset, data.Dataset]:
+    """Return the training and the test set of that name, in memory."""
+    train_set, test_set = data.load(name, split_seed=seed)
+    if not (isinstance(train_set, data.Dataset) and isinstance(test_set, data.Dataset)):
+        raise ValueError(f"{where}: expected a set that fits into memory, got {name}. Choose a smaller one.")
+    return train_set, test_set
+
+
+def relabelled(dataset: data.Dataset, fraction: float, *, key: jax.Array) -> data.Dataset:
+    """Return the set with this part of its labels, drawn at random, exchanged; `["true"]` has the right ones."""
+    where, fix = "relabelled", "0.2 exchanges every fifth label."
+    expect(0 <= fraction < 1, where, "a fraction in [0, 1)", fraction, fix)
+    info, label, classes = dataset.info, dataset["label"], len(dataset.info.class_names)
+    which, by = jax.random.split(key)
+    exchanged = np.asarray(jax.random.permutation(which, dataset.size)) < round(fraction * dataset.size)
+    other = (label + np.asarray(jax.random.randint(by, label.shape, 1, classes))) % classes
+    given = np.where(exchanged, other, label)
+    names = {"class_names": info.class_names, "name": info.name, "source": info.source}
+    return data.from_arrays(dataset["image"], given, true=label, **names)
+
+
+def one_hidden_layer(info: data.DatasetInfo, width: int) -> layers.Sequential:
+    """Return a net with one hidden layer.
+
+    Its head begins at zero, so that what a net begins with has nothing to do with how many units it has.
+    """
+    return layers.Sequential(
+        normalize=layers.Normalize(info.mean, info.std),
+        flatten=layers.Flatten(),
+        hidden=layers.Dense(width, kernel_init=initializers.lecun_normal),
+        act=F.tanh,
+        head=layers.Dense(len(info.class_names), kernel_init=initializers.zeros),
+    )
+
+
+def masked(net: Callable[[int], layers.Sequential], most: int) -> Callable[..., layers.Sequential]:
+    """Return the net as a function of a width that may be traced: of `most` units, the others are zero and stay so."""
+
+    def make(width: Any) -> Any:
+        return surgery.edit(net(most), {"act": lambda y: y * (jnp.arange(most) < width)})
+
+    return make
+
+
+def mistakes(found: search.Trainings, dataset: data.Dataset) -> np.ndarray:
+    """Return which images of a set each lane gets wrong, 1.0 or 0.0, (lanes, N)."""
+    image, label = jnp.asarray(dataset["image"]), jnp.asarray(dataset["label"])
+
+    def wrong(numbers: Any, state: training.TrainState) -> jax.Array:
+        logits = training.predictor(found.make_net(numbers), state.params, state.model_state)(image)
+        return 1 - losses.accuracy(logits, label)
+
+    return np.asarray(jax.jit(jax.vmap(wrong))(found.numbers, found.states), np.float64)
+
+
+def of_the_best(values: np.ndarray, loss: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Return, of lanes in that order with restarts last, the value of the restart with the lowest training loss."""
+    best = np.where(np.isfinite(loss), loss, np.inf).reshape(shape).argmin(axis=-1)
+    return np.take_along_axis(values.reshape(shape), best[..., None], axis=-1)[..., 0]
+
+
+def of(values: np.ndarray, widths: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return, seed by seed, the value of the width that was chosen."""
+    return values[np.arange(len(chosen)), np.searchsorted(widths, chosen)]
+
+
+def sentence(config: Config, found: Found, best: int, cost: dict[str, Any], chosen: dict[str, Any]) -> str:
+    """Return the answer: harm is only what is so beyond the 95 % interval."""
+    low, high = cost["most"]["interval"]
+    harm = "too many do harm" if low > 0 else "more only help" if high < 0 else "too many do no harm that is seen"
+    error = 100 * found.test.mean(axis=0)
+    places = dict.fromkeys((0, best, len(config.widths) - 1))
+    told = ", ".join(f"{error[at]:.1f} % with {config.widths[at]}" for at in places)
+    return (
+        f"{config.dataset}, {config.per_class} images of each class, {config.wrong:.0%} of labels wrong, "
+        f"{config.seeds} seeds: test error {told} units; {harm} ({config.widths[-1]} beside {config.widths[best]}: "
+        f"{100 * low:+.1f} to {100 * high:+.1f} points). One standard error chooses {spoken(found.rule)}, "
+        f"{100 * chosen['rule']['mean']:.1f} % wrong; the minimum {100 * chosen['minimum']['mean']:.1f} %."
+    )
+
+
+def spoken(widths: np.ndarray) -> str:
+    """Return the widths that seeds choose, and how often where it is more than once."""
+    values, counts = np.unique(widths, return_counts=True)
+    return ", ".join(f"{v}" if c == 1 else f"{v} ({c}x)" for v, c in zip(values, counts, strict=True))
+
+
+@drawing
+def chosen_picture(widths: Sequence[int], errors: np.ndarray, chosen: int) -> "Figure":
+    """Return the validation errors (widths, folds) as means with standard errors, the bound of the rule, the choice."""
+    from matplotlib.ticker import NullLocator
+
+    blank = figure(3.0)
+    axes = panel(blank.subplots(), "validation error, %")
+    mean, error = 100 * errors.mean(axis=1), 100 * errors.std(axis=1, ddof=1) / errors.shape[1] ** 0.5
+    axes.errorbar(widths, mean, error, fmt="-o", color=BLUE, linewidth=1.6, markersize=4, capsize=3)
+    best, at = int(mean.argmin()), list(widths).index(chosen)
+    axes.axhline(mean[best] + error[best], color=MUTED, linewidth=1.2, linestyle=(0, (2, 3)))
+    axes.plot([chosen], [mean[at]], "o", color=ORANGE, markersize=9)
+    spot = {"textcoords": "offset points", "va": "bottom", "ha": "left"}
+    axes.annotate(f"chosen: {chosen}", (chosen, mean[at] + error[at]), (6, 8), **spot, **style(ORANGE))
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(widths, [str(width) for width in widths])
+    axes.set_xlabel("hidden units", **style(MUTED))
+    return blank
+
+
+if __name__ == "__main__":
+    run(main, Config)

@@ -1,0 +1,250 @@
+"""When does a net begin to learn the noise? Curves that part, where early stopping ends, and what 300 more epochs cost.
+
+`python -m experiments.overfitting` takes 30 images of each digit, gives a fifth of them a wrong label, holds a third of
+them out, and trains a net that can learn the rest by heart: 5 lanes of one program, with the same images and weights
+and orders of their own. One training stops when the validation loss has not fallen for 20 epochs and gives the best
+weights back; another with the same keys goes on for 300 more epochs; a third records the error on the test set,
+whose labels are right, and which chooses nothing. What it promises: with each lane the validation loss has risen 300
+epochs later, and the trainings agree up to the stop. About 1 min on 2 cores.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.device import console
+from experiments.hidden_units import load, mistakes, relabelled
+from experiments.lines import spread_lines
+from experiments.progress import LanesBar
+from experiments.runner import Common, Result, run
+from experiments.statistics import summary
+from jaxcnn import data, layers, losses, models, report, search, training
+from jaxcnn.checking import expect
+
+NEAR = 1e-4  # trainings agree up to rounding: so much of a loss
+QUICK = {"seeds": 2, "patience": 3, "most_epochs": 15, "more_epochs": 15}
+
+
+@dataclass(frozen=True)
+class Config(Common):
+    dataset: str = "digits"  # one of jaxcnn.data.names(), that fits into memory
+    per_class: int = 30  # images of each class
+    wrong: float = 0.2  # fraction of them with a wrong label
+    held_out: float = 1 / 3  # fraction of them to validate with
+    test_images: int = 2000  # at most
+    seeds: int = 5  # lanes, 2 or more
+    patience: int = 20  # epochs without a lower validation loss that are borne
+    most_epochs: int = 200  # before the stop
+    more_epochs: int = 300  # after it
+    batch_size: int = 40  # images per step
+    learning_rate: float = 0.02  # the same in every step, so that a longer training begins as a shorter one
+
+
+class Found(NamedTuple):
+    """Values by epoch and lane, (epochs, lanes), by name; and where each lane was best and was stopped, from 1."""
+
+    lines: Mapping[str, np.ndarray]
+    best: np.ndarray
+    stop: np.ndarray
+    given_back: np.ndarray  # test errors of the weights that early stopping gives back
+    agree: bool  # the trainings with and without patience, up to the stop
+    seconds: np.ndarray  # since the start, after each epoch of all lanes together
+
+
+def main(config: Config) -> Result:
+    if config.quick:
+        config = dataclasses.replace(config, **QUICK)
+    expect(config.seeds >= 2, "overfitting", "at least 2 seeds", config.seeds, "One has no standard deviation.")
+    expect(config.more_epochs >= 1, "overfitting", "more_epochs >= 1", config.more_epochs, "300 are the default.")
+    found = measured(config)
+    later = found.stop + config.more_epochs
+    at = {"best": found.best, "stop": found.stop, "later": later}
+    values = {when: {n: reached(v, epochs) for n, v in found.lines.items()} for when, epochs in at.items()}
+    cost = values["later"]["test error"] - found.given_back
+    clock = found.seconds[:, None]
+    seconds = {"to the stop": reached(clock, found.stop), "more": reached(clock, later) - reached(clock, found.stop)}
+    figures = {
+        "epoch": {when: summary(epochs.tolist()) for when, epochs in at.items()},
+        **{when: {n: summary(v.tolist()) for n, v in names.items()} for when, names in values.items()},
+        "cost": summary(cost.tolist()),
+        "agree": found.agree,
+        "seconds": {what: summary(v.tolist()) for what, v in seconds.items()},
+    }
+    rose = values["later"]["validation loss"] > values["best"]["validation loss"]
+    promises = {
+        f"the validation loss is higher {config.more_epochs} epochs after the stop, with every lane": bool(rose.all()),
+        "the trainings with and without patience agree up to the stop": found.agree,
+    }
+    missed = [promise for promise, kept in promises.items() if not kept]
+    answer = sentence(config, values, figures)
+    if config.quick:
+        answer, missed = f"not judged: {answer}", []
+    elif missed:
+        answer = f"NOT as promised: {'; '.join(missed)}. {answer}"
+    headline = [
+        report.Number("stopped", f"epoch {found.stop.mean():.0f}", f"the best was {found.best.mean():.0f}"),
+        report.Number("test error", f"{100 * found.given_back.mean():.1f} %", "of what early stopping gives back"),
+        report.Number(
+            "later", f"{100 * values['later']['test error'].mean():.1f} %", f"{config.more_epochs} epochs on"
+        ),
+    ]
+    return Result(figures, sections(config, found, values, promises), answer, not missed, headline)
+
+
+def measured(config: Config) -> Found:
+    """Return the curves of the trainings."""
+    images_key, labels_key, split_key, test_key, key = jax.random.split(jax.random.key(config.seed), 5)
+    train_set, test_set = load("overfitting", config.dataset, config.seed)
+    few = data.per_class(train_set, config.per_class, key=images_key)
+    few = relabelled(few, config.wrong, key=labels_key)
+    learned, held = data.split(few, config.held_out, key=split_key)
+    order = np.asarray(jax.random.permutation(test_key, test_set.size))[: config.test_images]
+    test_set = relabelled(test_set.take(order), 0.0, key=labels_key)
+    model = models.create("lenet5", num_classes=len(few.info.class_names), features=(8, 16, 64), dropout=0.0)
+    net = layers.Sequential(normalize=layers.Normalize(few.info.mean, few.info.std), **model.layers)
+    wrong = float((learned["label"] != learned["true"]).mean())
+    seconds: list[float] = []
+
+    def trained(validation: data.Dataset, epochs: int, patience: int | None = None) -> search.Trainings:
+        with LanesBar(console) as bar:
+            seconds.clear()
+            note = lambda event: seconds.append(event.seconds) if event.kind == "epoch" else None  # noqa: E731
+            return search.random_restarts(
+                net, learned, restarts=config.seeds, key=key, validation=validation, patience=patience, epochs=epochs,
+                optimizer=training.sgd(config.learning_rate, weight_decay=0.0), batch_size=config.batch_size,
+                metrics={"accuracy": losses.batch_accuracy, "wrong": wrong_label_learned}, callbacks=[bar, note],
+            )  # fmt: skip
+
+    short = trained(held, config.most_epochs, config.patience)
+    epochs = int(short.epochs.max()) + config.more_epochs
+    tested, long = trained(test_set, epochs), trained(held, epochs)
+    best, stop = stopping(column(long, "validation_loss"), config.patience, config.most_epochs)
+    agree = np.array_equal(best, short.best_epochs) and np.array_equal(stop, short.epochs)
+    for name in ("train_loss", "validation_loss"):
+        one, other = column(short, name), column(long, name)[: len(short.history)]
+        agree &= bool(np.allclose(one, np.where(np.isnan(one), np.nan, other), NEAR, NEAR, equal_nan=True))
+    agree &= bool(np.allclose(column(tested, "train_loss"), column(long, "train_loss"), NEAR, NEAR))
+    given_back = mistakes(short, test_set).mean(axis=1)
+    test_error = 1 - column(tested, "validation_accuracy")
+    agree &= bool(np.allclose(given_back, reached(test_error, best), 0, NEAR))
+    accuracy = column(long, "train_accuracy")
+    lines = {
+        "training loss": column(long, "train_loss"),
+        "validation loss": column(long, "validation_loss"),
+        "training error": 1 - accuracy,
+        "validation error": 1 - column(long, "validation_accuracy"),
+        "test error": test_error,
+        "wrong labels learned": column(long, "train_wrong") / wrong,
+        "right labels learned": (accuracy - column(long, "train_wrong")) / (1 - wrong),
+    }
+    return Found(lines, best, stop, given_back, agree, np.asarray(seconds))
+
+
+def wrong_label_learned(outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
+    """Return 1.0 where the label is wrong and the net gives it, else 0.0."""
+    return jnp.where(batch["label"] != batch["true"], losses.accuracy(outputs, batch["label"]), 0.0)
+
+
+def column(found: search.Trainings, name: str) -> np.ndarray:
+    """Return a figure of all epochs and lanes, (epochs, lanes)."""
+    return np.stack([line[name] for line in found.history]).astype(np.float64)
+
+
+def stopping(values: np.ndarray, patience: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the best epoch and the last one, from 1, of lanes that early stopping watches by these values.
+
+    Args:
+        values: (epochs, lanes).
+        patience: values without improvement that are borne.
+        most: epochs, where nothing stops it.
+    """
+    watch = training.early_stopping(patience)
+    states = jax.vmap(lambda _: watch.init())(jnp.arange(values.shape[1]))
+
+    def update(states: Any, now: jax.Array) -> Any:
+        states = jax.vmap(watch.update)(states, now)
+        return states, (states.improved, states.stop)
+
+    _, (improved, stop) = jax.lax.scan(update, states, jnp.asarray(values[:most], jnp.float32))
+    improved, stop = np.asarray(improved), np.asarray(stop)
+    last = np.where(stop.any(axis=0), stop.argmax(axis=0) + 1, len(stop))
+    number = np.arange(1, len(stop) + 1)[:, None]
+    return np.where(improved & (number <= last), number, 0).max(axis=0), last
+
+
+def reached(values: np.ndarray, epochs: np.ndarray) -> np.ndarray:
+    """Return the value of each lane after its number of epochs; values are (epochs, lanes), or (epochs, 1) of all."""
+    return np.take_along_axis(np.broadcast_to(values, (len(values), len(epochs))), epochs[None] - 1, axis=0)[0]
+
+
+def sections(
+    config: Config, found: Found, values: Mapping[str, Mapping[str, np.ndarray]], promises: Mapping[str, bool]
+) -> list[report.Section]:
+    """Return what the page shows."""
+    epochs = range(1, len(found.seconds) + 1)
+    marks = {"best": float(found.best.mean()), "stopped": float(found.stop.mean())}
+
+    def drawn(quantity: str, *names: str, factor: float = 1.0, **options: Any) -> Any:
+        groups = {n.removesuffix(f" {quantity.split(',')[0]}"): factor * found.lines[n].T for n in names}
+        return spread_lines(quantity, "epoch", epochs, groups, marks=marks, **options)
+
+    shared = f"Mean of {config.seeds} lanes and a band of one standard deviation; the upright lines are their means."
+    rows = [
+        {"": words, **{n: round(float(v.mean()), 3) for n, v in values[when].items()}}
+        for when, words in (
+            ("best", "at the best epoch, which is given back"),
+            ("stop", "at the stop"),
+            ("later", f"{config.more_epochs} epochs later"),
+        )
+    ]
+    return [
+        report.Section(
+            "Curves that part",
+            [
+                report.Picture(
+                    drawn("loss", "training loss", "validation loss"),
+                    f"The training loss goes on falling, the validation loss turns. {shared}",
+                    "Lines of training and validation loss against the epoch.",
+                ),
+                report.Picture(
+                    drawn("error, %", "training error", "validation error", "test error", factor=100),
+                    f"Labels of training and validation are wrong in {config.wrong:.0%} of the images, those of the "
+                    "test set are right.",
+                    "Lines of training, validation and test error against the epoch.",
+                ),
+                report.Picture(
+                    drawn("labels learned, %", "right labels learned", "wrong labels learned", factor=100),
+                    "The answer: training images whose label the net gives, of those with a right label and of those "
+                    "with a wrong one.",
+                    "Lines of the right and the wrong labels that are learned, against the epoch.",
+                ),
+            ],
+        ),
+        report.Section("At the stop and later", [report.Table(rows, "Means of the lanes.")]),
+        report.Section("What was promised", [report.Table([{"promise": p, "held": k} for p, k in promises.items()])]),
+    ]
+
+
+def sentence(config: Config, values: Mapping[str, Mapping[str, np.ndarray]], figures: Mapping[str, Any]) -> str:
+    """Return the answer: a cost is only what is so beyond the 95 % interval."""
+    cost, (low, high) = figures["cost"]["mean"], figures["cost"]["interval"]
+    harm = "which is harm" if low > 0 else "which is a gain" if high < 0 else "which may be chance"
+    stop, more = figures["epoch"]["stop"]["mean"], figures["seconds"]
+    learned = [100 * values[when]["wrong labels learned"].mean() for when in ("best", "later")]
+    return (
+        f"{config.dataset}, {config.per_class} images of each class, {config.wrong:.0%} of labels wrong, "
+        f"{config.seeds} lanes: stopped after {stop:.0f} epochs, the best weights have learned {learned[0]:.0f} % of "
+        f"the wrong labels, {config.more_epochs} epochs later the net has {learned[1]:.0f} %; the test error goes from "
+        f"{100 * values['best']['test error'].mean():.1f} % to {100 * values['later']['test error'].mean():.1f} %, "
+        f"{100 * cost:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}), {harm}; they take "
+        f"{more['more']['mean']:.1f} s more after {more['to the stop']['mean']:.1f} s."
+    )
+
+
+if __name__ == "__main__":
+    run(main, Config)
