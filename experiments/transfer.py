@@ -215,8 +215,9 @@ def trained(
     **options: Any,
 ) -> search.Trainings:  # fmt: skip
     """Return the trainings of all lanes with each rate, all of them so many steps long."""
-    epochs = max(1, config.steps // (lanes.shape[1] // config.batch_size))
-    steps = epochs * (lanes.shape[1] // config.batch_size)
+    per_epoch = max(1, lanes.shape[1] // config.batch_size)
+    epochs = max(1, config.steps // per_epoch)
+    steps = epochs * per_epoch
     make = lambda rate: training.sgd(training.warmup_cosine(rate, steps))  # noqa: E731
     with LanesBar(console) as bar:
         return search.sweep(

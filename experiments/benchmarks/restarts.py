@@ -100,7 +100,7 @@ def together(config: Config, shape: tuple[int, int, int], count: int) -> Program
         for at in range(config.steps):
             held[0] = compiled.steps[1](held[0], own, arrays, order, np.int32(at % program.per_epoch), epoch)
 
-    return Program(call, lambda: jax.block_until_ready(held[0].state.params))
+    return Program(call, lambda: jax.block_until_ready(held[0].state))
 
 
 def others(config: Config, shape: tuple[int, int, int], count: int) -> Mapping[str, Callable[[], Program]]:

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import data_hunger
+from experiments import data_hunger, transfer
 from experiments.__main__ import experiments
 from experiments.data_hunger import Config, short
 from jaxcnn import data
@@ -15,6 +15,12 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(
     dataset="digits", widths=(1, 2), per_class=(2, 8), test_images=100, seeds=2, steps=12, batch_size=20
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def two_stages(monkeypatch):
+    """Let nets have two stages: they compile in half the time."""
+    monkeypatch.setattr(transfer, "STAGES", 2)
 
 
 def accuracy(seeds=3, **widths):
@@ -27,17 +33,17 @@ def test_a_small_run_is_json_and_its_figures_are_those_of_the_lanes(monkeypatch)
     result = data_hunger.main(SMALL)
     figures = json.loads(json.dumps(result.figures, allow_nan=False))
     assert list(figures["accuracy"]) == ["1", "2"]
-    # 3x3 kernels, scales and biases of 1, 2, 4 and 8 maps (or twice as many), and 9 places of the last to 10 classes.
+    # 3x3 kernels, scales and biases of 1 and 2 maps (or 2 and 4), and 9 places of the last to 10 classes.
     assert figures["parameters"] == {
-        "1": 9 * (1 + 2 + 8 + 32) + 2 * 15 + 9 * 8 * 10 + 10,
-        "2": 9 * (2 + 8 + 32 + 128) + 2 * 30 + 9 * 16 * 10 + 10,
+        "1": 9 * (1 + 2) + 2 * 3 + 9 * 2 * 10 + 10,
+        "2": 9 * (2 + 8) + 2 * 6 + 9 * 4 * 10 + 10,
     }
     for width in ("1", "2"):
         assert list(figures["accuracy"][width]) == ["2", "8"]
         assert all(0 <= value <= 1 for found in figures["accuracy"][width].values() for value in found["values"])
     widest, narrowest = (figures["accuracy"][width]["8"]["mean"] for width in ("2", "1"))
     assert figures["widest_over_narrowest"]["8"]["mean"] == pytest.approx(widest - narrowest)
-    assert "digits, widths 1, 2 (1.1k, 3.0k parameters), 2 seeds" in result.verdict
+    assert "digits, widths 1, 2 (223, 472 parameters), 2 seeds" in result.verdict
     (section,) = result.pictures
     assert [line.get_xdata().tolist() for line in section.blocks[0].figure.axes[0].lines[:2]] == [[2, 8]] * 2
 
@@ -52,7 +58,7 @@ def test_lanes_are_told_apart_by_seed_and_by_number_of_images(monkeypatch):
 
 def test_the_sentence_says_who_is_best_and_where_they_cross():
     train_set, _ = data.load("digits")
-    config = dataclasses.replace(SMALL, per_class=(10, 100, 1000), seeds=3)
+    config = dataclasses.replace(SMALL, widths=(2, 4, 8), per_class=(10, 100, 1000), seeds=3)
     counts = {2: 900, 4: 2500, 8: 9000}
     crossed = accuracy(w2=[0.5, 0.5, 0.6], w4=[0.4, 0.5, 0.7], w8=[0.3, 0.7, 0.8])
     assert data_hunger.sentence(config, train_set, crossed, counts) == (

@@ -21,6 +21,14 @@ SMALL = Config(
 KEY = jax.random.key(0)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def two_stages():
+    """Let nets have two stages: they compile in half the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "STAGES", 2)
+        yield
+
+
 @pytest.fixture(scope="module")
 def digits():
     return data.load("digits")
@@ -115,7 +123,7 @@ def test_a_small_run_is_json_and_ways_differ_in_what_they_train(monkeypatch):
             layer for layer in before if all(map(np.array_equal, *map(jax.tree.leaves, (before[layer], after[layer]))))
         }
         moved[name] = {layer for layer in before if jax.tree.leaves(before[layer])} - still
-    assert moved == {0: set(), LAST: {"head"}, 2: {"stage4", "head"}, 1: {*(f"stage{n}" for n in range(1, 5)), "head"}}
+    assert moved == {0: set(), LAST: {"head"}, 2: {"stage2", "head"}, 1: {"stage1", "stage2", "head"}}
 
 
 def test_the_rate_is_the_one_that_is_best_on_held_out_images(task, monkeypatch):
