@@ -62,6 +62,7 @@ def main(config: Config) -> Result:
     where, rising = "capacity", all(a < b for a, b in zip(config.widths, config.widths[1:], strict=False))
     expect(len(config.widths) >= 2 and rising, where, "two rising widths or more", config.widths, "3 and 6, say.")
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
+    expect(config.points >= 2, where, "at least 2 points", config.points, "One class needs one at least.")
     found = measured(config)
     steps = list(zip(config.widths, config.widths[1:], strict=False))
     won = {

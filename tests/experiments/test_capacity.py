@@ -110,7 +110,7 @@ def test_it_does_not_hold_where_more_neurons_learn_no_more(monkeypatch):
     [
         ({"seeds": 1}, "^capacity: expected at least 2 seeds, got 1. "),
         ({"widths": (6, 3)}, r"^capacity: expected two rising widths or more, got \(6, 3\)"),
-        ({"points": 1}, "^spirals: expected at least 2 points, got 1. "),
+        ({"points": 1}, "^capacity: expected at least 2 points, got 1. "),
         ({"batch_size": 41}, "^sweep: expected a batch_size of at most the 40 training examples, got 41. "),
     ],
 )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -50,10 +51,12 @@ def test_a_small_run_is_json_and_its_figures_are_those_of_the_lanes(monkeypatch)
 
 def test_lanes_are_told_apart_by_seed_and_by_number_of_images(monkeypatch):
     train_set, test_set = data.load("digits")
+    state = SimpleNamespace(params={"kernel": np.zeros((2, 3)), "bias": np.zeros(3)})
+    monkeypatch.setattr(data_hunger, "trained", lambda *args: SimpleNamespace(state=lambda lane: state))
     monkeypatch.setattr(data_hunger, "accuracies", lambda net, found, dataset: np.arange(6) / 10)
-    config = dataclasses.replace(SMALL, widths=(1,), seeds=3, steps=8)
-    found, _ = data_hunger.measured(config, train_set, test_set)
+    found, counts = data_hunger.measured(dataclasses.replace(SMALL, widths=(1,), seeds=3), train_set, test_set)
     np.testing.assert_allclose(found[1], [[0.0, 0.3], [0.1, 0.4], [0.2, 0.5]])  # (seeds, sizes)
+    assert counts == {1: 9}
 
 
 def test_the_sentence_says_who_is_best_and_where_they_cross():
