@@ -193,6 +193,7 @@ def sections(
             "learning rate": rate,
             "it": kinds[at],
             **{f"lanes: {name}": lanes[at].count(name) for name in KINDS},
+            "not finite": int(found.diverged[at].sum()),
             "loss of the last epoch": round(float(found.loss[at, :, -1].mean()), 4),
             "test accuracy, %": round(100 * float(found.accuracy[at].mean()), 1),
             "sd": round(100 * float(found.accuracy[at].std(ddof=1)), 1),
@@ -211,15 +212,14 @@ def sections(
                 ),
                 report.Picture(
                     accuracy_picture(config.rates, 100 * found.accuracy, kinds),
-                    f"After {config.epochs} epochs: mean of {config.seeds} seeds ± standard deviation, of the last "
-                    "weights that are finite.",
+                    f"After {config.epochs} epochs: a dot a seed, and a line through the means.",
                     "Test accuracy against the learning rate, on a logarithmic axis, in colours of the kinds.",
                 ),
                 "A training diverges where its steps are no longer finite or its loss at the end, the median of the "
                 "last quarter of the epochs, is not below constant guessing; else it oscillates where all rises of the "
                 "loss from epoch to epoch together are a tenth of constant guessing or more; else it crawls where its "
                 "loss at the end is a tenth of constant guessing or more; else it converges. A rate is what most of "
-                "its lanes are.",
+                "its lanes are. Accuracies are of the last weights that are finite.",
                 report.Table(rows),
             ],
         ),
@@ -243,17 +243,17 @@ def sentence(config: Config, found: Found, kinds: Sequence[str]) -> str:
 
 @drawing
 def accuracy_picture(rates: Sequence[float], percent: np.ndarray, kinds: Sequence[str]) -> "Figure":
-    """Return the accuracies (rates, seeds) as means with standard deviations, each kind named above its rates."""
+    """Return the accuracies (rates, seeds) as dots with a line through the means, each kind named above its rates."""
     from matplotlib.ticker import NullLocator
 
     blank = figure(3.0)
     axes = panel(blank.subplots(), "test accuracy, %")
-    mean, sd, at = percent.mean(axis=1), percent.std(axis=1, ddof=1), np.asarray(rates)
-    axes.plot(at, mean, "-", color=INK, linewidth=0.8, alpha=0.4)
+    at = np.asarray(rates)
+    axes.plot(at, percent.mean(axis=1), "-", color=INK, linewidth=1.0, alpha=0.5)
     for name, colour in zip(KINDS, COLOURS, strict=False):
         mine = np.asarray([each == name for each in kinds])
         if mine.any():
-            axes.errorbar(at[mine], mean[mine], sd[mine], fmt="o", color=colour, markersize=5, capsize=3)
+            axes.plot(at[mine], percent[mine], "o", color=colour, markersize=5, alpha=0.6, markeredgewidth=0)
             axes.text(np.exp(np.log(at[mine]).mean()), 108, name, ha="center", va="bottom", **style(colour))
     axes.set_ylim(top=116)
     axes.set_yticks(range(0, 101, 20))

@@ -71,17 +71,17 @@ def folds(dataset: Part, k: int, *, key: jax.Array) -> list[tuple[Part, Part]]:
     return [(dataset.take(fold != i), dataset.take(fold == i)) for i in range(k)]
 
 
-def fold_of(where: str, dataset: Dataset | Stream, k: int, *, key: jax.Array) -> np.ndarray:
+def fold_of(where: str, dataset: Dataset | Stream, k: int, *, key: jax.Array, name: str = "k") -> np.ndarray:
     """Return the fold of each example, 0..k-1.
 
     Args:
-        where: who asks.
+        where, name: who asks, and what k is called there.
         dataset, k, key: as in `folds`, with the same errors.
     """
     _expect_set(where, dataset)
     expect_key(where, key, known=True)
     in_range = is_int(k, 2, dataset.size)
-    expect(in_range, where, f"folds in 2..{dataset.size}", shown(k), "5 or 10 folds are usual.")
+    expect(in_range, where, f"{name} in 2..{dataset.size}", shown(k), "5 or 10 folds are usual.")
     label = dataset["label"] if "label" in dataset else np.zeros(dataset.size, np.int32)
     fold = np.empty(dataset.size, np.int64)
     fold[np.lexsort((_rank(label, key), label))] = np.arange(dataset.size) % k  # dealt like cards, class after class

@@ -100,7 +100,7 @@ def cross_validate(
     restarts = expect_count(where, "restarts", restarts)
     expect_key(where, key, known=True)
     split_key, lanes_key, refit_key = jax.random.split(key, 3)
-    fold = fold_of(where, train, folds, key=split_key)
+    fold = fold_of(where, train, folds, key=split_key, name="folds")
     parts = [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(folds)]
     if "label" in train:
         classes = np.unique(train["label"])

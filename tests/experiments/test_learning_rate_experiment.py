@@ -29,6 +29,11 @@ def curves(*names, diverged=False):
     return Found(loss, np.full(loss.shape[:2], diverged), accuracy, GUESSING)
 
 
+def seeds_of(result):
+    """Return the test accuracies of all lanes, in percent."""
+    return [100 * value for row in result.figures["rates"] for value in row["test_accuracy"]["values"]]
+
+
 def found_by(monkeypatch, found, **options):
     monkeypatch.setattr(learning_rate, "measured", lambda config: found)
     rates = tuple(10.0 ** np.arange(len(found.loss)))
@@ -96,6 +101,8 @@ def test_what_it_says(monkeypatch):
     axes = accuracy.figure.axes[0]
     names = {text.get_text(): text for text in axes.texts}
     assert list(names) == list(KINDS)
+    dots = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    np.testing.assert_allclose(sorted(np.concatenate([line.get_ydata() for line in dots])), sorted(seeds_of(result)))
     assert names["crawls"].get_position()[0] == pytest.approx(10**0.5)  # amid its rates
     for text, word in zip(axes.texts, KINDS, strict=True):  # one colour a kind, in both pictures
         assert text.get_color() == next(line for name, line in drawn.items() if word in name).get_color()
@@ -119,7 +126,9 @@ def test_a_small_run_and_its_record():
     assert all(len(lane) == 4 for row in figures["rates"] for lane in row["loss"])
     assert slow["loss"][0][0] == pytest.approx(GUESSING, abs=0.05)  # the head begins at zero
     assert slow["loss"][0] != slow["loss"][1]
-    assert slow["loss"][0] == sorted(slow["loss"][0], reverse=True)
+    for lane in slow["loss"]:  # lanes of the rate that they are said to be of
+        assert lane == sorted(lane, reverse=True)
+        assert lane[-1] > 2.2
 
 
 def test_quick_is_not_judged(monkeypatch):

@@ -74,6 +74,7 @@ def test_the_gain_is_over_the_average_restart(monkeypatch):
     assert result.figures["held_out_over_training"]["values"] == pytest.approx([0.2, 0.204, 0.208])
     best_of = result.figures["expected_best"]
     assert best_of["training error"]["2"]["mean"] == pytest.approx(1 / 6)  # (3 * 0.1 + 2 * 0.2 + 0.3) / 6
+    assert best_of["test, by training"]["4"]["values"][0] == pytest.approx(0.3)
     assert best_of["test, by held-out"]["4"]["values"][0] == pytest.approx(0.1)
     assert result.figures["sd_of_training_error"]["one start"]["mean"] == pytest.approx(
         np.std([1, 2, 3, 4], ddof=1) / 20
@@ -92,6 +93,9 @@ def test_what_may_be_chance_is_said(monkeypatch):
     found.test[:] = [[0.1, 0.2, 0.3, 0.4], [0.4, 0.2, 0.3, 0.1], [0.1, 0.2, 0.2, 0.3]]
     told = found_by(monkeypatch, found).verdict
     assert "by training error +3.3 points (-36.6 to +43.3), which may be chance" in told
+    found.test[:] = [0.4, 0.3, 0.2, 0.1]
+    told = found_by(monkeypatch, found).verdict
+    assert "chosen by training error -15.0 points (-15.0 to -15.0); chosen by held-out" in told
 
 
 def test_the_pictures_show_every_restart(monkeypatch):
