@@ -11,7 +11,7 @@ classified by the training loss of its epochs, measured in what constant guessin
 - else converges.
 
 A rate is what most of its lanes are. What it promises: crawl, convergence and divergence are all seen, in the order of
-the rates. About 2 min on 2 cores.
+the rates. About 1 min on 2 cores.
 """
 
 import dataclasses
@@ -192,7 +192,7 @@ def sections(
         {
             "learning rate": rate,
             "it": kinds[at],
-            **{f"lanes: {name}": lanes[at].count(name) for name in KINDS},
+            **{name: lanes[at].count(name) for name in KINDS},
             "not finite": int(found.diverged[at].sum()),
             "loss of the last epoch": round(float(found.loss[at, :, -1].mean()), 4),
             "test accuracy, %": round(100 * float(found.accuracy[at].mean()), 1),
@@ -220,7 +220,7 @@ def sections(
                 "loss from epoch to epoch together are a tenth of constant guessing or more; else it crawls where its "
                 "loss at the end is a tenth of constant guessing or more; else it converges. A rate is what most of "
                 "its lanes are. Accuracies are of the last weights that are finite.",
-                report.Table(rows),
+                report.Table(rows, "Rates, what they are called, and how many of their lanes do what."),
             ],
         ),
         report.Section("What was promised", [report.Table([{"promise": PROMISE, "held": not broken(kinds)}])]),

@@ -5,7 +5,7 @@ as lanes of one program, for 5 seeds: other splits of the images, other weights.
 each K as its exact expectation, and the one with the lowest training error, or held-out error, is set beside the
 average one on the test set, which chooses nothing. A restart has its own weights and its own order of the images; 64
 more with the same orders but one start show what the orders do alone. What it promises: no best is worse than the
-median, the expected best of K does not rise with K, and every restart is a training of its own. About 3 min on 2 cores.
+median, the expected best of K does not rise with K, and every restart is a training of its own. About 1 min on 2 cores.
 """
 
 import dataclasses
