@@ -91,16 +91,18 @@ def together(config: Config, shape: tuple[int, int, int], count: int) -> Program
     own = lane.Own(jax.random.split(jax.random.key(config.seed), count))
     arrays = jax.device_put(images(config, shape))
     mesh = Mesh(np.asarray(jax.devices()[:1]), (lanes.LANES,), axis_types=(AxisType.Auto,))
-    compiled, _ = lanes.compile_lanes(program, mesh, own, arrays, None, count)
-    state, epoch = compiled.create(own), np.int32(0)
-    order = compiled.order(own, epoch)
-    held = [state]
+    compiled, at_once = lanes.fitting(program, mesh, own, arrays, None, np.inf)
+    chunks = [lanes.of(own, np.resize(np.arange(at, count), at_once), mesh) for at in range(0, count, at_once)]
+    epoch = np.int32(0)
+    states, orders = [compiled.create(chunk) for chunk in chunks], [compiled.order(chunk, epoch) for chunk in chunks]
 
     def call() -> None:
-        for at in range(config.steps):
-            held[0] = compiled.steps[1](held[0], own, arrays, order, np.int32(at % program.per_epoch), epoch)
+        for number, chunk in enumerate(chunks):
+            for at in range(config.steps):
+                step = np.int32(at % program.per_epoch)
+                states[number] = compiled.steps[1](states[number], chunk, arrays, orders[number], step, epoch)
 
-    return Program(call, lambda: jax.block_until_ready(held[0].state))
+    return Program(call, lambda: jax.block_until_ready([state.state for state in states]))
 
 
 def others(config: Config, shape: tuple[int, int, int], count: int) -> Mapping[str, Callable[[], Program]]:

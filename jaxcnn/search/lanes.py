@@ -15,9 +15,10 @@ from jaxcnn.search.lane import Lane, Own, Program
 from jaxcnn.search.memory import available, needed
 from jaxcnn.training.feed import STEPS_PER_CALL
 
-__all__ = ["Compiled", "compile_lanes", "train_lanes"]
+__all__ = ["Compiled", "compile_lanes", "fitting", "of", "train_lanes"]
 
 LANES = "lanes"
+CACHE = 4 * 2**20  # bytes: on CPUs, lanes gain from each other until what a step computes fills it
 Line = dict[str, np.ndarray]
 Arrays = Mapping[str, Any]
 Tell = Callable[[np.ndarray, int, Line | None], None]
@@ -55,13 +56,13 @@ def train_lanes(
     mesh = Mesh(np.asarray(devices[: min(len(devices), count)]), (LANES,), axis_types=(AxisType.Auto,))
     arrays, validation = jax.device_put((dict(arrays), validation and dict(validation)), NamedSharding(mesh, P()))
     room = available(mesh.devices.flat[0]) if memory is None else memory
-    compiled, at_once = _fitting(program, mesh, own, arrays, validation, room)
+    compiled, at_once = fitting(program, mesh, own, arrays, validation, room)
     found, lines, errors = [], [], []
     for first in range(0, count, at_once):
         numbers = np.arange(first, min(first + at_once, count))
         rows = np.resize(numbers, at_once)  # a last chunk that is not full repeats lanes
-        begun = None if lanes is None else _of(lanes, rows, mesh)
-        mine = _of(own, rows, mesh)
+        begun = None if lanes is None else of(lanes, rows, mesh)
+        mine = of(own, rows, mesh)
         ended, figures = _run(compiled, begun, mine, arrays, validation, epochs, partial(tell, numbers))
         errors.append({} if validation is not None else jax.device_get(compiled.training_error(ended, mine, arrays)))
         found.append(jax.tree.map(_on_host, ended))
@@ -70,7 +71,8 @@ def train_lanes(
     return jax.tree.map(cut, *found), _side_by_side(lines, at_once, count), jax.tree.map(cut, *errors)
 
 
-def _of(tree: Any, rows: np.ndarray, mesh: Mesh) -> Any:
+def of(tree: Any, rows: np.ndarray, mesh: Mesh) -> Any:
+    """Return the rows of lanes, on the devices."""
     return jax.device_put(jax.tree.map(lambda leaf: leaf[rows], tree), NamedSharding(mesh, P(LANES)))
 
 
@@ -83,27 +85,39 @@ class Compiled(NamedTuple):
     finish: Callable[..., tuple[Lane, dict[str, jax.Array]]]
     training_error: Callable[..., dict[str, jax.Array]]
     per_epoch: int
+    needed: int  # bytes on each device
+    between: int  # of them, those of what a step computes on its way
 
 
-def _fitting(program: Program, mesh: Mesh, own: Own, arrays: Any, validation: Any, room: float) -> tuple[Compiled, int]:
-    """Return the compiled functions for as many lanes at once as there is room for, and how many these are."""
-    each = -(-len(own.key) // mesh.size)  # lanes on each device
+def fitting(
+    program: Program, mesh: Mesh, own: Own, arrays: Any, validation: Any, room: float
+) -> tuple["Compiled", int]:
+    """Return the compiled functions for as many lanes at once as are fast and fit, and how many these are.
+
+    An accelerator is the faster the more it has to do. A CPU is so only while what a step computes stays in its cache:
+    from there on lanes are faster one after another.
+    """
+    count = len(own.key)
+    most = -(-count // mesh.size)  # lanes on each device
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    each = 1 if on_cpu else most
     while True:
-        rounds = -(-len(own.key) // (each * mesh.size))
-        each = -(-len(own.key) // (rounds * mesh.size))  # chunks of one size
-        compiled, need = compile_lanes(program, mesh, own, arrays, validation, each * mesh.size)
-        if need <= room:
+        rounds = -(-count // (each * mesh.size))
+        each = -(-count // (rounds * mesh.size))  # chunks of one size
+        compiled = compile_lanes(program, mesh, own, arrays, validation, each * mesh.size)
+        if compiled.needed > room:
+            fix = "Use a smaller batch_size or net, or pass memory= in bytes if you know better."
+            what = f"{compiled.needed / 2**30:.2f} GiB for one lane on each device"
+            expect(each > 1, "search", what, f"{room / 2**30:.2f} GiB", fix)
+            most = each = max(1, min(each - 1, int(each * room / compiled.needed)))
+        elif on_cpu and each == 1 and (more := min(most, CACHE // max(1, compiled.between))) > 1:
+            each = more
+        else:
             return compiled, each * mesh.size
-        fix = "Use a smaller batch_size or net, or pass memory= in bytes if you know better."
-        what = f"{need / 2**30:.2f} GiB for one lane on each device"
-        expect(each > 1, "search", what, f"{room / 2**30:.2f} GiB", fix)
-        each = max(1, min(each - 1, int(each * room / need)))
 
 
-def compile_lanes(
-    program: Program, mesh: Mesh, own: Own, arrays: Any, validation: Any, count: int
-) -> tuple[Compiled, int]:
-    """Return the functions for `count` lanes, and how many bytes of each device they need."""
+def compile_lanes(program: Program, mesh: Mesh, own: Own, arrays: Any, validation: Any, count: int) -> Compiled:
+    """Return the functions for `count` lanes."""
     lanes_axis, shared = P(LANES), P()
 
     def spread(fn: Callable, axes: Any, specs: Any, **options: Any) -> Any:
@@ -138,7 +152,8 @@ def compile_lanes(
         steps[times] = fn.lower(lane, of_some, arrays, orders, number, number).compile()
     end = finish.lower(lane, of_some, validation, number).compile()
     need = max(map(needed, (*steps.values(), end)))
-    return Compiled(create, order, steps, end, error, program.per_epoch), need
+    between = max(step.memory_analysis().temp_size_in_bytes for step in steps.values())
+    return Compiled(create, order, steps, end, error, program.per_epoch, need, between)
 
 
 def _run(

@@ -30,7 +30,7 @@ def test_one_by_one_and_under_vmap_are_the_same_steps():
 def test_in_one_program_all_trainings_move():
     program = restarts.together(CONFIG, SHAPE, 2)
     program.call()
-    assert program.wait().step.tolist() == [2, 2]
+    assert np.concatenate([state.step for state in program.wait()]).tolist() == [2, 2]
 
 
 def row(peer, ratio, name="digits", trainings=16):

@@ -16,7 +16,7 @@ import jaxcnn
 from jaxcnn import data, initializers
 from jaxcnn import functional as F
 from jaxcnn.layers import BatchNorm, Dense, Dropout, Flatten, Sequential
-from jaxcnn.search import grid, random_restarts, sweep
+from jaxcnn.search import grid, lanes, random_restarts, sweep
 from jaxcnn.training import evaluate, fit, sgd, warmup_cosine
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -237,8 +237,6 @@ def test_lanes_that_diverge_are_reported_and_never_chosen():
 
 
 def test_lanes_that_do_not_fit_are_trained_some_after_others(monkeypatch):
-    from jaxcnn.search import lanes
-
     options = {"restarts": 5, "epochs": 2, "batch_size": 12, "validation": small_set(9), "key": KEY}
     whole = random_restarts(small_net(), small_set(), **options)
     sizes, seen = [], []
@@ -254,6 +252,21 @@ def test_lanes_that_do_not_fit_are_trained_some_after_others(monkeypatch):
         ValueError, match=r"^search: expected .* GiB for one lane on each device, got 0\.00 GiB\. Use a"
     ):
         random_restarts(small_net(), small_set(), memory=1000.0, **options)
+
+
+@pytest.mark.parametrize(("cache", "chunks"), [(1, [[0], [1], [2]]), (10**9, [[0, 1, 2]])])
+def test_on_a_cpu_lanes_whose_steps_fill_the_cache_are_trained_one_after_another(cache, chunks, monkeypatch):
+    seen = []
+    monkeypatch.setattr(lanes, "CACHE", cache)
+    monkeypatch.setattr(lanes, "compile_lanes", functools.partial(counted, lanes.compile_lanes, counts := []))
+    random_restarts(small_net(), small_set(), restarts=3, epochs=1, batch_size=12, key=KEY, callbacks=[seen.append])
+    assert [event.metrics["lanes"].tolist() for event in seen if event.kind == "start"] == chunks
+    assert counts == [1, 3][: 1 if cache == 1 else 2]  # one lane says how much there is to do
+
+
+def counted(compile_lanes, counts, *args):
+    counts.append(args[-1])
+    return compile_lanes(*args)
 
 
 PROGRAM = """

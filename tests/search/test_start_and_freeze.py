@@ -62,7 +62,7 @@ def test_each_lane_has_its_own_examples_for_each_value(start):
 def test_lanes_in_chunks_keep_their_start_and_examples(start, monkeypatch):
     from jaxcnn.search import lanes
 
-    monkeypatch.setattr(lanes, "_fitting", lambda *args: (lanes.compile_lanes(*args[:5], 2)[0], 2))
+    monkeypatch.setattr(lanes, "fitting", lambda *args: (lanes.compile_lanes(*args[:5], 2), 2))
     options = {"epochs": 1, "batch_size": 12}
     found = random_restarts(small_net(), small_set(), restarts=3, start=start, examples=ROWS, key=KEY, **options)
     for lane in (1, 2):
