@@ -19,8 +19,10 @@ from jaxcnn.functional.primitives.taps import taps
 from jaxcnn.functional.window import Size, images, pair
 from jaxcnn.initializers import Initializer
 from jaxcnn.layers.composition import Concat, Residual, Sequential
+from jaxcnn.layers.gate import Gate
 from jaxcnn.layers.layer import Layer, Module, Params, State, apply, expect_arrays, expect_spec, show
-from jaxcnn.surgery import replace, unwrapped
+from jaxcnn.surgery import replace
+from jaxcnn.surgery.tree import unwrapped
 
 __all__ = ["lsuv", "patch_whitening", "with_kernel_init", "zero_residuals"]
 
@@ -188,12 +190,13 @@ def _zeroed(module: Module, params: Params) -> Params:
     """Return parameters under which the module gives zero."""
     inner = unwrapped(module)
     children = inner.children() if isinstance(inner, Sequential | Concat) else {}
-    owners = [name for name in children if name in params]
+    # What a gate weighs is zero where its input is.
+    owners = [name for name, child in children.items() if name in params and not isinstance(unwrapped(child), Gate)]
     if owners:
         last = owners[-1:] if isinstance(inner, Sequential) else owners
         return {**params, **{name: _zeroed(children[name], params[name]) for name in last}}
     # Not a composite: of several kernels in a row one is enough, and with two the gradients of both would be zero.
-    found = [] if isinstance(inner, Residual) else _paths(params, "scale") or _paths(params, "kernel")
+    found = [] if isinstance(inner, Residual | Gate) else _paths(params, "scale") or _paths(params, "kernel")
     expect(
         bool(found),
         "zero_residuals",

@@ -1,6 +1,7 @@
 """What a net costs and sees, layer by layer."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,10 +11,12 @@ from jax.extend.core import jaxprs_in_params
 from jaxcnn.checking import expect, shown
 from jaxcnn.functional.primitives.convolve import multiply_adds
 from jaxcnn.functional.window import pair
+from jaxcnn.layers.auxiliary import Auxiliary
 from jaxcnn.layers.composition import Concat, Residual, Sequential
+from jaxcnn.layers.gate import Gate
 from jaxcnn.layers.layer import Layer, Module, Spec, apply, expect_spec, init, name_of
 from jaxcnn.layers.transposed import ConvTranspose
-from jaxcnn.surgery import unwrapped
+from jaxcnn.surgery.tree import unwrapped
 
 __all__ = ["Row", "Summary", "summarize"]
 
@@ -26,7 +29,8 @@ class Row:
     image (after flattening or global pooling). It follows from a layer's `kernel_size` or `window`, `stride` and
     `dilation`; layers without them, functions included, are taken to work pixel by pixel. After a transposed
     convolution neighbouring outputs see differently many pixels: the figure is the most that one of them sees, or more
-    where its stride meets a dilation of its own or a stride further on. Composites stand before their parts, with the
+    where its stride meets a dilation of its own or a stride further on. A `Gate` that looks at the whole image sees what
+    it weighs. Composites stand before their parts, with the
     parts' totals.
     """
 
@@ -93,7 +97,8 @@ def summarize(net: Layer, spec: Spec) -> Summary:
     expect_spec("summarize", spec, one=True)
     expect(len(spec.shape) >= 2, "summarize", "a spec with a batch axis", spec.shape, "Add it: (1, H, W, C).")
     spec = jax.ShapeDtypeStruct((1, *spec.shape[1:]), spec.dtype)
-    rows, parameters, multiply_adds, _, _ = _walk(net, "", spec, _Field())
+    params, state = jax.eval_shape(lambda key: init(net, key, spec), jax.random.key(0))
+    rows, parameters, multiply_adds, _, _ = _walk(net, "", params, state, spec, _Field())
     return Summary(tuple(rows), parameters, multiply_adds)
 
 
@@ -134,31 +139,37 @@ def _pixels(steps: tuple[_Step, ...]) -> int:
     return count
 
 
-def _walk(module: Module, path: str, spec: jax.ShapeDtypeStruct, field: _Field | None):
+def _walk(module: Module, path: str, params: Any, state: Any, spec: jax.ShapeDtypeStruct, field: _Field | None):
     """Return rows, parameters, multiply-adds, output spec and field of one layer and its parts."""
 
     def forward(params: Any, state: Any, x: jax.Array) -> jax.Array:
         return apply(module, params, state, x, train=False)[0]
 
-    params, state = jax.eval_shape(lambda key: init(module, key, spec), jax.random.key(0))
     traced = jax.make_jaxpr(forward, return_shape=True)(params, state, spec)
-    output = traced[1]
+    output = traced[1]["logits"] if isinstance(traced[1], Mapping) else traced[1]
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
     cost = _multiply_adds(traced[0].jaxpr)
 
     inner = unwrapped(module)
-    chained = isinstance(inner, Sequential)
+    chained = isinstance(inner, Sequential | Auxiliary)
+    taps = dict(inner.taps) if isinstance(inner, Auxiliary) else {}
+    given: dict[str, Any] = {}  # what each part gives to the next one, or to heads
     rows: list[Row] = []
     fields: list[_Field | None] = []
     inside, incoming = spec, field
     # Only of these is it known what their children are given; a composite of one's own is one row.
-    open_ = isinstance(inner, Sequential | Residual | Concat)
+    open_ = isinstance(inner, Sequential | Auxiliary | Residual | Concat | Gate)
     for name, child in (inner.children() if open_ else {}).items():
-        child_rows, _, _, child_output, child_field = _walk(child, f"{path}{name}/", inside, incoming)
+        at = given[taps[name]] if name in taps else (inside, incoming)
+        parts = (tree.get(name, {}) if isinstance(tree, Mapping) else {} for tree in (params, state))
+        child_rows, _, _, child_output, child_field = _walk(child, f"{path}{name}/", *parts, *at)
         rows += child_rows
-        fields.append(child_field)
-        if chained:
-            inside, incoming = child_output, child_field
+        given[name] = child_output, child_field
+        if chained and name not in taps:
+            inside, incoming = given[name]
+        fields.append(incoming if chained else given[name][1])
+    if isinstance(inner, Gate) and None in fields:
+        fields = [field]  # what the whole image weighs is still a part of it
 
     if len(output.shape) < 4 or field is None or None in fields:
         field = None

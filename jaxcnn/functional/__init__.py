@@ -30,6 +30,7 @@ from jaxcnn.functional.adaptive_pooling import (
     spatial_pyramid_pool,
 )
 from jaxcnn.functional.batch_norm import BatchStats, batch_norm
+from jaxcnn.functional.channels import channel_shuffle
 from jaxcnn.functional.convolution import conv
 from jaxcnn.functional.filtering import moving_sum
 from jaxcnn.functional.group_norm import group_norm, instance_norm, layer_norm
@@ -50,6 +51,7 @@ __all__ = [
     "adaptive_max_pool",
     "avg_pool",
     "batch_norm",
+    "channel_shuffle",
     "conv",
     "conv_transpose",
     "deconv_relu",

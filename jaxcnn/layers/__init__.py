@@ -15,12 +15,16 @@ from jaxcnn.layers.adaptive_pooling import (
     GlobalMaxPool,
     SpatialPyramidPool,
 )
+from jaxcnn.layers.auxiliary import Auxiliary
 from jaxcnn.layers.batch_norm import BatchNorm
+from jaxcnn.layers.channels import ChannelChunk, ChannelShuffle
 from jaxcnn.layers.composition import Concat, Residual, Sequential
 from jaxcnn.layers.convolution import Conv, StandardizedConv
 from jaxcnn.layers.filtering import MovingSum
+from jaxcnn.layers.gate import Gate
 from jaxcnn.layers.group_norm import GroupNorm, InstanceNorm, LayerNorm
 from jaxcnn.layers.layer import Layer
+from jaxcnn.layers.layer_scale import LayerScale
 from jaxcnn.layers.linear import Dense, Flatten, Maxout
 from jaxcnn.layers.local_conv import LocalConv
 from jaxcnn.layers.local_norm import LocalContrastNorm, LocalResponseNorm
@@ -34,8 +38,11 @@ from jaxcnn.layers.transposed import ConvTranspose
 __all__ = [
     "AdaptiveAvgPool",
     "AdaptiveMaxPool",
+    "Auxiliary",
     "AvgPool",
     "BatchNorm",
+    "ChannelChunk",
+    "ChannelShuffle",
     "Concat",
     "Conv",
     "ConvTranspose",
@@ -45,12 +52,14 @@ __all__ = [
     "DropPath",
     "Dropout",
     "Flatten",
+    "Gate",
     "GlobalAvgPool",
     "GlobalMaxPool",
     "GroupNorm",
     "InstanceNorm",
     "Layer",
     "LayerNorm",
+    "LayerScale",
     "LocalContrastNorm",
     "LocalConv",
     "LocalResponseNorm",

@@ -38,7 +38,7 @@ class Sequential(Layer):
             "Name all of them or none.",
         )
         object.__setattr__(self, "pairs", tuple(named.items()) if named else _numbered(unnamed))
-        _check_children("Sequential", self.layers)
+        check_children("Sequential", self.layers)
 
     @property
     def layers(self) -> Mapping[str, Module]:
@@ -58,8 +58,8 @@ class Sequential(Layer):
             with _located(name, layer, spec):
                 p, s = init(layer, key_for(key, name), spec)
                 spec = _output(layer, p, s, spec)
-            _keep(params, name, p)
-            _keep(state, name, s)
+            keep(params, name, p)
+            keep(state, name, s)
         return params, state
 
     def apply(
@@ -69,7 +69,7 @@ class Sequential(Layer):
         new_state: dict[str, Any] = {}
         for name, layer in self.pairs:
             x, s = _apply_child(name, layer, params, state, x, train=train, key=key)
-            _keep(new_state, name, s)
+            keep(new_state, name, s)
         return x, new_state
 
     def __len__(self) -> int:
@@ -97,7 +97,7 @@ class Sequential(Layer):
 
     def __repr__(self) -> str:
         """Return the net, a layer a line."""
-        return _lines("Sequential", self.layers)
+        return lines("Sequential", self.layers)
 
 
 @register
@@ -113,7 +113,7 @@ class Residual(Layer):
 
     def __post_init__(self) -> None:
         """Check the parts."""
-        _check_children("Residual", self.children())
+        check_children("Residual", self.children())
 
     def children(self) -> Mapping[str, Module]:
         """Return the branch, and the shortcut where there is one."""
@@ -122,13 +122,13 @@ class Residual(Layer):
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return parameters and state under `branch` and `shortcut`."""
-        return _init_parallel("Residual", self.children(), key, spec)
+        return init_parallel("Residual", self.children(), key, spec)
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         """Return the sum of both and their state."""
-        outputs, new_state = _apply_parallel(self.children(), params, state, x, train=train, key=key)
+        outputs, new_state = apply_parallel(self.children(), params, state, x, train=train, key=key)
         y, around = outputs["branch"], outputs.get("shortcut", x)
         expect(
             y.shape == around.shape,
@@ -141,7 +141,7 @@ class Residual(Layer):
 
     def __repr__(self) -> str:
         """Return the layer, a part a line."""
-        return _lines("Residual", self.children())
+        return lines("Residual", self.children())
 
 
 @register
@@ -158,7 +158,7 @@ class Concat(Layer):
         """Make the layer from one branch or more, by name."""
         expect(bool(branches), "Concat", "at least one branch", "none", "Pass branches by name.")
         object.__setattr__(self, "pairs", tuple(branches.items()))
-        _check_children("Concat", branches)
+        check_children("Concat", branches)
 
     def children(self) -> Mapping[str, Module]:
         """Return the branches."""
@@ -166,13 +166,13 @@ class Concat(Layer):
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return parameters and state by branch."""
-        return _init_parallel("Concat", self.children(), key, spec)
+        return init_parallel("Concat", self.children(), key, spec)
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         """Return the branches' outputs, concatenated in order, and their state."""
-        outputs, new_state = _apply_parallel(self.children(), params, state, x, train=train, key=key)
+        outputs, new_state = apply_parallel(self.children(), params, state, x, train=train, key=key)
         shapes = {name: y.shape for name, y in outputs.items()}
         expect(
             len({shape[:-1] for shape in shapes.values()}) == 1,
@@ -185,29 +185,29 @@ class Concat(Layer):
 
     def __repr__(self) -> str:
         """Return the layer, a branch a line."""
-        return _lines("Concat", self.children())
+        return lines("Concat", self.children())
 
 
-def _init_parallel(where: str, children: Mapping[str, Module], key: jax.Array, spec: Spec) -> tuple[Params, State]:
+def init_parallel(where: str, children: Mapping[str, Module], key: jax.Array, spec: Spec) -> tuple[Params, State]:
     expect_spec(where, spec)
     params: dict[str, Any] = {}
     state: dict[str, Any] = {}
     for name, layer in children.items():
         with _located(name, layer, spec):
             p, s = init(layer, key_for(key, name), spec)
-        _keep(params, name, p)
-        _keep(state, name, s)
+        keep(params, name, p)
+        keep(state, name, s)
     return params, state
 
 
-def _apply_parallel(
+def apply_parallel(
     children: Mapping[str, Module], params, state, x, *, train, key
 ) -> tuple[dict[str, jax.Array], State]:
     outputs: dict[str, jax.Array] = {}
     new_state: dict[str, Any] = {}
     for name, layer in children.items():
         outputs[name], s = _apply_child(name, layer, params, state, x, train=train, key=key)
-        _keep(new_state, name, s)
+        keep(new_state, name, s)
     return outputs, new_state
 
 
@@ -220,7 +220,7 @@ def _part(tree: Any, name: str) -> Any:
     return tree.get(name, {}) if isinstance(tree, Mapping) else {}
 
 
-def _keep(tree: dict[str, Any], name: str, value: Any) -> None:
+def keep(tree: dict[str, Any], name: str, value: Any) -> None:
     """Enter what a layer owns; a layer that owns nothing has no entry."""
     if not (isinstance(value, Mapping) and not value):
         tree[name] = value
@@ -240,7 +240,7 @@ def _numbered(layers: tuple[Module, ...]) -> tuple[tuple[str, Module], ...]:
     return tuple(pairs)
 
 
-def _check_children(where: str, children: Mapping[str, Any]) -> None:
+def check_children(where: str, children: Mapping[str, Any]) -> None:
     for name, layer in children.items():
         expect(
             isinstance(layer, Layer) or (callable(layer) and not isinstance(layer, type)),
@@ -259,7 +259,7 @@ def _check_children(where: str, children: Mapping[str, Any]) -> None:
         )
 
 
-def _lines(kind: str, children: Mapping[str, Module]) -> str:
+def lines(kind: str, children: Mapping[str, Module]) -> str:
     inner = "".join(f"{name}={show(layer)},\n" for name, layer in children.items())
     return f"{kind}(\n{textwrap.indent(inner, '  ')})" if inner else f"{kind}()"
 

@@ -1,0 +1,27 @@
+"""Operations on nets as values: cut in two, replace layers, read and edit inner activations, fold batch norm,
+quantize.
+
+A path names a layer at any depth: "stage2/block1/act". All of it is pure.
+"""
+
+from jaxcnn.surgery.folding import fold_batch_norm
+from jaxcnn.surgery.frozen import freeze
+from jaxcnn.surgery.parts import cut, replace
+from jaxcnn.surgery.quantization import Quantized, dequantize, quantize
+from jaxcnn.surgery.rematerialized import rematerialize
+from jaxcnn.surgery.taps import activations, edit
+from jaxcnn.surgery.tree import paths
+
+__all__ = [
+    "Quantized",
+    "activations",
+    "cut",
+    "dequantize",
+    "edit",
+    "fold_batch_norm",
+    "freeze",
+    "paths",
+    "quantize",
+    "rematerialize",
+    "replace",
+]

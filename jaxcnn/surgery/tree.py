@@ -1,0 +1,81 @@
+"""A net as a tree of layers, each under a path such as "stage2/block1/act"."""
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from jaxcnn.checking import expect, shown
+from jaxcnn.layers.layer import Layer, Module, Params, Spec, State, expect_net, init, rebuild
+
+__all__ = ["Around", "children_of", "paths", "paths_in", "rebuilt", "unwrapped", "wrap_at"]
+
+
+def paths(net: Module) -> list[str]:
+    """Return the path of every layer in the net, a composite before its parts, in order of definition."""
+    fix = "Pass a net such as Sequential(...)."
+    ok = isinstance(net, Layer) or callable(net)
+    expect(ok, "paths", "a layer or a function", shown(net), fix, TypeError)
+    found = []
+    for name, child in children_of(net).items():
+        found += [name, *(f"{name}/{path}" for path in paths(child))]
+    return found
+
+
+def unwrapped(module: Module) -> Module:
+    """Return the layer without what `edit`, `freeze` and `rematerialize` have put around it."""
+    return unwrapped(module.inner) if isinstance(module, Around) else module
+
+
+@dataclass(frozen=True)
+class Around(Layer):
+    """A layer around another one, whose names it leaves as they are."""
+
+    inner: Module
+
+    def children(self) -> Mapping[str, Module]:
+        return children_of(self.inner)
+
+    def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
+        return init(self.inner, key, spec)
+
+
+def children_of(module: Module) -> Mapping[str, Module]:
+    """Return the parts of a layer by name; a function has none."""
+    return module.children() if isinstance(module, Layer) else {}
+
+
+def rebuilt(module: Any, children: dict[str, Module]) -> Any:
+    """Return the composite with other children, through any wrapper around it."""
+    if isinstance(module, Around):
+        return dataclasses.replace(module, inner=rebuilt(module.inner, children))
+    return rebuild(module, children)
+
+
+def paths_in(where: str, at: Any) -> list[str]:
+    """Return the paths as a list; raise `TypeError` unless they are some."""
+    at = [at] if isinstance(at, str) else at
+    ok = isinstance(at, Sequence) and all(isinstance(path, str) for path in at)
+    expect(ok, where, "a sequence of paths", shown(at), 'Pass ["stage1", "stage2/act1"], say.', TypeError)
+    return list(at)
+
+
+def wrap_at(where: str, net: Layer, wrappers: Mapping[str, Callable[[Module], Layer]]) -> Any:
+    """Return the net with something around the layers at some paths; raise `ValueError` for a path that is none."""
+    expect_net(where, net)
+    known = paths(net)
+    for path in wrappers:
+        near = difflib.get_close_matches(path, known, n=5, cutoff=0.3) or known
+        expect(path in known, where, "the path of a layer", repr(path), f"Near ones are {near[:12]}.")
+
+    def walk(module: Module, prefix: str) -> Module:
+        children = children_of(module)
+        if children:
+            module = rebuilt(module, {name: walk(child, f"{prefix}{name}/") for name, child in children.items()})
+        wrapper = wrappers.get(prefix[:-1])
+        return module if wrapper is None else wrapper(module)
+
+    return walk(net, "")
