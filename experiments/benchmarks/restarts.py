@@ -5,7 +5,8 @@
 turns of one process, the same steps one training after another, of jaxcnn and of flax.linen, and linen's under `vmap`.
 All keep the images on the device and gather a batch in the step. It exits with 1 unless 16 trainings on a CPU are at
 least twice as fast as linen's one after another (three times on the digits), five times as fast as linen's under
-`vmap`, and no slower than jaxcnn's one after another; on a GPU, 64 ten times as fast as linen's one after another.
+`vmap`, and no slower than jaxcnn's one after another, to the 5 % that this can tell; on a GPU, 64 ten times as fast as
+linen's one after another.
 
 A result worth keeping: copy the run's `figures.json` to `experiments/benchmarks/results/NAME.json`.
 """
@@ -32,7 +33,7 @@ SHAPES = {"digits": (8, 8, 1), "fashion_mnist": (28, 28, 1)}
 PEERS = ("jaxcnn, one by one", "linen, one by one", "linen, vmap")
 # The least ratio at so many trainings, by platform: peer -> ratio, on the digits and on Fashion-MNIST.
 LEAST = {
-    "cpu": (16, {PEERS[0]: (1.0, 1.0), PEERS[1]: (3.0, 2.0), PEERS[2]: (5.0, 5.0)}),
+    "cpu": (16, {PEERS[0]: (0.95, 0.95), PEERS[1]: (3.0, 2.0), PEERS[2]: (5.0, 5.0)}),
     "gpu": (64, {PEERS[1]: (10.0, 10.0)}),
 }
 
