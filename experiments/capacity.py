@@ -78,7 +78,7 @@ def main(config: Config) -> Result:
     }
     dots = {f"{w}, {n}": (100 * v[:, at]).tolist() for at, w in enumerate(config.widths) for n, v in parts.items()}
     first = {w: (100 * found.training[0, at], 100 * found.test[0, at]) for at, w in enumerate(config.widths)}
-    captions = [f"{w} neurons\ntraining {a:.1f} %, test {b:.1f} % wrong" for w, (a, b) in first.items()]
+    captions = [f"{w} neurons\n{a:.1f} % wrong,\n{b:.1f} % of new points" for w, (a, b) in first.items()]
     sections = [
         report.Section(
             "What more neurons can do",
@@ -86,7 +86,8 @@ def main(config: Config) -> Result:
                 report.Picture(
                     regions_picture(found.regions, found.points, captions),
                     f"The first seed: its {config.points} training points, and the regions in which the net of each "
-                    f"width, the best of {config.restarts} restarts by training loss, answers one class or the other.",
+                    f"width, the best of {config.restarts} restarts by training loss, answers one class or the other; "
+                    "above, its errors.",
                     "The plane in two colours with the training points, a panel for each width.",
                 ),
                 report.Picture(
@@ -180,7 +181,7 @@ def sentence(config: Config, found: Found, won: Mapping[str, Any]) -> str:
 @drawing
 def regions_picture(found: Mapping[int, np.ndarray], points: data.Dataset, captions: Sequence[str]) -> "Figure":
     """Return a panel for each width: the plane in the colours of the classes, and the points upon it."""
-    blank = figure(0.6 + 5.0 / len(found))
+    blank = figure(0.8 + 5.0 / len(found))
     place, label = points["image"].reshape(-1, 2), points["label"]
     for axes, field, caption in zip(np.ravel(blank.subplots(1, len(found))), found.values(), captions, strict=True):
         ends = np.linspace(0, 1, len(field))

@@ -16,10 +16,10 @@ import jax
 import numpy as np
 
 from experiments.device import console
+from experiments.few_images import accuracies, better, crossing, drawn, expect_sizes, loaded, small_vgg, some, trained
 from experiments.lines import spread_lines
 from experiments.runner import Common, Result, run
 from experiments.statistics import summary
-from experiments.transfer import accuracies, better, crossing, drawn, expect_sizes, loaded, small_vgg, some, trained
 from jaxcnn import data, report
 from jaxcnn.checking import expect
 
@@ -31,7 +31,7 @@ class Config(Common):
     per_class: tuple[int, ...] = (5, 10, 20, 50, 100, 200)  # images of each class, rising, divisors of the last
     test_images: int = 2000  # at most
     seeds: int = 5  # other images, weights and orders; 2 or more
-    steps: int = 240  # of every training
+    steps: int = 160  # of every training
     batch_size: int = 25  # images per step
     learning_rate: float = 0.1  # peak of the schedule: warm-up over a tenth, then half a cosine
 

@@ -71,13 +71,13 @@ def main(config: Config) -> Result:
     rows = [
         {
             "units": width,
-            "validation error, %": round(100 * float(means[:, at].mean()), 1),
-            "its standard error": round(100 * float(errors[:, at].mean()), 1),
-            "training error, %": round(100 * float(found.training[:, at].mean()), 1),
-            "test error, %": round(100 * float(found.test[:, at].mean()), 1),
-            "sd over seeds": round(100 * float(found.test[:, at].std(ddof=1)), 1),
-            "chosen by one standard error": int((found.rule == width).sum()),
-            "chosen by the minimum": int((minimum == width).sum()),
+            "validation, %": round(100 * float(means[:, at].mean()), 1),
+            "standard error": round(100 * float(errors[:, at].mean()), 1),
+            "training, %": round(100 * float(found.training[:, at].mean()), 1),
+            "test, %": round(100 * float(found.test[:, at].mean()), 1),
+            "its sd": round(100 * float(found.test[:, at].std(ddof=1)), 1),
+            "rule": int((found.rule == width).sum()),
+            "minimum": int((minimum == width).sum()),
         }
         for at, width in enumerate(config.widths)
     ]
@@ -108,7 +108,7 @@ def main(config: Config) -> Result:
                     "above the minimum.",
                     "Validation error with error bars against the number of hidden units, and the width chosen.",
                 ),
-                report.Table(rows, f"Means of {config.seeds} seeds, and how many of them choose each width."),
+                report.Table(rows, "Means of the seeds; how many choose a width, by the rule and by the minimum."),
             ],
         )
     ]

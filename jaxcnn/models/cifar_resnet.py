@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect, expect_count, is_int, shown
+from jaxcnn.checking import expect, expect_choice, expect_count, is_int, shown
 from jaxcnn.functional.window import images
 from jaxcnn.initializers import lecun_normal
-from jaxcnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Layer, Residual, Sequential, register
+from jaxcnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Layer, Sequential, register
 from jaxcnn.layers.convolution import settle_counts
 from jaxcnn.layers.layer import Params, State
+from jaxcnn.models.resnet import basic, post_activated, projection, residual_block, residual_stages
 
 __all__ = ["PadShortcut", "cifar_resnet"]
 
@@ -44,7 +45,7 @@ class PadShortcut(Layer):
         return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(new // 2, new - new // 2)]), state
 
 
-def cifar_resnet(depth: int, num_classes: int = 10, *, width: int = 16) -> Sequential:
+def cifar_resnet(depth: int, num_classes: int = 10, *, width: int = 16, shortcut: str = "A") -> Sequential:
     """Return the paper's residual net for 32x32 images (any size from 4x4 up works).
 
     A 3x3 convolution, then three stages of (depth - 2) / 6 blocks with `width`, 2 and 4 times as many maps, halving
@@ -54,48 +55,38 @@ def cifar_resnet(depth: int, num_classes: int = 10, *, width: int = 16) -> Seque
         depth: layers with weights, 6 n + 2: 8, 14, 20, 32, 44, 56, 110.
         num_classes: outputs.
         width: maps of the first stage.
+        shortcut: where the shape changes: "A", which has no parameters, or "B", a 1x1 convolution with batch norm.
 
     Returns:
         A `Sequential` from images to logits: stem, stage1, stage2, stage3, pool, head.
 
     Raises:
-        ValueError: a depth that is not 6 n + 2, a count that is not positive.
+        ValueError: a depth that is not 6 n + 2, a count that is not positive, another shortcut.
 
     Source: section 4.2, with shortcut A; depth 20 has 269,722 parameters (the paper's table 6 says 0.27 M).
     """
-    expect(
-        is_int(depth, 8) and (int(depth) - 2) % 6 == 0,
-        "cifar_resnet",
-        "a depth of 6 n + 2",
-        shown(depth),
-        "Try 8, 20, 32, 44, 56 or 110.",
-    )
-    depth = expect_count("cifar_resnet", "depth", depth, most=DEEPEST)
-    expect_count("cifar_resnet", "num_classes", num_classes)
+    blocks = cifar_blocks("cifar_resnet", depth, 6, 2)
+    num_classes = expect_count("cifar_resnet", "num_classes", num_classes)
     width = expect_count("cifar_resnet", "width", width)
-    blocks = (depth - 2) // 6
-    stages = {}
-    for number, features in enumerate((width, 2 * width, 4 * width), start=1):
-        strides = (1 if number == 1 else 2, *(1,) * (blocks - 1))
-        stages[f"stage{number}"] = Sequential(
-            **{f"block{i}": _block(features, stride) for i, stride in enumerate(strides, start=1)}
-        )
+    expect_choice("cifar_resnet", 'shortcut as "A" or "B"', shortcut, ["A", "B"])
+
+    def block(inner: int, outputs: int, stride: int, same: bool) -> Sequential:
+        branch = post_activated(basic(inner, outputs, stride))
+        around = PadShortcut(outputs, stride) if shortcut == "A" else projection(outputs, stride)
+        return residual_block(branch, None if same else around)
+
     return Sequential(
         stem=Sequential(conv=Conv(width, use_bias=False), norm=BatchNorm(), act=F.relu),
-        **stages,
+        **residual_stages(blocks, block, width, width),
         pool=GlobalAvgPool(),
         head=Dense(num_classes, kernel_init=lecun_normal),
     )
 
 
-def _block(features: int, stride: int) -> Sequential:
-    branch = Sequential(
-        # One pixel on every side, as in PyTorch: SAME would pad a strided convolution of an even image on one side.
-        conv1=Conv(features, stride=stride, padding=1, use_bias=False),
-        norm1=BatchNorm(),
-        act1=F.relu,
-        conv2=Conv(features, padding=1, use_bias=False),
-        norm2=BatchNorm(),
-    )
-    shortcut = None if stride == 1 else PadShortcut(features, stride)
-    return Sequential(residual=Residual(branch, shortcut), act=F.relu)
+def cifar_blocks(where: str, depth: int, layers: int, others: int) -> tuple[int, int, int]:
+    """Return the blocks of three stages that make depth = layers n + others."""
+    ok = is_int(depth, layers + others) and (int(depth) - others) % layers == 0
+    fix = f"Try {', '.join(str(layers * n + others) for n in (1, 3, 5, 9))} or {layers * 18 + others}."
+    expect(ok, where, f"a depth of {layers} n + {others}", shown(depth), fix)
+    depth = expect_count(where, "depth", depth, most=DEEPEST)
+    return ((depth - others) // layers,) * 3

@@ -1,5 +1,4 @@
-"""Operations on nets as values: cut in two, replace layers, read and edit inner activations, fold batch norm,
-quantize.
+"""Operations on nets as values: cut, replace, read and edit inner activations, fold batch norm, quantize.
 
 A path names a layer at any depth: "stage2/block1/act". All of it is pure.
 """

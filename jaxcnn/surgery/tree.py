@@ -37,9 +37,11 @@ class Around(Layer):
     inner: Module
 
     def children(self) -> Mapping[str, Module]:
+        """Return those of the layer inside."""
         return children_of(self.inner)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
+        """Return what the layer inside does."""
         return init(self.inner, key, spec)
 
 

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments import data_hunger, transfer
+from experiments import data_hunger, few_images
 from experiments.__main__ import experiments
 from experiments.data_hunger import Config, short
 from jaxcnn import data
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 SMALL = Config(
     dataset="digits", widths=(1, 2), per_class=(2, 8), test_images=100, seeds=2, steps=12, batch_size=20
 )  # fmt: skip
@@ -21,7 +21,7 @@ SMALL = Config(
 @pytest.fixture(autouse=True)
 def two_stages(monkeypatch):
     """Let nets have two stages: they compile in half the time."""
-    monkeypatch.setattr(transfer, "STAGES", 2)
+    monkeypatch.setattr(few_images, "STAGES", 2)
 
 
 def accuracy(seeds=3, **widths):

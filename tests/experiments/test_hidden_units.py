@@ -13,7 +13,7 @@ from experiments.__main__ import experiments
 from experiments.hidden_units import Config, Found, masked, mistakes, of, of_the_best, one_hidden_layer, relabelled
 from jaxcnn import data, search, training
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 SMALL = Config(per_class=6, widths=(1, 4), folds=2, restarts=2, seeds=2, epochs=2, batch_size=16)
 KEY = jax.random.key(0)
 
@@ -86,17 +86,14 @@ def test_the_restart_with_the_lowest_training_loss_counts():
 
 
 def test_a_small_run_and_its_record():
-    config = dataclasses.replace(SMALL, seeds=3)
-    result = hidden_units.main(config)
+    result = hidden_units.main(SMALL)
     figures = json.loads(json.dumps(result.figures, allow_nan=False))
-    assert list(figures["validation"]) == ["1", "4"]
-    assert figures["test"]["4"]["n"] == 3
-    assert set(figures["chosen"]["rule"]) <= {1, 4}
     for part in ("validation", "training", "test"):
+        assert list(figures[part]) == ["1", "4"]
         assert all(0 <= v <= 1 for width in figures[part].values() for v in width["values"])
-    again = hidden_units.measured(config)
-    np.testing.assert_allclose(again.test[:, 1], figures["test"]["4"]["values"], atol=1e-6)
-    assert len(set(figures["validation"]["4"]["values"])) > 1
+        assert np.ptp(figures[part]["4"]["values"]) > 0  # other images, other weights
+    assert figures["test"]["4"]["n"] == 2
+    assert set(figures["chosen"]["rule"]) <= {1, 4}
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import few_images
 from experiments import transfer as experiment
 from experiments.__main__ import experiments
-from experiments.transfer import ALL, LAST, SCRATCH, STAGE, Config, Measured, better, crossing, drawn, fitted, loaded
+from experiments.few_images import better, crossing, drawn, loaded, trained
+from experiments.transfer import ALL, LAST, SCRATCH, STAGE, Config, Measured, fitted, whole
 from jaxcnn import data, training, transfer
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 SMALL = Config(
     source="digits", target="digits", image_size=8, source_images=200, source_epochs=1, per_class=(2, 4), held_out=20,
     test_images=40, seeds=2, steps=4, batch_size=20, rates=(0.1,), width=2,
@@ -25,7 +27,7 @@ KEY = jax.random.key(0)
 def two_stages():
     """Let nets have two stages: they compile in half the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "STAGES", 2)
+        patch.setattr(few_images, "STAGES", 2)
         yield
 
 
@@ -39,11 +41,12 @@ def task(digits):
     return experiment.prepared(SMALL, digits[0], digits)
 
 
-def accuracy(last, stage, everything, scratch, seeds=3):
-    """Return made-up accuracies with 5, 10 and 20 images, a little different from seed to seed."""
-    wobble = 0.01 * np.arange(seeds)[:, None]
+def made_up(last, stage, everything, scratch, sizes=(5, 10, 20), seeds=3):
+    """Return accuracies that are a little different from seed to seed."""
+    wobble = 0.01 * np.arange(seeds)[:, None] * np.array([1, 2, 1])[: len(sizes)]
     ways = {SCRATCH: scratch, LAST: last, STAGE: stage, ALL: everything}
-    return {way: np.array(values) + wobble for way, values in ways.items()}
+    accuracy = {way: np.array(values) + wobble for way, values in ways.items()}
+    return Measured("a to b", sizes, accuracy, dict.fromkeys(ways, 0.1))
 
 
 def test_images_get_the_size_and_the_channels_of_the_others(digits):
@@ -87,9 +90,9 @@ def test_no_image_is_in_two_of_the_parts(task, digits):
 def test_the_last_layer_on_features_is_the_net_with_all_else_frozen(task):
     pool, lanes = drawn(task.train, (4,), jax.random.split(KEY, 2))
     features, back = transfer.features(task.net, *task.start, pool, at="flatten")
-    found = experiment.trained(SMALL, back, features, lanes, [0.1], KEY, **experiment.ways(task)[LAST])
+    found = trained(SMALL, back, features, lanes, [0.1], KEY, **experiment.ways(task)[LAST])
     optimizer = training.sgd(training.warmup_cosine(0.1, 4))
-    frozen = [f"stage{number}" for number in range(1, experiment.STAGES + 1)]
+    frozen = [f"stage{number}" for number in range(1, few_images.STAGES + 1)]
     options = {"epochs": 2, "batch_size": 20, "optimizer": optimizer, "key": found.keys[1]}
     whole = training.fit(task.net, pool.take(lanes[1]), start=task.start, freeze=frozen, **options).state
     for name, leaf in found.state(1).params["head"].items():
@@ -100,7 +103,6 @@ def test_the_last_layer_on_features_is_the_net_with_all_else_frozen(task):
 
 def test_a_small_run_is_json_and_ways_differ_in_what_they_train(monkeypatch):
     seen = {}
-    trained = experiment.trained
 
     def watched(*args, **options):
         found = trained(*args, **options)
@@ -109,13 +111,13 @@ def test_a_small_run_is_json_and_ways_differ_in_what_they_train(monkeypatch):
 
     monkeypatch.setattr(experiment, "trained", watched)
     result = experiment.main(SMALL)
-    figures = json.loads(json.dumps(result.figures, allow_nan=False))
+    figures = json.loads(json.dumps(result.figures, allow_nan=False))["digits to digits"]
     assert list(figures["accuracy"]) == [SCRATCH, LAST, STAGE, ALL]
     assert figures["accuracy"][ALL]["4"]["n"] == 2
-    assert figures["over_all_layers"][LAST]["2"]["values"] == pytest.approx(
-        [a - b for a, b in zip(*(figures["accuracy"][way]["2"]["values"] for way in (LAST, ALL)), strict=True)]
-    )
-    assert len(result.headline) == 4
+    few = [figures["accuracy"][way]["2"]["values"] for way in (LAST, ALL)]
+    assert figures["over_all_layers"][LAST]["2"]["values"] == pytest.approx(np.subtract(*few).tolist())
+    assert [section.title for section in result.pictures] == ["digits to digits"]
+    assert len(result.pictures[0].blocks[0].figure.axes[0].lines) >= 4
     moved = {}
     for name, (found, options) in seen.items():
         before, after = options.get("start", ({}, {}))[0], found.state(1).params
@@ -164,40 +166,49 @@ def test_better_is_what_is_so_beyond_chance():
 
 
 def test_the_sentence_says_whether_the_claim_is_shown():
-    sizes = (5, 10, 20)
-    shown = accuracy([0.6, 0.6, 0.6], [0.4, 0.6, 0.7], [0.5, 0.7, 0.8], [0.3, 0.4, 0.5])
-    said, holds = experiment.sentence(SMALL, "a to b", sizes, shown)
-    assert holds
-    assert said == (
-        "a to b, 2 seeds, test accuracy with 5 images of each class: from scratch 31.0, last layer 61.0, last stage "
-        "and layer 41.0, all layers 51.0 %; with 20 images of each class: from scratch 51.0, last layer 61.0, last "
-        "stage and layer 71.0, all layers 81.0 %. That few images are better spent on the last layers than on all is "
-        "shown for last layer with 5. All layers become better than fewer (last layer: at 7 images of each class; "
-        "last stage and layer: below 5 images, if at all)."
+    shown = made_up([0.6, 0.6, 0.6], [0.4, 0.6, 0.7], [0.5, 0.7, 0.8], [0.3, 0.4, 0.5])
+    assert experiment.sentence(shown) == (
+        "a to b: with 5 images of each class from scratch 31.0, last layer 61.0, last stage and layer 41.0, all layers "
+        "51.0 %; with 20 images of each class from scratch 51.0, last layer 61.0, last stage and layer 71.0, all "
+        "layers 81.0 %. That with 5 the last layers are better trained than all is shown (points beside all layers: "
+        "last layer +10.0 to +10.0, last stage and layer -10.0 to -10.0). All layers pass the last layer at 7, the "
+        "last stage and layer below 5, if anywhere."
     )
-    worse = accuracy([0.3, 0.3, 0.3], [0.4, 0.4, 0.4], [0.5, 0.5, 0.5], [0.6, 0.6, 0.6])
-    said, holds = experiment.sentence(SMALL, "a to b", sizes, worse)
-    assert "on all is NOT shown with 5." in said
-    assert not holds
+    assert shown.helps
+    worse = made_up([0.5, 0.5, 0.5], [0.4, 0.4, 0.4], [0.5, 0.5, 0.4], [0.6, 0.6, 0.6])
+    said = experiment.sentence(worse)
+    assert "are better trained than all is NOT shown (" in said
+    assert said.endswith(
+        "All layers pass the last layer beyond 20, if anywhere, the last stage and layer below 5, if anywhere."
+    )
+    assert not worse.helps
 
 
-def test_a_run_in_which_scratch_is_best_does_not_hold(task, monkeypatch):
-    found = Measured(accuracy([0.3, 0.3], [0.3, 0.3], [0.3, 0.4], [0.6, 0.6]), dict.fromkeys((SCRATCH, ALL), 0.1))
+def test_a_run_holds_where_one_pair_does(task, monkeypatch):
+    good = made_up([0.6, 0.6, 0.6], [0.4, 0.6, 0.7], [0.5, 0.7, 0.8], [0.3, 0.4, 0.5])
+    bad = made_up([0.3, 0.3, 0.3], [0.3, 0.3, 0.3], [0.4, 0.4, 0.4], [0.6, 0.6, 0.6])._replace(names="c to d")
     monkeypatch.setattr(experiment, "prepared", lambda *args: task)
-    monkeypatch.setattr(experiment, "measured", lambda *args: found)
-    result = experiment.main(SMALL)
-    assert not result.holds
-    assert result.verdict.startswith("NOT as promised: no way beats training from scratch with the fewest images. ")
+    monkeypatch.setattr(experiment, "pairs", lambda config: [(None, None)] * 2)
+    for found, holds in (([bad, good], True), ([bad, bad], False)):
+        waiting = iter(found)
+        monkeypatch.setattr(experiment, "measured", lambda *args, waiting=waiting: next(waiting))
+        result = experiment.main(SMALL)
+        assert result.holds == holds
+        said = "NOT as promised: no weights beat training from scratch with the fewest images. "
+        assert result.verdict.startswith(said) != holds
+        assert [section.title for section in result.pictures] == [one.names for one in found]
+        assert [number.value for number in result.headline] == ["none in 2 to 4", "7" if holds else "none in 2 to 4"]
+    monkeypatch.setattr(experiment, "measured", lambda *args: bad)
     quick = experiment.main(dataclasses.replace(SMALL, quick=True))
     assert quick.holds
-    assert quick.verdict.startswith("not judged: digits to digits")
+    assert quick.verdict.startswith("not judged: c to d: with 5")
 
 
 def test_photographs_are_compared_where_they_are(task, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("JAXCNN_DATA", str(tmp_path))
-    sections, figures = experiment.pictured_photographs(SMALL)
+    section, figures = experiment.of_photographs(SMALL)
     assert figures == {}
-    assert sections[0].blocks == ["Left out: there is no hymenoptera_224.zip in $JAXCNN_DATA."]
+    assert section.blocks == ["Left out: there is no hymenoptera_224.zip in $JAXCNN_DATA."]
     assert "Left out" in capsys.readouterr().out
     asked = []
     for name in (experiment.PHOTOGRAPHS, experiment.CLOTHES):
@@ -206,21 +217,47 @@ def test_photographs_are_compared_where_they_are(task, monkeypatch, tmp_path, ca
     load = lambda name, path, image_size: asked.append((path.name, image_size)) or small  # noqa: E731
     monkeypatch.setattr(data, "load", load)
     monkeypatch.setattr(experiment, "prepared", lambda config, source, target: task)
-    found = Measured(accuracy([0.6], [0.4], [0.5], [0.3]), dict.fromkeys((SCRATCH, LAST, STAGE, ALL), 0.1))
+    found = made_up([0.6], [0.4], [0.5], [0.3], sizes=(50,))
     monkeypatch.setattr(experiment, "measured", lambda config, task, sizes: found)
-    sections, figures = experiment.pictured_photographs(SMALL)
+    section, figures = experiment.of_photographs(SMALL)
     assert asked == [(experiment.CLOTHES, 64), (experiment.PHOTOGRAPHS, 64)]
-    assert figures["photographs"]["accuracy"][LAST]["50"]["mean"] == pytest.approx(0.61)
-    assert sections[0].blocks[1].endswith("is shown for last layer with 50.")
+    assert figures["a to b"]["accuracy"][LAST]["50"]["mean"] == pytest.approx(0.61)
+    assert section.blocks[1].endswith("last layer +10.0 to +10.0, last stage and layer -10.0 to -10.0).")
 
 
-def test_without_a_set_it_is_another_and_says_so(tmp_path, monkeypatch, capsys):
+def test_pairs_that_are_not_there_are_left_out_and_named(tmp_path, monkeypatch, capsys, digits):
+    missing = {"fashion_mnist"}
+
+    def load(name):
+        if name in missing:
+            raise FileNotFoundError(f"no {name}")
+        return tuple(dataclasses.replace(d, info=dataclasses.replace(d.info, name=name)) for d in digits)
+
+    monkeypatch.setattr(data, "load", load)
+    names = lambda config: [(one.info.name, other.info.name) for one, (other, _) in experiment.pairs(config)]  # noqa: E731
+    assert names(Config()) == [("mnist", "digits")]
+    assert capsys.readouterr().out == "Without fashion_mnist to mnist. no fashion_mnist\n"
+    missing.add("mnist")
+    assert names(Config()) == [("scenes", "digits")]
+    missing.clear()
+    assert names(Config()) == [("fashion_mnist", "mnist"), ("mnist", "digits")]
+    assert names(Config(quick=True)) == [("mnist", "digits")]
+    assert names(Config(target="digits")) == [("fashion_mnist", "digits")]
+    missing.add("mnist")
+    with pytest.raises(FileNotFoundError, match="no mnist"):
+        names(Config(source="digits"))
+
+
+def test_a_usual_set_that_is_not_there_is_replaced_by_another(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("JAXCNN_DATA", str(tmp_path))
     train, _ = loaded(None, "mnist", "digits")
     assert train.info.name == "digits"
     assert capsys.readouterr().out.startswith("digits, since there is no mnist. load: expected ")
     with pytest.raises((FileNotFoundError, ImportError), match="mnist"):
         loaded("mnist", "mnist", "digits")
+    monkeypatch.setattr(data, "load", lambda name: (data.Stream, data.Stream))
+    with pytest.raises(ValueError, match="expected a set that fits into memory"):
+        whole("large")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from jaxcnn.search import cross_validate, random_restarts, sweep
 from jaxcnn.training import fit, sgd
 from tests.search.test_restarts import noisy, same, small_net, small_set
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 
 KEY = jax.random.key(0)
 FROZEN = ["hidden", "norm"]

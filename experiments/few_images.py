@@ -1,0 +1,117 @@
+"""Lanes that learn from few images each: drawn anew for every seed, equally long, measured on a test set."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.device import console
+from experiments.progress import LanesBar
+from experiments.statistics import summary
+from jaxcnn import data, initializers, layers, models, search, training
+from jaxcnn.checking import expect
+
+STAGES = 4
+
+
+def expect_sizes(where: str, sizes: Sequence[int]) -> None:
+    """Raise `ValueError` unless the sizes rise and divide the last, so that lanes can be equally long."""
+    rising = all(a < b for a, b in itertools.pairwise(sizes))
+    ok = len(sizes) >= 2 and sizes[0] >= 1 and rising and all(sizes[-1] % n == 0 for n in sizes)
+    what = "two or more rising numbers of images that divide the last"
+    expect(ok, where, what, sizes, "Pass 5, 10, 20, 50 and 100, say.")
+
+
+def loaded(name: str | None, usual: str, otherwise: str) -> tuple[data.Dataset, data.Dataset]:
+    """Return the set called `name`, else the usual one; another one, and a line that says so, where that is missing."""
+    try:
+        train, test = data.load(name or usual)
+    except (FileNotFoundError, ImportError) as missing:
+        if name is not None:
+            raise
+        console.print(f"{otherwise}, since there is no {usual}. {missing}", markup=False)
+        train, test = data.load(otherwise)
+    return in_memory(train), in_memory(test)
+
+
+def in_memory(dataset: data.Dataset | data.Stream) -> data.Dataset:
+    fix = "Choose a smaller set, or images of one size."
+    expect(isinstance(dataset, data.Dataset), "experiment", "a set that fits into memory", dataset, fix)
+    return dataset  # pyrefly: ignore
+
+
+def some(dataset: data.Dataset, count: int, key: jax.Array) -> data.Dataset:
+    """Return so many random examples, or all there are."""
+    return dataset.take(np.asarray(jax.random.permutation(key, dataset.size))[:count])
+
+
+def small_vgg(info: data.DatasetInfo, width: int) -> layers.Sequential:
+    """Return the net: four stages of one convolution, then a dense layer that sees 3 x 3 places of the last maps."""
+    stages = models.create("cifar_vgg", width=width, convolutions=(1,) * STAGES)[:STAGES]
+    return layers.Sequential(
+        normalize=layers.Normalize(info.mean, info.std),
+        **stages.layers,
+        pool=layers.AdaptiveAvgPool(3),
+        flatten=layers.Flatten(),
+        head=head(info),
+    )
+
+
+def head(info: data.DatasetInfo) -> layers.Dense:
+    """Return the last layer for the classes of a set."""
+    return layers.Dense(len(info.class_names), kernel_init=initializers.lecun_normal)
+
+
+def drawn(dataset: data.Dataset, sizes: Sequence[int], keys: jax.Array) -> tuple[data.Dataset, np.ndarray]:
+    """Return all images that are drawn, as one set, and which of them each lane has: for each size one lane a key.
+
+    A lane with fewer images has each of them more often, so that all lanes are equally long.
+    """
+    blank, numbers = np.zeros((dataset.size, 1, 1, 1), np.uint8), np.arange(dataset.size)
+    labels = data.from_arrays(blank, dataset["label"], class_names=dataset.info.class_names, number=numbers)
+    lanes = [data.per_class(labels, n, key=key)["number"] for n in sizes for key in keys]
+    lanes = np.stack([np.resize(lane, max(map(len, lanes))) for lane in lanes])
+    pool, index = np.unique(lanes, return_inverse=True)
+    return dataset.take(pool), index.reshape(lanes.shape)
+
+
+def trained(
+    config: Any, net: layers.Sequential, pool: data.Dataset, lanes: np.ndarray, rates: Sequence[float], key: jax.Array,
+    **options: Any,
+) -> search.Trainings:  # fmt: skip
+    """Return the trainings of all lanes with each rate, all of them so many steps long."""
+    per_epoch = max(1, lanes.shape[1] // config.batch_size)
+    epochs = max(1, config.steps // per_epoch)
+    steps = epochs * per_epoch
+    make = lambda rate: training.sgd(training.warmup_cosine(rate, steps))  # noqa: E731
+    with LanesBar(console) as bar:
+        return search.sweep(
+            net, pool, over={"rate": rates}, restarts=len(lanes), examples=lanes, optimizer=make, epochs=epochs,
+            batch_size=config.batch_size, key=key, callbacks=[bar], **options,
+        )  # fmt: skip
+
+
+def accuracies(net: layers.Sequential, found: search.Trainings, dataset: data.Dataset) -> np.ndarray:
+    """Return the accuracy of each lane, (lanes,)."""
+    states = [found.state(lane) for lane in range(len(found))]
+    return np.array([training.evaluate(net, s.params, s.model_state, dataset)["accuracy"] for s in states])
+
+
+def crossing(sizes: Sequence[int], one: np.ndarray, other: np.ndarray) -> float | None:
+    """Return from how many images on `other` is better than `one`, by the means of seeds; None if that lies outside.
+
+    Between two sizes the difference is taken as linear in the logarithm of the number.
+    """
+    gain = (other - one).mean(axis=0)
+    for at in range(len(sizes) - 1):
+        if gain[at] <= 0 < gain[at + 1]:
+            share = gain[at] / (gain[at] - gain[at + 1])
+            return float(sizes[at] * (sizes[at + 1] / sizes[at]) ** share)
+    return None
+
+
+def better(values: np.ndarray, others: np.ndarray) -> bool:
+    """Return whether values are larger than others, seed by seed, beyond the 95 % interval of the mean difference."""
+    return summary((values - others).tolist())["interval"][0] > 0
