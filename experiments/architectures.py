@@ -1,11 +1,11 @@
 """Which architecture learns the most from the same few steps, and what does it cost?
 
-`python -m experiments.architectures` takes a small form of the families of `jaxcnn.models` that have one, for images of 28
-pixels, and trains each on Fashion-MNIST (the digits where it is missing) with the same steps, images, optimizer and learning rate:
-a short budget in which nobody is tuned. It writes parameters, multiply-adds of one image, the time of a training step
-and test accuracy, mean and standard deviation over seeds, and a scatter plot. It promises that convolutions pay: the
-best net is one, and beats the multilayer perceptron, seed by seed. `--nets resnet18` takes models by name as they are.
-About 25 min on 2 cores.
+`python -m experiments.architectures` takes a small form of the families of `jaxcnn.models` that have one, for images
+of 28 pixels, and trains each on Fashion-MNIST (the digits where it is missing) with the same steps, images, optimizer
+and learning rate: a short budget in which nobody is tuned. It writes parameters, multiply-adds of one image, the time
+of a training step and test accuracy, mean and standard deviation over seeds, and a scatter plot. It promises that
+convolutions pay: the best net is one, and beats the multilayer perceptron, seed by seed. `--nets resnet18` takes models
+by name as they are. About 25 min on 2 cores.
 """
 
 import dataclasses

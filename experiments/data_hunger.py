@@ -45,8 +45,9 @@ def main(config: Config) -> Result:
     expect_sizes(where, config.per_class)
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
     train_set, test_set = loaded(config.dataset, "fashion_mnist", "digits")
-    test_set = some(test_set, config.test_images, jax.random.key(config.seed))
-    found, counts = measured(config, train_set, test_set)
+    test_key, key = jax.random.split(jax.random.key(config.seed))
+    test_set = some(test_set, config.test_images, test_key)
+    found, counts = measured(config, train_set, test_set, key)
     named = {width: f"width {width} ({short(count)})" for width, count in counts.items()}
     cross = crossing(config.per_class, found[config.widths[0]], found[config.widths[-1]])
     by_size = lambda v: {str(n): summary(v[:, at].tolist()) for at, n in enumerate(config.per_class)}  # noqa: E731
@@ -93,10 +94,10 @@ def main(config: Config) -> Result:
 
 
 def measured(
-    config: Config, train_set: data.Dataset, test_set: data.Dataset
+    config: Config, train_set: data.Dataset, test_set: data.Dataset, key: jax.Array
 ) -> tuple[dict[int, np.ndarray], dict[int, int]]:
     """Return the test accuracies, (seeds, sizes), and the number of parameters, by width."""
-    draw_key, key = jax.random.split(jax.random.key(config.seed))
+    draw_key, key = jax.random.split(key)
     pool, lanes = drawn(train_set, config.per_class, jax.random.split(draw_key, config.seeds))
     found, counts = {}, {}
     for width in config.widths:

@@ -83,7 +83,8 @@ def trained(
 ) -> search.Trainings:  # fmt: skip
     """Return the trainings of all lanes with each rate, all of them so many steps long."""
     per_epoch = max(1, lanes.shape[1] // config.batch_size)
-    epochs = max(1, config.steps // per_epoch)
+    expect(config.steps >= per_epoch, "experiment", f"steps for an epoch, {per_epoch}", config.steps, "Pass more.")
+    epochs = config.steps // per_epoch
     steps = epochs * per_epoch
     make = lambda rate: training.sgd(training.warmup_cosine(rate, steps))  # noqa: E731
     with LanesBar(console) as bar:
@@ -106,7 +107,7 @@ def crossing(sizes: Sequence[int], one: np.ndarray, other: np.ndarray) -> float 
     """
     gain = (other - one).mean(axis=0)
     for at in range(len(sizes) - 1):
-        if gain[at] <= 0 < gain[at + 1]:
+        if gain[at] <= 0 and (gain[at + 1 :] > 0).all():
             share = gain[at] / (gain[at] - gain[at + 1])
             return float(sizes[at] * (sizes[at + 1] / sizes[at]) ** share)
     return None

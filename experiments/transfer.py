@@ -165,7 +165,7 @@ def fitted(dataset: data.Dataset, size: int, channels: int) -> data.Dataset:
 
 def prepared(config: Config, source: data.Dataset, target: tuple[data.Dataset, data.Dataset]) -> Task:
     """Return the task, its net trained on the source and given a new head."""
-    order_key, fit_key, head_key, held_key, test_key = jax.random.split(jax.random.key(config.seed), 5)
+    order_key, fit_key, head_key, held_key, test_key = jax.random.split(keys(config)[0], 5)
     train, test = target
     channels, count = train["image"].shape[-1], min(config.held_out, train.size // 5)
     order = np.asarray(jax.random.permutation(held_key, train.size))
@@ -182,9 +182,14 @@ def prepared(config: Config, source: data.Dataset, target: tuple[data.Dataset, d
     return Task(names, net, (params, state), train, held, test)
 
 
+def keys(config: Config) -> jax.Array:
+    """Return the key of the source and that of the target."""
+    return jax.random.split(jax.random.key(config.seed))
+
+
 def measured(config: Config, task: Task, sizes: Sequence[int]) -> Measured:
     """Return what each way reaches on the test set, with the rate that held-out images have chosen."""
-    draw_key, choice_key, key = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1), 3)
+    draw_key, choice_key, key = jax.random.split(keys(config)[1], 3)
     pool, lanes = drawn(task.train, sizes, jax.random.split(draw_key, config.seeds))
     some_sizes = sorted({sizes[0], sizes[len(sizes) // 2], sizes[-1]})
     other, tried = drawn(task.train, some_sizes, jax.random.split(choice_key, 1))

@@ -4,7 +4,7 @@ net, params, state = swap_head(net, params, state, Dense(2), key=jax.random.key(
 result = training.fit(net, train, start=(params, state), freeze=["stage1", "stage2"], key=jax.random.key(1))
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +14,8 @@ import numpy as np
 import optax
 
 from jaxcnn.checking import expect, expect_key, is_int, number, shown
-from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.dataset import Dataset, sealed
 from jaxcnn.data.stream import Stream
-from jaxcnn.fingerprint import fingerprint
 from jaxcnn.layers.composition import Sequential
 from jaxcnn.layers.layer import Layer, Module, Spec, expect_arrays, leaf_name, named_leaves
 from jaxcnn.surgery import cut
@@ -43,7 +42,7 @@ def swap_head(
         net, params, state.
 
     Raises:
-        ValueError: no such layer; the message lists the names.
+        ValueError: no such layer (the message lists the names); the weights of the others do not fit any more.
         TypeError: net is no Sequential, or head no layer.
     """
     where = "swap_head"
@@ -59,6 +58,11 @@ def swap_head(
     new = Sequential(**{name: head if name == at else layer for name, layer in net.layers.items()})
     fresh = new.init(key, spec)
     kept = [{name: value for name, value in tree.items() if name != at} for tree in (params, state)]
+    wanted = [named_leaves({name: value for name, value in tree.items() if name != at}) for tree in fresh]
+    fits = lambda held, asked: held.keys() == asked.keys() and all(held[n].shape == asked[n].shape for n in held)  # noqa: E731
+    ok = all(fits(named_leaves(held), asked) for held, asked in zip(kept, wanted, strict=True))
+    fix = "Let it give what the layers after it take, and pass the params and the state of this net."
+    expect(ok, where, f"a layer as {at!r} after which the weights of the others fit", shown(head), fix)
     params, state = (old | {n: own[n] for n in (at,) if n in own} for old, own in zip(kept, fresh, strict=True))
     return new, params, state
 
@@ -77,12 +81,8 @@ def freeze(params: Any, *at: str) -> Any:
         ValueError: a path without parameters.
     """
     expect_arrays("freeze", "params", params)
-    mask = trainable(params, at)
-    names = list(named_leaves(params))
-    idle = [path for path in at if not any(name.startswith(f"{path}/") for name in names)]
-    known = sorted({name.rpartition("/")[0] for name in names})
-    expect(not idle, "freeze", "paths of layers with parameters", shown(idle), f"There are {known[:12]}.")
-    return mask
+    _expect_paths("freeze", params, at)
+    return trainable(params, at)
 
 
 def scale_updates(factors: Mapping[str, float]) -> optax.GradientTransformation:
@@ -106,8 +106,7 @@ def scale_updates(factors: Mapping[str, float]) -> optax.GradientTransformation:
     }
 
     def init(params: Any) -> optax.EmptyState:
-        for path in known:
-            freeze(params, path)  # says which paths there are
+        _expect_paths("scale_updates", params, known)
         return optax.EmptyState()
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
@@ -148,6 +147,8 @@ def unfreeze_at(optimizer: optax.GradientTransformation, steps: Mapping[str, int
 
     Before that their gradient is taken as 0 and their update is 0, weight decay included. Gradients are computed all
     the same, and batch norm's statistics move: where a part stays frozen to the end, `fit(..., freeze=...)` is faster.
+    Of several paths that hold a parameter the one that waits longest counts. Adam's first updates after a long wait are
+    some times its rate, as its averages of squares begin at 0: let the rate be low then.
 
     Args:
         optimizer: any optax transformation.
@@ -174,8 +175,7 @@ def unfreeze_at(optimizer: optax.GradientTransformation, steps: Mapping[str, int
         return jax.tree_util.tree_map_with_path(gate, tree)
 
     def init(params: Any) -> tuple[jax.Array, Any]:
-        for path in steps:
-            freeze(params, path)  # says which paths there are
+        _expect_paths("unfreeze_at", params, steps)
         return jnp.int32(0), optimizer.init(params)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
@@ -184,6 +184,15 @@ def unfreeze_at(optimizer: optax.GradientTransformation, steps: Mapping[str, int
         return gated(updates, done), (done + 1, inner)
 
     return optax.GradientTransformation(init, update)
+
+
+def _expect_paths(where: str, params: Any, paths: Iterable[str]) -> None:
+    """Raise `ValueError` unless every path is that of a layer with parameters, of frozen ones too, which optax masks."""
+    is_masked = lambda node: isinstance(node, optax.MaskedNode)  # noqa: E731
+    names = [leaf_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params, is_leaf=is_masked)]
+    idle = [path for path in paths if not any(name.startswith(f"{path}/") for name in names)]
+    known = sorted({name.rpartition("/")[0] for name in names})
+    expect(not idle, where, "paths of layers with parameters", shown(idle), f"There are {known[:12]}.")
 
 
 @dataclass(frozen=True)
@@ -259,17 +268,17 @@ def features(
         batch_size: images at once.
 
     Returns:
-        The data set, whose "image" is the layer's output, floating, with labels and all else as they were; and the
-        layers after it, which take the params and the state of the whole net.
+        The data set, whose "image" is the layer's output, (N, ...) float32, an image or not, with labels and all else as
+        they were; and the layers after it, which take the params and the state of the whole net.
 
     Raises:
         ValueError: no such layer.
+        TypeError: dataset is no set of images, net no Sequential.
     """
     ok, fix = isinstance(dataset, Dataset | Stream), "Make one with data.from_arrays(image, label)."
     expect(ok, "features", "a data.Dataset or a data.Stream", shown(dataset), fix, TypeError)
     front, back = cut(net, at)
     found = predict(front, params, state, dataset, batch_size=batch_size)
     others = {name: dataset[name] for name in dataset if name != "image"}
-    arrays = {"image": found, **others}
-    info = replace(dataset.info, name=f"{dataset.info.name} at {at}", mean=(), std=(), fingerprint=fingerprint(arrays))
-    return Dataset(arrays, info), back
+    info = replace(dataset.info, name=f"{dataset.info.name} at {at}", mean=(), std=())
+    return sealed({"image": np.asarray(found), **others}, info), back

@@ -65,7 +65,9 @@ def test_a_layer_in_the_middle(weights, some):
     net, params, state = transfer.swap_head(NET, *weights, block, at="stage2", key=KEY, spec=some.spec)
     assert list(net.layers) == list(NET.layers)
     assert state.keys() == {"stage1", "stage2"}
-    gone, params, state = transfer.swap_head(NET, *weights, F.relu, at="stage2", key=KEY, spec=some.spec)
+    twice = Sequential(stage1=NET["stage1"], stage2=Conv(4), **NET[2:].layers)
+    old = twice.init(KEY, some.spec)
+    gone, params, state = transfer.swap_head(twice, *old, F.relu, at="stage2", key=KEY, spec=some.spec)
     assert state.keys() == {"stage1"}
     assert params.keys() == {"stage1", "head"}
     assert gone.layers["stage2"] is F.relu
@@ -216,7 +218,7 @@ def mistakes(weights, some):
     params = weights[0]
     swap = functools.partial(transfer.swap_head, NET, *weights, key=KEY, spec=some.spec)
     fit = functools.partial(training.fit, NET, some, key=KEY, batch_size=10)
-    paths = "freeze: expected paths of layers with parameters, got"
+    paths = "(freeze|scale_updates|unfreeze_at): expected paths of layers with parameters, got"
     return {
         r"swap_head: expected the name of one of .*'head'\], got 'heat'\.": lambda: swap(Dense(2), at="heat"),
         r"swap_head: expected a layer as head, got 3\.": lambda: swap(3),
@@ -242,3 +244,37 @@ def test_bad_input(number, weights, some):
     message, call = [*mistakes(weights, some).items()][number]
     with pytest.raises((ValueError, TypeError), match=f"^{message}"):
         call()
+
+
+def test_features_of_one_axis_are_a_set_like_any_other():
+    net = Sequential(conv=Conv(4), pool=GlobalAvgPool(), head=Dense(3))
+    label = np.arange(30) % 3
+    train = data.from_arrays(np.random.default_rng(0).random((30, 4, 4, 1), np.float32), label)
+    params, state = net.init(jax.random.key(0), train.spec)
+    found, back = transfer.features(net, params, state, train, at="pool")
+    assert found["image"].shape == (30, 4)
+    assert not found["image"].flags.writeable
+    assert found.take([3, 1])["label"].tolist() == [0, 1]
+    training.fit(back, found, validation=0.2, epochs=1, batch_size=6, key=jax.random.key(1))
+
+
+def test_a_layer_after_which_the_others_do_not_fit_is_refused():
+    net = Sequential(conv=Conv(4), pool=GlobalAvgPool(), head=Dense(3))
+    spec = jax.ShapeDtypeStruct((1, 4, 4, 1), jnp.float32)
+    params, state = net.init(jax.random.key(0), spec)
+    with pytest.raises(
+        ValueError, match=r"^swap_head: expected a layer as 'conv' after which the weights of the others"
+    ):
+        transfer.swap_head(net, params, state, Conv(5), at="conv", key=jax.random.key(1), spec=spec)
+
+
+def test_layers_may_have_rates_of_their_own_while_others_are_frozen():
+    net = Sequential(conv=Conv(4), pool=GlobalAvgPool(), head=Dense(3))
+    train = data.from_arrays(np.random.default_rng(0).random((12, 4, 4, 1), np.float32), np.arange(12) % 3)
+    start = net.init(jax.random.key(0), train.spec)
+    rates = transfer.layerwise(net, start[0], 0.5)
+    optimizer = optax.chain(training.sgd(0.1), transfer.scale_updates(rates))
+    options = {"start": start, "epochs": 1, "batch_size": 6, "key": jax.random.key(1)}
+    state = training.fit(net, train, optimizer=optimizer, freeze=["conv"], **options).state
+    np.testing.assert_array_equal(state.params["conv"]["kernel"], start[0]["conv"]["kernel"])
+    assert not np.array_equal(state.params["head"]["kernel"], start[0]["head"]["kernel"])

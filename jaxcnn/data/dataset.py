@@ -92,7 +92,9 @@ class Dataset(Mapping[str, np.ndarray]):
             TypeError: indices that are neither integers nor bools.
         """
         index = _index(indices, self.size)
-        return _dataset({name: array[index] for name, array in self.arrays.items()}, self.info)
+        arrays = {name: array[index] for name, array in self.arrays.items()}
+        expect_some(arrays)
+        return sealed(arrays, self.info)
 
     def with_moments_of(self, train: "Dataset") -> "Dataset":
         """Return this set with the mean and standard deviation of `train` in its info."""
@@ -272,7 +274,7 @@ def _dataset(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:
     first = image.shape[1] == 3 and min(image.shape[2:]) > 4
     fix = "Move the channels last: np.moveaxis(image, 1, -1)."
     expect(not first, "Dataset", "images of shape (N, H, W, C)", f"{image.shape}, channels first", fix)
-    expect(len(image) > 0, "Dataset", "at least one example", "none", "Check how the examples were chosen.")
+    expect_some(arrays)
     expect(image.size > 0, "Dataset", "images with a pixel", image.shape, "Look at how they were read.")
     expect(
         image.dtype == np.uint8 or np.issubdtype(image.dtype, np.floating),
@@ -300,6 +302,17 @@ def _dataset(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:
             "Renumber the classes from 0, or pass all class_names.",
         )
         arrays["label"] = label.astype(np.int32)
+    return sealed(arrays, info)
+
+
+def expect_some(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise `ValueError` if there is no example."""
+    some = len(arrays["image"]) > 0
+    expect(some, "Dataset", "at least one example", "none", "Check how the examples were chosen.")
+
+
+def sealed(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:
+    """Return the set of arrays that are known to make one, read-only, with their fingerprint."""
     arrays = {name: array.view() for name, array in arrays.items()}  # the caller's own arrays stay writable
     for own in arrays.values():
         own.setflags(write=False)

@@ -31,7 +31,8 @@ class CrossValidation:
 
     `errors`: (widths, folds), the validation error of the restart with the lowest training loss, NaN where all of them
     diverged. `means` and `standard_errors`: over the folds, (widths,). `width`: the choice. `lanes`: all trainings, in
-    the order widths, folds, restarts. `refit`: the restarts of the chosen width on all data; None unless asked for.
+    the order widths, folds, restarts, of nets as wide as the widest; its `best` compares across all of them, and is not
+    the choice. `refit`: the restarts of the chosen width on all data; None unless asked for.
     """
 
     widths: tuple[int, ...]
@@ -81,8 +82,9 @@ def cross_validate(
         restarts: random starts of each width and fold; the one with the lowest training loss counts.
         refit: whether to train the chosen width on all data, with so many restarts.
         key: decides everything random; widths share the initial keys.
-        options: see `Options`; the error is that of `monitor`: the loss, or 1 - metric. There is neither validation,
-            which the folds are, nor patience.
+        options: see `Options`; the error is that of `monitor`, the loss or 1 - metric, after the last epoch. There is
+            neither validation, which the folds are, nor patience. An optimizer serves the folds and the refit alike,
+            whose epochs have more steps: a schedule of the former ends early in the latter; the default has one for each.
 
     Returns:
         A `CrossValidation`.
@@ -101,13 +103,15 @@ def cross_validate(
     expect_key(where, key, known=True)
     split_key, lanes_key, refit_key = jax.random.split(key, 3)
     fold = fold_of(where, train, folds, key=split_key, name="folds")
-    parts = [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(folds)]
+    held_out = [np.flatnonzero(fold == i) for i in range(folds)]
+    most = max(map(len, held_out))
+    size = train.size - most
+    parts = [(np.flatnonzero(fold != i)[:size], held) for i, held in enumerate(held_out)]
     if "label" in train:
         classes = np.unique(train["label"])
         missing = [i for i, (rest, _) in enumerate(parts) if len(np.unique(train["label"][rest])) < len(classes)]
         fix = "Leave out classes with a single example."
         expect(not missing, where, "every class in the training part of every fold", f"folds {missing} without", fix)
-    size, most = min(len(rest) for rest, _ in parts), max(len(held) for _, held in parts)
     nets = inside_the_widest(where, net, widths, train.spec)
     settled: Options = {**options, "validation": train}  # of which each lane has its own fold
     search = prepare(where, nets[0].wider, train, split_key, {}, size, **settled)
@@ -118,7 +122,7 @@ def cross_validate(
         for (rest, held), r in itertools.product(parts, range(restarts)):
             start = jax.tree.map(lambda leaf, r=r: leaf[r], starts)
             real, padded = jnp.arange(most) < len(held), jnp.asarray(np.resize(held, most))
-            lanes.append(Own(keys[r], {}, jnp.asarray(rest[:size]), padded, real, live, start))
+            lanes.append(Own(keys[r], {}, jnp.asarray(rest), padded, real, live, start))
     found = trainings(search, jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes))
     errors = _errors(found, search.program.monitor, (len(nets), folds, restarts))
     width = _narrowest(widths, errors)
@@ -143,8 +147,10 @@ def _errors(found: Trainings, monitor: str, shape: tuple[int, int, int]) -> np.n
     """Return the validation error of the best restart of each width and fold, NaN where all diverged."""
     last = found.history[-1]
     value = last[f"validation_{monitor}"]
-    error = np.where(found.diverged, np.nan, value if monitor == "loss" else 1 - value).reshape(shape)
-    loss = np.where(np.isfinite(error), last["train_loss"].reshape(shape), np.inf)
+    error = value if monitor == "loss" else 1 - value
+    trained = ~found.diverged & np.isfinite(error) & np.isfinite(last["train_loss"])
+    error = np.where(trained, error, np.nan).reshape(shape)
+    loss = np.where(trained, last["train_loss"], np.inf).reshape(shape)
     return np.take_along_axis(error, loss.argmin(axis=2)[..., None], axis=2)[..., 0]
 
 

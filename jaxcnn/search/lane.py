@@ -21,6 +21,7 @@ from jaxcnn.training.step import Augment, PerExample, make_train_step
 __all__ = ["Lane", "Own", "Program"]
 
 Arrays = Mapping[str, jax.Array]
+TOGETHER = 256  # images that are evaluated at once, at most
 
 
 class Own(NamedTuple):
@@ -69,7 +70,6 @@ class Program:
         monitor: the value.
         skip_limit: a lane has diverged after so many skipped steps one after another.
         freeze: paths of layers that stay as they are.
-        at_once: images that are evaluated together.
     """
 
     net: Callable[[Mapping[str, jax.Array]], Layer]
@@ -85,7 +85,6 @@ class Program:
     monitor: str
     skip_limit: int
     freeze: Sequence[str] = ()
-    at_once: int = 256
 
     @property
     def per_epoch(self) -> int:
@@ -127,6 +126,7 @@ class Program:
     ) -> tuple[Lane, dict[str, jax.Array]]:
         """Return the lane after an epoch, and the epoch's figures; the validation set decides what is best."""
         line = {f"train_{name}": total / lane.counted for name, total in lane.totals.items()}
+        line |= {"skipped": self.per_epoch - lane.counted}
         ended = ~lane.going | lane.diverged
         watched, improved = lane.watched, jnp.bool_(True)
         if validation is not None:
@@ -158,8 +158,8 @@ class Program:
         net, _ = self._built(own)
         functions = {"loss": self.loss, **self.metrics}
         size = len(arrays["image"]) if rows is None else len(rows)
-        count = -(-size // self.at_once)
-        at = jnp.arange(count * self.at_once)  # the last batch is padded
+        count = -(-size // min(TOGETHER, size))
+        at = jnp.arange(count * min(TOGETHER, size))  # the last batch is padded
         index = jnp.minimum(at, size - 1)
         mask = (at < size) if real is None else (at < size) & real[index]
         rows = index if rows is None else rows[index]

@@ -39,7 +39,7 @@ def train_lanes(
 ) -> tuple[Lane, list[Line], Line]:
     """Return the lanes after these epochs, the figures of each epoch, (lanes,), and those of the training set at last.
 
-    All of it is on the host. The last ones are there without validation alone, which decides else.
+    All of it is on the host. Of the training set there are figures without validation alone, and else {}.
 
     Args:
         program: what each does.
@@ -54,8 +54,11 @@ def train_lanes(
     """
     count = len(own.key)
     mesh = Mesh(np.asarray(devices[: min(len(devices), count)]), (LANES,), axis_types=(AxisType.Auto,))
-    arrays, validation = jax.device_put((dict(arrays), validation and dict(validation)), NamedSharding(mesh, P()))
-    room = available(mesh.devices.flat[0]) if memory is None else memory
+    room = available(mesh) if memory is None else memory  # before the sets are there, which are counted below
+    shared = NamedSharding(mesh, P())
+    placed = jax.device_put(dict(arrays), shared)
+    validation = placed if validation is arrays else jax.device_put(validation and dict(validation), shared)
+    arrays = placed
     compiled, at_once = fitting(program, mesh, own, arrays, validation, room)
     found, lines, errors = [], [], []
     for first in range(0, count, at_once):
@@ -67,6 +70,7 @@ def train_lanes(
         errors.append({} if validation is not None else jax.device_get(compiled.training_error(ended, mine, arrays)))
         found.append(jax.tree.map(_on_host, ended))
         lines.append(figures)
+        del begun, mine, ended  # before there is a next chunk
     cut = lambda *parts: _joined(parts)[:count]  # noqa: E731
     return jax.tree.map(cut, *found), _side_by_side(lines, at_once, count), jax.tree.map(cut, *errors)
 
@@ -151,7 +155,12 @@ def compile_lanes(program: Program, mesh: Mesh, own: Own, arrays: Any, validatio
         fn = spread(partial(several, count=times), axes, specs, donate_argnums=0)
         steps[times] = fn.lower(lane, of_some, arrays, orders, number, number).compile()
     end = finish.lower(lane, of_some, validation, number).compile()
-    need = max(map(needed, (*steps.values(), end)))
+    if validation is None:
+        error = error.lower(lane, of_some, arrays).compile()
+    # Each of them has some of the sets as arguments; the others are there all the same.
+    size = lambda tree: 0 if validation is arrays else sum(leaf.nbytes for leaf in jax.tree.leaves(tree))  # noqa: E731
+    need = max(map(needed, steps.values())) + size(validation)
+    need = max(need, needed(end) + size(arrays), needed(error) if validation is None else 0)
     between = max(step.memory_analysis().temp_size_in_bytes for step in steps.values())
     return Compiled(create, order, steps, end, error, program.per_epoch, need, between)
 

@@ -4,19 +4,19 @@ import math
 from pathlib import Path
 from typing import Any
 
-import jax
+from jax.sharding import Mesh
 
 __all__ = ["available", "needed"]
 
 SHARE = 0.8  # of what is free: others want some too
 
 
-def available(device: jax.Device) -> float:
-    """Return how many bytes a program may use on a device; infinity where nobody knows."""
-    stats = device.memory_stats() or {}
+def available(mesh: Mesh) -> float:
+    """Return how many bytes a program may use on each device; infinity where nobody knows."""
+    stats = mesh.devices.flat[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return SHARE * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    return SHARE * min(_machine(), _container())
+    return SHARE * min(_machine(), _container()) / mesh.size  # the devices are parts of one machine
 
 
 def needed(program: Any) -> int:

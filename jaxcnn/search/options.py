@@ -17,6 +17,7 @@ from jaxcnn.data.splitting import split
 from jaxcnn.layers.layer import Layer, expect_net
 from jaxcnn.losses import Classification
 from jaxcnn.search.lane import Program
+from jaxcnn.surgery.tree import paths_in
 from jaxcnn.training.early_stopping import early_stopping
 from jaxcnn.training.optimizer import expect_optimizer, sgd, warmup_cosine
 from jaxcnn.training.run import Event
@@ -31,7 +32,7 @@ class Options(TypedDict, total=False):
     validation: a data set; or a fraction of `train` that is held out for all lanes alike; or None.
     optimizer: an optax transformation, or a function of hyperparameters by name that returns one.
     loss, metrics, epochs, batch_size, augment, dtype, freeze, patience, monitor: as for `fit`.
-    min_delta: the least improvement of the monitored value that `patience` takes for one.
+    min_delta: the least improvement of the monitored value that counts as one, for `patience` and for what is best.
     skip_limit: a lane has diverged after so many skipped steps one after another; it is reported and never chosen.
     devices: that share the lanes; all of this process unless given.
     memory: bytes of each device that may be used; most of what is free unless given. Lanes that do not fit at once are
@@ -127,6 +128,10 @@ def prepare(
     what = "validation as a data.Dataset, a fraction or None"
     expect(ok, where, what, shown(validation), fix, TypeError)
     expect_key(where, key, known=True)
+    typed = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
+    kind = str(jax.random.key_impl(typed))
+    fix = "Others draw from the first key of a batch: lanes would not be what fit gives."
+    expect("threefry" in kind or "fry" in kind, where, "a threefry key", f"one of {kind}", fix)
     if not isinstance(validation, Dataset | None):
         train, validation = split(train, validation, key=key)
     size = train.size if size is None else size
@@ -149,6 +154,7 @@ def prepare(
     first = {name: values[0].item() for name, values in numbers.items()}
     one = make_net(first)
     expect_net(where, one)
+    freeze = paths_in(where, freeze)
     surgery.freeze(one, freeze)  # says which paths are unknown
     expect_optimizer(where, make_optimizer(first))
     if isinstance(loss, Classification):
@@ -169,7 +175,7 @@ def prepare(
         stopping=early_stopping(patience, min_delta=min_delta),
         monitor=monitor,
         skip_limit=skip_limit,
-        freeze=[freeze] if isinstance(freeze, str) else list(freeze),
+        freeze=freeze,
     )
     chosen = jax.local_devices() if devices is None else list(devices)
     expect(bool(chosen), where, "at least one device", shown(chosen), "Leave devices out for all there are.")

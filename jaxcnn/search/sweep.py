@@ -155,7 +155,7 @@ def _search(
     if start is not None:
         _expect_start(where, search, {name: values[0].item() for name, values in numbers.items()}, start)
         start = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (count * restarts, *np.shape(leaf))), start)
-    return trainings(search, Own(jnp.tile(keys, count), repeated, own, start=start), halve_every)
+    return trainings(search, Own(keys[np.tile(np.arange(restarts), count)], repeated, own, start=start), halve_every)
 
 
 def _rows(where: str, examples: Any, restarts: int, train: Any, validation: Any) -> np.ndarray:

@@ -19,11 +19,13 @@ class Trainings:
     """Lanes, numbered as they were asked for; every array has them along its first axis.
 
     `states`: a `TrainState` of all: each lane's best one, or its last one without validation. `keys`: the key of each.
-    `numbers`: its hyperparameters by name. `history`: a dict per epoch of what `fit` has in its history, NaN for a lane
-    that had ended, and "going", whether it had not. `values`: what lanes are chosen by, the lower the better: the best
-    validation loss (or the metric, negative), or the training loss at the end without validation; infinite where the
-    lane diverged. `best_epochs`: what `states` are from. `diverged`: whether too many of its steps one after another
-    were not finite. `train` and `validation`: the parts that were used.
+    `numbers`: its hyperparameters by name; `make_net` gives the net of such. `history`: a dict per epoch: "train_loss",
+    "validation_loss" and so for every metric, "skipped" steps, NaN for a lane that had ended, and "going", whether it
+    had not; in the epoch in which a lane diverges it has ended. `values`: what lanes are chosen by, the lower the
+    better: the best validation loss (or the metric, negative), or the training loss at the end without validation;
+    infinite where the lane diverged or had no finite value. `best_epochs`: what `states` are from, counted from 1; 0
+    is before the first step. `diverged`: whether too many of its steps one after another were not finite. `train` and
+    `validation`: the parts that were used.
     """
 
     make_net: Callable[[Mapping[str, Any]], Layer] = field(repr=False)

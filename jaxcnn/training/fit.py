@@ -19,6 +19,7 @@ from jaxcnn.data.stream import Stream
 from jaxcnn.fingerprint import fingerprint
 from jaxcnn.layers.layer import Layer, expect_net
 from jaxcnn.losses import Classification
+from jaxcnn.surgery.tree import paths_in
 from jaxcnn.training.checkpoint import latest_checkpoint
 from jaxcnn.training.diagnosis import first_not_finite
 from jaxcnn.training.early_stopping import early_stopping
@@ -175,6 +176,7 @@ def fit(
         for part in parts_of:
             if part is not None:
                 loss.validate(outputs, part)
+    freeze = paths_in(where, freeze)
     surgery.freeze(net, freeze)  # says which paths are unknown
     ok, fix = start is None or (isinstance(start, tuple) and len(start) == 2), "Pass the two that a training returned."
     expect(ok, where, "start as (params, state)", shown(start), fix, TypeError)
@@ -208,7 +210,7 @@ def fit(
         "patience": None if patience is None else int(patience),
         "monitor": monitor,
         "start": None if start is None else fingerprint(start),
-        "freeze": list(freeze),
+        "freeze": freeze,
     }
     plan = Plan(
         net=net,

@@ -14,6 +14,7 @@ from jaxcnn.checking import expect, expect_count, expect_dtype, is_array, shown
 from jaxcnn.data.dataset import to_float
 from jaxcnn.layers.layer import Layer, expect_net
 from jaxcnn.losses import Classification, batch_accuracy, classification
+from jaxcnn.surgery.tree import paths_in
 from jaxcnn.training.optimizer import except_frozen, expect_optimizer
 from jaxcnn.training.state import TrainState
 
@@ -77,6 +78,7 @@ def make_train_step(
     expect_augment(where, augment)
     dtype = expect_dtype(where, dtype)
     accumulate = expect_count(where, "accumulate", accumulate)
+    freeze = paths_in(where, freeze)
     optimizer = except_frozen(optimizer, freeze)
     net = surgery.freeze(surgery.rematerialize(net, rematerialize), freeze)
 

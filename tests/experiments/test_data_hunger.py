@@ -4,6 +4,7 @@ import dataclasses
 import json
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
@@ -54,7 +55,9 @@ def test_lanes_are_told_apart_by_seed_and_by_number_of_images(monkeypatch):
     state = SimpleNamespace(params={"kernel": np.zeros((2, 3)), "bias": np.zeros(3)})
     monkeypatch.setattr(data_hunger, "trained", lambda *args: SimpleNamespace(state=lambda lane: state))
     monkeypatch.setattr(data_hunger, "accuracies", lambda net, found, dataset: np.arange(6) / 10)
-    found, counts = data_hunger.measured(dataclasses.replace(SMALL, widths=(1,), seeds=3), train_set, test_set)
+    found, counts = data_hunger.measured(
+        dataclasses.replace(SMALL, widths=(1,), seeds=3), train_set, test_set, jax.random.key(0)
+    )
     np.testing.assert_allclose(found[1], [[0.0, 0.3], [0.1, 0.4], [0.2, 0.5]])  # (seeds, sizes)
     assert counts == {1: 9}
 

@@ -1,12 +1,14 @@
 """A narrow net inside of the widest is exactly the narrow net; the choice of the width is the rule's."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxcnn import data
+from jaxcnn import data, initializers
 from jaxcnn import functional as F
 from jaxcnn.data.splitting import fold_of
 from jaxcnn.layers import (
@@ -21,8 +23,9 @@ from jaxcnn.layers import (
     Residual,
     Sequential,
 )
+from jaxcnn.layers.layer import named_leaves
 from jaxcnn.search import cross_validate, random_restarts
-from jaxcnn.search.cross_validation import _narrowest
+from jaxcnn.search.cross_validation import _errors, _narrowest
 from jaxcnn.search.lane import _only
 from jaxcnn.search.width import inside_the_widest
 from jaxcnn.training import TrainState, fit, make_train_step, sgd, warmup_cosine
@@ -86,6 +89,9 @@ def test_a_masked_net_is_exactly_the_narrow_net(make, width):
     ):
         if "mean" not in str(path) and "var" not in str(path):
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6, err_msg=str(path))
+    own = named_leaves(alone.model_state)
+    for name, leaf in named_leaves(wide.model_state).items():  # of what is masked they are what zeros give
+        np.testing.assert_allclose(leaf[np.ix_(*narrow.places[name])], own[name], rtol=2e-4, atol=2e-6, err_msg=name)
     for leaf, there in zip(jax.tree.leaves(wide.params), jax.tree.leaves(live), strict=True):
         assert not leaf[~there].any()  # what is masked never moves
     there = sum(int(leaf.sum()) for leaf in jax.tree.leaves(live))
@@ -107,18 +113,19 @@ def mlp(width):
 @pytest.fixture(scope="module")
 def found():
     return cross_validate(
-        mlp, small_set(), widths=(1, 4, 2), folds=3, restarts=2, epochs=4, batch_size=6, monitor="accuracy", key=KEY
+        mlp, small_set(37), widths=(1, 4, 2), folds=3, restarts=2, epochs=4, batch_size=6, monitor="accuracy", key=KEY
     )
 
 
 def test_each_lane_is_the_training_of_its_net_on_its_fold(found):
-    train = small_set()
+    train = small_set(37)  # folds of 12 and 13
     fold = fold_of("cross_validate", train, 3, key=jax.random.split(KEY, 3)[0])
+    assert sorted(np.bincount(fold).tolist()) == [12, 12, 13]
     for width, place, held, restart in ((2, 2, 1, 0), (4, 1, 2, 1)):
         lane = (place * 3 + held) * 2 + restart
         alone = fit(
             mlp(width),
-            train.take(fold != held),
+            train.take(np.flatnonzero(fold != held)[:24]),
             validation=train.take(fold == held),
             epochs=4,
             batch_size=6,
@@ -144,9 +151,9 @@ def test_the_error_is_that_of_the_restart_with_the_lowest_training_loss(found):
 
 def test_the_choice_is_trained_again_on_all_data(found):
     assert found.refit.net() == mlp(found.width)
-    assert found.refit.train.size == 36
+    assert found.refit.train.size == 37
     refit_key = jax.random.split(KEY, 3)[2]
-    again = random_restarts(mlp(found.width), small_set(), restarts=2, epochs=4, batch_size=6, key=refit_key)
+    again = random_restarts(mlp(found.width), small_set(37), restarts=2, epochs=4, batch_size=6, key=refit_key)
     np.testing.assert_array_equal(again.values, found.refit.values)
 
 
@@ -195,6 +202,31 @@ def test_bad_input(message):
     options = {"net": mlp, "widths": (1, 2), "folds": 3, "epochs": 1, "batch_size": 6, "key": KEY} | MISTAKES[message]
     with pytest.raises((ValueError, TypeError), match=f"^cross_validate: expected {message}"):
         cross_validate(options.pop("net"), small_set(), **options)
+
+
+def test_zeros_do_not_hide_that_a_narrow_net_is_another_function():
+    def net(width):
+        head = Dense(3, kernel_init=initializers.zeros)
+        return Sequential(conv=Conv(2 * width), norm=GroupNorm(2), pool=GlobalAvgPool(), head=head)
+
+    with pytest.raises(ValueError, match=r"the same function inside of the widest, width 1, got other outputs\."):
+        cross_validate(net, small_set(), widths=(1, 3), folds=3, epochs=1, batch_size=6, key=KEY)
+
+
+def test_a_norm_takes_the_units_that_it_is_given_flattened_ones_too():
+    def net(width):
+        return Sequential(conv=Conv(width), flatten=Flatten(), norm=BatchNorm(), act=F.relu, head=Dense(3))
+
+    narrow = inside_the_widest("cross_validate", net, (2, 5), SPEC)[0]
+    assert len(narrow.places["norm/scale"][0]) == 2 * SPEC.shape[1] * SPEC.shape[2]
+
+
+def test_a_restart_without_a_training_loss_does_not_count(found):
+    last = {name: value.copy() for name, value in found.lanes.history[-1].items()}
+    last["train_loss"][::2] = np.nan
+    changed = replace(found.lanes, history=[last])
+    errors = _errors(changed, "accuracy", (3, 3, 2))
+    np.testing.assert_allclose(errors, 1 - last["validation_accuracy"].reshape(3, 3, 2)[..., 1])
 
 
 def test_a_class_that_a_fold_would_lack():

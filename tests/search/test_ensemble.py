@@ -46,7 +46,7 @@ def test_nets_that_are_sure_of_different_classes_disagree_most():
 
 
 def test_probabilities_of_zero():
-    assert np.isfinite(disagreement(jnp.array([[[1e4, -1e4]], [[0.0, 0.0]]]))).all()
+    assert np.isfinite(disagreement(jnp.array([[[0.0, -jnp.inf]], [[0.0, 0.0]]]))).all()
 
 
 def test_calibration_error_of_a_net_that_is_right_as_often_as_it_thinks():

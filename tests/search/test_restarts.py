@@ -239,11 +239,11 @@ def test_lanes_that_diverge_are_reported_and_never_chosen():
 def test_lanes_that_do_not_fit_are_trained_some_after_others(monkeypatch):
     options = {"restarts": 5, "epochs": 2, "batch_size": 12, "validation": small_set(9), "key": KEY}
     whole = random_restarts(small_net(), small_set(), **options)
-    sizes, seen = [], []
-    measure = lanes.needed
-    monkeypatch.setattr(lanes, "needed", lambda program: sizes.append(measure(program)) or sizes[-1])
+    made, seen = [], []
+    compile_lanes = lanes.compile_lanes
+    monkeypatch.setattr(lanes, "compile_lanes", lambda *args: made.append(compile_lanes(*args)) or made[-1])
     random_restarts(small_net(), small_set(), **options | {"restarts": 2, "epochs": 1})
-    parts = random_restarts(small_net(), small_set(), memory=max(sizes), callbacks=[seen.append], **options)
+    parts = random_restarts(small_net(), small_set(), memory=made[-1].needed, callbacks=[seen.append], **options)
     assert [event.metrics["lanes"].tolist() for event in seen if event.kind == "start"] == [[0, 1], [2, 3], [4]]
     same(parts.states, whole.states)
     for line, other in zip(parts.history, whole.history, strict=True):
@@ -350,3 +350,27 @@ def test_bad_arguments():
         random_restarts(small_net(), small_set(), key=0)
     with pytest.raises(ValueError, match=r"^classification: expected labels in 0\.\.1 for a net with 2 outputs"):
         random_restarts(Sequential(flatten=Flatten(), head=Dense(2)), small_set(), batch_size=12, key=KEY)
+
+
+def test_keys_that_draw_otherwise_in_batches_are_refused():
+    with pytest.raises(
+        ValueError, match=r"^random_restarts: expected a threefry key, got one of .*rbg.*\. Others draw"
+    ):
+        random_restarts(small_net(), small_set(), restarts=2, epochs=1, key=jax.random.key(0, impl="rbg"))
+
+
+def test_the_highest_accuracy_is_chosen_where_it_is_watched():
+    held = small_set(9)
+    options = {"restarts": 3, "epochs": 3, "batch_size": 12, "validation": held, "key": KEY}
+    found = random_restarts(small_net(), small_set(), monitor="accuracy", **options)
+    reached = np.max([line["validation_accuracy"] for line in found.history], axis=0)
+    np.testing.assert_allclose(-found.values, reached, rtol=1e-6)
+    assert reached[found.best] == reached.max()
+
+
+def test_several_steps_a_call_are_the_same_trainings(monkeypatch):
+    options = {"restarts": 2, "epochs": 2, "batch_size": 12, "validation": small_set(9), "key": KEY}
+    one = random_restarts(small_net(), small_set(), **options)
+    monkeypatch.setattr(lanes, "STEPS_PER_CALL", {"cpu": 3})  # of five: three and two single ones
+    several = random_restarts(small_net(), small_set(), **options)
+    same(several.states, one.states)

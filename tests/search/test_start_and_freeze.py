@@ -9,7 +9,8 @@ import pytest
 from jaxcnn import functional as F
 from jaxcnn.layers import BatchNorm, Dense, Dropout, Flatten, Sequential
 from jaxcnn.search import cross_validate, random_restarts, sweep
-from jaxcnn.training import fit, sgd
+from jaxcnn.training import TrainState, fit, sgd
+from jaxcnn.training.state import run_keys
 from tests.search.test_restarts import noisy, same, small_net, small_set
 
 pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
@@ -116,3 +117,12 @@ OTHER = Sequential(flatten=Flatten(), head=Dense(3)).init(jax.random.key(0), sma
 def test_bad_options(options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         random_restarts(small_net(), small_set(), **{"restarts": 2, "batch_size": 3, "key": KEY, **options})
+
+
+def test_one_path_freezes_as_a_list_of_it_does():
+    options = {"epochs": 2, "batch_size": 12, "key": KEY}
+    one, listed = (fit(small_net(), small_set(), freeze=freeze, **options).state for freeze in ("hidden", ["hidden"]))
+    jax.tree.map(np.testing.assert_array_equal, one.params, listed.params)
+    fresh = TrainState.create(small_net(), optax.identity(), run_keys(KEY).init, small_set().spec).params
+    np.testing.assert_array_equal(one.params["hidden"]["kernel"], fresh["hidden"]["kernel"])
+    assert jax.tree.structure(one.opt_state) == jax.tree.structure(listed.opt_state)
