@@ -209,7 +209,7 @@ def scatter(found: list[Net]) -> "Figure":
         while any(abs(x - a) < 80 and abs(y - b) < 11 for a, b in taken):  # names do not lie upon each other
             y -= 3
         taken.append((x, y))
-        at = axes.transData.inverted().transform((x, y))
+        at: Any = axes.transData.inverted().transform((x, y))
         axes.annotate(net.label, at, (5, 0), textcoords="offset points", va="center", **style(MUTED))
     axes.set_xlabel("multiply-adds of one image", **style(MUTED))
     return blank

@@ -187,7 +187,7 @@ def unfreeze_at(optimizer: optax.GradientTransformation, steps: Mapping[str, int
 
 
 def _expect_paths(where: str, params: Any, paths: Iterable[str]) -> None:
-    """Raise `ValueError` unless every path is that of a layer with parameters, of frozen ones too, which optax masks."""
+    """Raise `ValueError` unless all are paths of layers with parameters, frozen ones too, which optax masks."""
     is_masked = lambda node: isinstance(node, optax.MaskedNode)  # noqa: E731
     names = [leaf_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params, is_leaf=is_masked)]
     idle = [path for path in paths if not any(name.startswith(f"{path}/") for name in names)]
@@ -268,8 +268,8 @@ def features(
         batch_size: images at once.
 
     Returns:
-        The data set, whose "image" is the layer's output, (N, ...) float32, an image or not, with labels and all else as
-        they were; and the layers after it, which take the params and the state of the whole net.
+        The data set, whose "image" is the layer's output, (N, ...) float32, an image or not, with labels and all else
+        as they were; and the layers after it, which take the params and the state of the whole net.
 
     Raises:
         ValueError: no such layer.

@@ -84,19 +84,19 @@ def program(logits_fn: Any, images: jax.Array) -> Program:
     return Program(call, lambda: jax.block_until_ready(held[0]))
 
 
-def trained(config: Config) -> Iterator[tuple[str, layers.Layer, Any, Any, data.Dataset]]:
+def trained(config: Config) -> Iterator[tuple[str, layers.Layer, Any, Any, Any]]:
     """Yield trained nets with their weights and the images to test them on."""
-    train, test = data.load("digits")
+    train, digits = data.load("digits")
     net = models.create("lenet5")
     fitted = training.fit(net, train, epochs=config.epochs, key=jax.random.key(config.seed)).state
-    yield "LeNet on the digits", net, fitted.params, fitted.model_state, test
+    yield "LeNet on the digits", net, fitted.params, fitted.model_state, digits
     folder = Path(os.environ.get("JAXCNN_DATA", ".")) / PUBLISHED
     files = sorted(folder.glob("resnet*.th"))[: 1 if config.quick else None]
     if not files:
         console.print(f"no {PUBLISHED} in $JAXCNN_DATA: the published nets are left out", markup=False)
         return
-    _, test = data.load("cifar10")
-    test = test.take(np.arange(100)) if config.quick else test  # pyrefly: ignore
+    test: Any = data.load("cifar10")[1]
+    test = test.take(np.arange(100)) if config.quick else test
     for file in files:
         depth = file.name.removeprefix("resnet").partition("-")[0]
         net = models.create(f"cifar_resnet{depth}")
@@ -105,7 +105,7 @@ def trained(config: Config) -> Iterator[tuple[str, layers.Layer, Any, Any, data.
         yield f"ResNet-{depth} on CIFAR-10", layers.Sequential(normalize=normalize, **net.layers), params, state, test  # pyrefly: ignore
 
 
-def quantized(name: str, net: layers.Layer, params: Any, state: Any, test: data.Dataset) -> dict[str, Any]:
+def quantized(name: str, net: layers.Layer, params: Any, state: Any, test: Any) -> dict[str, Any]:
     """Return the test accuracy with kernels of float32 and of int8, and the bytes of both."""
     net, params, state = fold_batch_norm(net, params, state)
     small = quantize(params)

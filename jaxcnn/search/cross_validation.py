@@ -84,7 +84,7 @@ def cross_validate(
         key: decides everything random; widths share the initial keys.
         options: see `Options`; the error is that of `monitor`, the loss or 1 - metric, after the last epoch. There is
             neither validation, which the folds are, nor patience. An optimizer serves the folds and the refit alike,
-            whose epochs have more steps: a schedule of the former ends early in the latter; the default has one for each.
+            whose epochs have more steps: a schedule for the folds ends early there. The default has one for each.
 
     Returns:
         A `CrossValidation`.

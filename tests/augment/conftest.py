@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from tests.torch_nets import torchvision
+
 
 @pytest.fixture(scope="session")
 def by_pil() -> Callable[..., np.ndarray]:
@@ -22,8 +24,8 @@ def by_pil() -> Callable[..., np.ndarray]:
 @pytest.fixture(scope="session")
 def by_torchvision() -> Callable[..., np.ndarray]:
     """Return `call(fn, image)`: a function of tensors (C, H, W) on an image (H, W, C), floating or uint8."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    pytest.importorskip("torchvision", reason="torchvision is not installed")
+    torchvision()
+    import torch
 
     def call(fn, image):
         return np.moveaxis(fn(torch.tensor(np.ascontiguousarray(np.moveaxis(image, -1, 0)))).numpy(), 0, -1)

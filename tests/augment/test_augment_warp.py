@@ -9,6 +9,7 @@ import pytest
 from scipy import ndimage
 
 from jaxcnn import augment
+from tests.torch_nets import torchvision
 
 SCIPY_MODES = {"constant": "grid-constant", "reflect": "mirror", "edge": "nearest"}
 
@@ -202,8 +203,10 @@ def test_an_affine_map_and_its_inverse_restore_the_interior(there, back):
     ids=["rotate", "scale", "shear x", "shear y", "all"],
 )
 def test_agrees_with_torchvision(options):
-    torch = pytest.importorskip("torch")
-    functional = pytest.importorskip("torchvision.transforms.v2.functional", reason="torchvision is not installed")
+    torchvision()
+    import torch
+    from torchvision.transforms.v2 import functional
+
     image = np.asarray(jax.random.uniform(jax.random.key(0), (12, 9, 2)))
     mask = np.arange(108, dtype=np.int32).reshape(12, 9) + 1
     values = {name: value[::2] for name, value in options.items()}
