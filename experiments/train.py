@@ -19,7 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import jaxcnn
 from experiments.device import console
+from experiments.predict import MODEL
 from experiments.progress import ProgressBar
 from experiments.recipes import Flip, Views, recipe
 from experiments.run_folder import write_json
@@ -161,6 +163,9 @@ def train(config: Resolved) -> Result:
     single = training.evaluate(net, state.params, state.model_state, test_set)
     test = training.evaluate(net, state.params, state.model_state, test_set, views=views) if views else single
     write_json(folder / "net.json", json.loads(layers.to_json(net)))
+    if first_process():
+        classes = train_set.info.class_names
+        jaxcnn.save(folder / MODEL, net, params, model_state, spec=train_set.spec, class_names=classes)
     figures = {
         "test_accuracy": test["accuracy"],
         "test_loss": test["loss"],

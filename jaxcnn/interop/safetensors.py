@@ -1,17 +1,13 @@
-"""Weights in one file that every language reads: safetensors, which holds arrays by name and no code.
+"""A trained net in one file that every language reads: safetensors, which holds arrays by name and no code.
 
-save_weights("net.safetensors", net, params, state)
-params, state = load_weights("net.safetensors", net, spec)
+save("net.safetensors", net, params, state, spec=train.spec, class_names=train.info.class_names)
+model = load("net.safetensors")   # model(images), model.classify(images)
 """
 
-import contextlib
 import importlib.metadata
-import itertools
 import json
-import math
-import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +15,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, shown
 from jaxcnn.fingerprint import fingerprint
-from jaxcnn.layers.layer import Layer, Spec, leaf_name
+from jaxcnn.interop.model import Model
+from jaxcnn.interop.safetensors_format import DTYPES, read_arrays
+from jaxcnn.interop.source import AGAIN, opened
+from jaxcnn.interop.whole_file import write_whole
+from jaxcnn.layers.layer import Layer, Spec, expect_net, expect_spec, leaf_name
 from jaxcnn.layers.serialization import from_json, to_json
 
-__all__ = ["load_weights", "save_weights"]
+__all__ = ["load", "save"]
 
-DTYPES = {
-    "BOOL": "bool",
-    **{f"{sign}{bits}": f"{name}{bits}" for sign, name in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)},
-    **{"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64"},
-}
-LARGEST_HEADER = 100_000_000  # bytes: what the library takes
-AGAIN = "Use another copy, or save the weights again."
+OURS = ("net", "input", "class_names", "sha256")
+MOST_PIXELS = 2**30  # numbers of an input that a file may ask for
 
 
-def save_weights(path: Path | str, net: Layer, params: Any, state: Any) -> None:
-    """Write the weights and the running statistics of a net to `path`, whole or not at all.
+def save(path: Path | str, net: Layer, params: Any, state: Any, *, spec: Spec, class_names: Sequence[str] = ()) -> None:
+    """Write a net with its weights and running statistics to `path`, whole or not at all.
 
     An array's name is its path, as in Flax: "stage1/conv1/kernel", "stage1/norm1/mean". The metadata hold the net as
-    JSON ("net"), the version of jaxcnn ("jaxcnn") and `jaxcnn.fingerprint` of the arrays by name ("sha256").
+    JSON ("net"), with it what normalises its pixels, where that is a layer of it; shape and dtype of its input
+    ("input"), the names of the classes ("class_names"), the version of jaxcnn ("jaxcnn") and `jaxcnn.fingerprint` of
+    the arrays by name ("sha256").
 
     Args:
         path: of the file; its folder exists.
-        net: whose weights they are.
+        net: the net.
         params, state: as `net.init` or a training returned them; arrays of any size, bool, integer or floating,
             bfloat16 included.
+        spec: of the images, the batch axis included.
+        class_names: one for each output.
 
     Raises:
         ImportError: safetensors is not installed.
@@ -53,73 +52,88 @@ def save_weights(path: Path | str, net: Layer, params: Any, state: Any) -> None:
         TypeError: leaves that are no such arrays.
         ValueError: a net that cannot be saved as JSON, two arrays of one name.
     """
-    library = _library("save_weights")
-    path = Path(path)
-    arrays = {name: _array(name, leaf) for name, leaf in _named("save_weights", params, state).items()}
-    metadata = {"jaxcnn": _version(), "net": to_json(net), "sha256": fingerprint(arrays)}
-    data = library.numpy.save(arrays, metadata)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise OSError(
-            f"save_weights: expected a file that can be written, got {path} ({error.strerror}). Make room there, or "
-            "choose another."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):  # where it is in its place, or never was
-            unfinished.unlink()
+    library = _library()
+    expect_net("save", net)
+    expect_spec("save", spec, one=True)
+    names = list(class_names)
+    ok = not isinstance(class_names, str) and all(isinstance(name, str) for name in names)
+    expect(ok, "save", "class_names as a list of texts", shown(class_names), "Pass train.info.class_names.", TypeError)
+    arrays = {name: _array(name, leaf) for name, leaf in _named("save", params, state).items()}
+    metadata = {
+        "jaxcnn": _version(),
+        "net": to_json(net),
+        "input": json.dumps({"shape": list(spec.shape), "dtype": jnp.dtype(spec.dtype).name}),
+        "class_names": json.dumps(names),
+        "sha256": fingerprint(arrays),
+    }
+    write_whole("save", path, library.numpy.save(arrays, metadata))
 
 
-def load_weights(path: Path | str, net: Layer, spec: Spec) -> tuple[Any, Any]:
-    """Return `(params, state)` as `save_weights` wrote them, having checked that they are whole and of this net.
+def load(path: Path | str) -> Model:
+    """Return the net that `save` wrote, with its weights, having checked that they are whole.
 
-    Nothing in the file is executed, wherever it comes from. For another net of the same shapes load them into the net
-    that they were saved with: parameters are plain dicts, which fit both.
+    Nothing in the file is executed, wherever it comes from.
 
     Args:
         path: of the file.
-        net: the net that they were saved with.
-        spec: shape (batch axis included) and dtype of its input.
-
-    Returns:
-        params, state: nested as `net.init(key, spec)` nests them; shapes are the net's, dtypes the file's.
 
     Raises:
-        ImportError: safetensors is not installed.
         OSError: the file cannot be read.
-        ValueError: a damaged file, one that `save_weights` did not write, or one of another net or input.
+        ValueError: a damaged file, one that `save` did not write, or one whose weights are not of its net.
     """
-    where = "load_weights"
-    template = jax.eval_shape(lambda: net.init(jax.random.key(0), spec))
-    wanted = {name: list(leaf.shape) for name, leaf in _named(where, *template).items()}
-    arrays, metadata = _read(path, LARGEST_HEADER + 8 * sum(math.prod(shape) for shape in wanted.values()))
+    where = "load"
+    with opened(where, path) as source:
+        arrays, metadata = read_arrays(source)
+    fix = f"{AGAIN} For weights of PyTorch see interop.torch.load."
+    what = "a net that save wrote"
+    expect(set(OURS) <= metadata.keys(), where, what, f"{path}, which something else did", fix)
     whole = fingerprint(arrays) == metadata["sha256"]
     expect(whole, where, "the arrays that were written", f"changed ones in {path}", AGAIN)
+    net, spec, class_names = from_json(metadata["net"]), _spec(path, metadata["input"]), _names(path, metadata)
+    expect(isinstance(net, Layer), where, what, f"{path}, with {shown(net)} in the place of a net", AGAIN)
+    try:
+        template = jax.eval_shape(lambda: net.init(jax.random.key(0), spec))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: expected {what}, got {path}, whose net takes no such input. {AGAIN}") from error
+    wanted = {name: list(leaf.shape) for name, leaf in _named(where, *template).items()}
     found = {name: list(array.shape) for name, array in arrays.items()}
-    fix = "Build the net, and give the spec, with which the weights were saved."
     first = _first_difference(found, wanted)
-    expect(found == wanted, where, "weights of this net", f"those of another in {path} ({first})", fix)
-    there, here = to_json(from_json(metadata["net"])), to_json(net)
-    lines = itertools.zip_longest(there.splitlines(), here.splitlines(), fillvalue="nothing")
-    first = next((f"{a.strip()} there, {b.strip()} here" for a, b in lines if a != b), "")
-    expect(there == here, where, "weights of this net", f"those of another in {path} ({first})", fix)
+    expect(found == wanted, where, "weights of the net that is with them", f"others in {path} ({first})", AGAIN)
     leaves = [jnp.asarray(arrays[name]) for name in wanted]
     kept = [leaf.dtype == arrays[name].dtype for name, leaf in zip(wanted, leaves, strict=True)]
     expect(all(kept), where, "dtypes that JAX keeps", f"64 bits in {path}", "Switch jax_enable_x64 on to load them.")
-    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+    params, state = jax.tree.unflatten(jax.tree.structure(template), leaves)
+    return Model(net, params, state, spec, class_names)
 
 
-def _library(where: str) -> Any:
+def _spec(path: Path | str, text: str) -> jax.ShapeDtypeStruct:
+    try:
+        given = json.loads(text)
+        shape, dtype = given["shape"], given["dtype"]
+        ok = all(type(n) is int and n > 0 for n in shape) and 0 < len(shape) < 8 and dtype in DTYPES.values()
+        ok = ok and np.prod([float(n) for n in shape]) < MOST_PIXELS
+    except (ValueError, TypeError, KeyError, RecursionError):
+        ok, shape, dtype = False, (), "float32"
+    expect(ok, "load", "a net that save wrote", f"{path}, with {shown(text)} as its input", AGAIN)
+    return jax.ShapeDtypeStruct(tuple(shape), jnp.dtype(dtype))
+
+
+def _names(path: Path | str, metadata: Mapping[str, str]) -> tuple[str, ...]:
+    try:
+        names = json.loads(metadata["class_names"])
+    except (ValueError, RecursionError):
+        names = None
+    ok = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    expect(ok, "load", "a net that save wrote", f"{path}, with {shown(names)} as class names", AGAIN)
+    return tuple(names or ())
+
+
+def _library() -> Any:
     try:
         import safetensors.numpy
     except ImportError as missing:
         message = 'expected safetensors to be installed, got none. Install it with pip install "jaxcnn[interop]".'
-        raise ImportError(f"{where}: {message}") from missing
+        raise ImportError(f"save: {message}") from missing
     return safetensors
 
 
@@ -144,28 +158,8 @@ def _array(name: str, leaf: Any) -> np.ndarray:
     """Return a leaf as an array of the machine's byte order whose elements lie one after another in memory."""
     dtype = getattr(getattr(leaf, "dtype", None), "name", "")
     fix = "Pass what init or a training returned."
-    expect(dtype in DTYPES.values(), "save_weights", f"an array of numbers as {name}", leaf, fix, TypeError)
+    expect(dtype in DTYPES.values(), "save", f"an array of numbers as {name}", leaf, fix, TypeError)
     return np.asarray(leaf, jnp.dtype(dtype), order="C")
-
-
-def _read(path: Path | str, most: int) -> tuple[dict[str, np.ndarray], Mapping[str, str]]:
-    """Return the arrays of a file of at most so many bytes, by name, and the metadata."""
-    where, library = "load_weights", _library("load_weights")
-    try:
-        size = Path(path).stat().st_size
-        expect(size <= most, where, "weights of this net", f"{size} bytes in {path}", AGAIN)
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise OSError(f"{where}: expected a file, got {path} ({error.strerror}). Pass one that is there.") from error
-    try:
-        tensors = library.deserialize(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        metadata = {name: header["__metadata__"][name] for name in ("net", "sha256")}
-        arrays = {name: np.ndarray(t["shape"], jnp.dtype(DTYPES[t["dtype"]]), t["data"]) for name, t in tensors}
-    except (library.SafetensorError, ValueError, KeyError) as error:
-        what = "whole weights that save_weights wrote"
-        raise ValueError(f"{where}: expected {what}, got {path} ({error}). {AGAIN}") from error
-    return arrays, metadata
 
 
 def _first_difference(there: Mapping[str, list[int]], here: Mapping[str, list[int]]) -> str:

@@ -189,6 +189,7 @@ class Concat(Layer):
 
 
 def init_parallel(where: str, children: Mapping[str, Module], key: jax.Array, spec: Spec) -> tuple[Params, State]:
+    """Return parameters and state of layers side by side, by name."""
     expect_spec(where, spec)
     params: dict[str, Any] = {}
     state: dict[str, Any] = {}
@@ -203,6 +204,7 @@ def init_parallel(where: str, children: Mapping[str, Module], key: jax.Array, sp
 def apply_parallel(
     children: Mapping[str, Module], params, state, x, *, train, key
 ) -> tuple[dict[str, jax.Array], State]:
+    """Return outputs and state of layers side by side, by name."""
     outputs: dict[str, jax.Array] = {}
     new_state: dict[str, Any] = {}
     for name, layer in children.items():
@@ -241,6 +243,7 @@ def _numbered(layers: tuple[Module, ...]) -> tuple[tuple[str, Module], ...]:
 
 
 def check_children(where: str, children: Mapping[str, Any]) -> None:
+    """Raise `TypeError` or `ValueError` unless all are layers under names that paths can have."""
     for name, layer in children.items():
         expect(
             isinstance(layer, Layer) or (callable(layer) and not isinstance(layer, type)),
@@ -260,6 +263,7 @@ def check_children(where: str, children: Mapping[str, Any]) -> None:
 
 
 def lines(kind: str, children: Mapping[str, Module]) -> str:
+    """Return the repr of a composite, a part a line."""
     inner = "".join(f"{name}={show(layer)},\n" for name, layer in children.items())
     return f"{kind}(\n{textwrap.indent(inner, '  ')})" if inner else f"{kind}()"
 

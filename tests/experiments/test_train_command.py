@@ -90,6 +90,7 @@ def test_the_folder_holds_the_record(runs):
         "labels.png",
         "lock",
         "metrics.jsonl",
+        "model.safetensors",
         "net.json",
         "report.html",
         "starts.jsonl",

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import fingerprint
+from jaxcnn import fingerprint, load, save
 from jaxcnn import functional as F
-from jaxcnn.interop.safetensors import load_weights, save_weights
 from jaxcnn.layers import BatchNorm, Conv, Dense, Flatten, Sequential, from_json
+from jaxcnn.training import predictor
 
 safetensors = pytest.importorskip("safetensors")
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -39,8 +39,13 @@ def weights():
 
 @pytest.fixture
 def path(weights, tmp_path):
-    save_weights(tmp_path / "net.safetensors", NET, *weights)
+    save(tmp_path / "net.safetensors", NET, *weights, spec=SPEC)
     return tmp_path / "net.safetensors"
+
+
+def weights_in(path):
+    model = load(path)
+    return model.params, model.state
 
 
 def header(data):
@@ -57,7 +62,7 @@ def packed(head, body):
 
 
 def test_the_bits_and_the_nesting_come_back(weights, path):
-    loaded = load_weights(path, NET, SPEC)
+    loaded = weights_in(path)
     assert fingerprint(loaded) == fingerprint(weights)
     assert jax.tree.structure(loaded) == jax.tree.structure(weights)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(loaded))
@@ -78,8 +83,8 @@ def test_others_read_the_names_of_flax_the_net_and_the_hash(weights, path):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.int8, jnp.uint32, jnp.bool])
 def test_dtypes_come_back(dtype, weights, tmp_path):
     cast = jax.tree.map(lambda leaf: (100 * leaf).astype(dtype), weights)
-    save_weights(tmp_path / "file", NET, *cast)
-    loaded = load_weights(tmp_path / "file", NET, SPEC)
+    save(tmp_path / "file", NET, *cast, spec=SPEC)
+    loaded = weights_in(tmp_path / "file")
     assert fingerprint(loaded) == fingerprint(cast)
     assert {leaf.dtype for leaf in jax.tree.leaves(loaded)} == {jnp.dtype(dtype)}
 
@@ -96,21 +101,21 @@ def test_dtypes_come_back(dtype, weights, tmp_path):
 )
 def test_arrays_come_back_however_they_lie_in_memory(other, weights, tmp_path):
     params, state = jax.tree.map(lambda leaf: other(np.asarray(leaf)), weights)
-    save_weights(tmp_path / "file", NET, params, state)
-    assert fingerprint(load_weights(tmp_path / "file", NET, SPEC)) == fingerprint(weights)
+    save(tmp_path / "file", NET, params, state, spec=SPEC)
+    assert fingerprint(weights_in(tmp_path / "file")) == fingerprint(weights)
 
 
 def test_a_net_without_weights_comes_back(tmp_path):
-    save_weights(tmp_path / "file", Sequential(F.relu), {}, {})
-    assert load_weights(tmp_path / "file", Sequential(F.relu), SPEC) == ({}, {})
+    save(tmp_path / "file", Sequential(F.relu), {}, {}, spec=SPEC)
+    assert weights_in(tmp_path / "file") == ({}, {})
 
 
 def test_one_layer_is_a_net(tmp_path):
     net = BatchNorm()
     weights = net.init(jax.random.key(0), SPEC)
-    save_weights(tmp_path / "file", net, *weights)
+    save(tmp_path / "file", net, *weights, spec=SPEC)
     assert set(header((tmp_path / "file").read_bytes())[0]) == {"__metadata__", "scale", "bias", "mean", "var"}
-    assert fingerprint(load_weights(tmp_path / "file", net, SPEC)) == fingerprint(weights)
+    assert fingerprint(weights_in(tmp_path / "file")) == fingerprint(weights)
 
 
 # --- another net
@@ -123,23 +128,87 @@ def test_one_layer_is_a_net(tmp_path):
         (Sequential(flatten=Flatten(), head=Dense(3)), r"head/kernel has shape \[144, 3\] there, \[36, 3\] here"),
         (Sequential(stage1=NET[0], flatten=Flatten()), "head/bias is unexpected"),
         (made(5), r"head/kernel has shape \[144, 3\] there, \[180, 3\] here"),
-        (made(act=F.tanh), '"function": "relu" there, "function": "tanh" here'),
     ],
 )
-def test_another_net_is_refused_with_the_first_difference(net, first, path):
-    with pytest.raises(ValueError, match=rf"^load_weights: expected weights of this net, got .* \({first}\)\. Build"):
-        load_weights(path, net, SPEC)
+def test_a_net_with_other_weights_is_refused_with_the_first_difference(net, first, weights, tmp_path):
+    save(tmp_path / "file", net, *weights, spec=SPEC)
+    with pytest.raises(
+        ValueError, match=rf"^load: expected weights of the net that is with them, got .* \({first}\)\."
+    ):
+        load(tmp_path / "file")
 
 
-def test_another_input_is_refused(path):
-    with pytest.raises(ValueError, match=r"stage1/conv1/kernel has shape \[3, 3, 1, 4\] there, \[3, 3, 3, 4\] here"):
-        load_weights(path, NET, jax.ShapeDtypeStruct((1, 6, 6, 3), "f4"))
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"shape": [1, 6, 6, 1]}', '{"shape": 3, "dtype": "float32"}', '{"shape": [1, -6], "dtype": "x"}',
+     '{"shape": [1, 1000000, 1000000, 1], "dtype": "float32"}', '{"shape": [1, 6, 6, 1], "dtype": "object"}',
+     "[" * 100_000],
+)  # fmt: skip
+def test_an_input_that_is_none_is_refused(text, path):
+    head, body = header(path.read_bytes())
+    path.write_bytes(packed(head | {"__metadata__": head["__metadata__"] | {"input": text}}, body))
+    with pytest.raises(ValueError, match=r"^load: expected a net that save wrote, got "):
+        load(path)
+
+
+def test_an_input_that_the_net_does_not_take_is_refused(path):
+    head, body = header(path.read_bytes())
+    text = json.dumps({"shape": [1, 6], "dtype": "float32"})
+    path.write_bytes(packed(head | {"__metadata__": head["__metadata__"] | {"input": text}}, body))
+    with pytest.raises(
+        ValueError, match=r"^load: expected a net that save wrote, got .*, whose net takes no such"
+    ):
+        load(path)
+
+
+def test_class_names_that_are_none_are_refused(path):
+    head, body = header(path.read_bytes())
+    for text in ("{}", "[1]", "", "[" * 100_000):
+        path.write_bytes(packed(head | {"__metadata__": head["__metadata__"] | {"class_names": text}}, body))
+        with pytest.raises(ValueError, match=r"^load: expected a net that save wrote, got .* as class names"):
+            load(path)
+
+
+# --- a model
+
+
+def test_a_model_is_used_as_it_was_saved(weights, tmp_path):
+    save(tmp_path / "file", NET, *weights, spec=SPEC, class_names=["cat", "dog", "gnu"])
+    model = load(tmp_path / "file")
+    assert (model.net, model.spec, model.class_names) == (NET, SPEC, ("cat", "dog", "gnu"))
+    images = np.random.default_rng(0).random((4, 6, 6, 1), np.float32)
+    logits = predictor(NET, *weights)(images)
+    np.testing.assert_allclose(model(images), logits, rtol=1e-5)
+    np.testing.assert_allclose(model(images[0]), logits[0], rtol=1e-4, atol=1e-5)
+    levels = np.uint8(255 * images)
+    np.testing.assert_allclose(model(levels), predictor(NET, *weights)(levels / np.float32(255)), rtol=1e-4, atol=1e-5)
+    told = model.classify(images, top=2)
+    for row, shares in zip(told, np.asarray(jax.nn.softmax(logits)), strict=True):
+        assert [name for name, _ in row] == [model.class_names[at] for at in np.argsort(-shares)[:2]]
+        np.testing.assert_allclose([share for _, share in row], np.sort(shares)[::-1][:2], rtol=1e-4)
+    assert [name for name, _ in model.classify(images[0], top=2)[0]] == [name for name, _ in told[0]]
+    assert len(model.classify(images)[0]) == 3  # all there are
+
+
+def test_other_images_are_refused(path):
+    model = load(path)
+    for shape in ((2, 6, 6, 3), (2, 5, 6, 1), (6, 6)):
+        with pytest.raises(ValueError, match=r"^Model: expected images of shape \(\.\.\., 6, 6, 1\), got \("):
+            model(np.zeros(shape, np.float32))
+    with pytest.raises(ValueError, match=r"^classify: expected a model with class names, got none\. Save it with"):
+        model.classify(np.zeros((6, 6, 1), np.float32))
+
+
+def test_class_names_are_texts(weights, tmp_path):
+    for names in ("abc", [1, 2, 3]):
+        with pytest.raises(TypeError, match=r"^save: expected class_names as a list of texts, got "):
+            save(tmp_path / "file", NET, *weights, spec=SPEC, class_names=names)
 
 
 def test_64_bits_are_not_narrowed_in_silence(weights, tmp_path):
-    save_weights(tmp_path / "file", NET, *jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), weights))
-    with pytest.raises(ValueError, match=r"^load_weights: expected dtypes that JAX keeps, got 64 bits in "):
-        load_weights(tmp_path / "file", NET, SPEC)
+    save(tmp_path / "file", NET, *jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), weights), spec=SPEC)
+    with pytest.raises(ValueError, match=r"^load: expected dtypes that JAX keeps, got 64 bits in "):
+        weights_in(tmp_path / "file")
 
 
 # --- what cannot be saved
@@ -154,43 +223,41 @@ def test_an_error_while_writing_leaves_what_was_there(weights, path, monkeypatch
     for name in ("fsync", "replace"):
         with monkeypatch.context() as patch:
             patch.setattr(os, name, full)
-            with pytest.raises(OSError, match=r"^save_weights: expected a file .*No space left"):
-                save_weights(path, NET, *jax.tree.map(jnp.negative, weights))
+            with pytest.raises(OSError, match=r"^save: expected a file .*No space left"):
+                save(path, NET, *jax.tree.map(jnp.negative, weights), spec=SPEC)
         assert [file.name for file in path.parent.iterdir()] == [path.name]
         assert path.read_bytes() == before
-    with pytest.raises(OSError, match=r"^save_weights: expected a file that can be written"):
-        save_weights(path / "below a file", NET, *weights)
+    with pytest.raises(OSError, match=r"^save: expected a file that can be written"):
+        save(path / "below a file", NET, *weights, spec=SPEC)
 
 
 def test_leaves_that_are_no_arrays_of_numbers_are_refused(weights, tmp_path):
     for leaf in (1.0, "text", jax.random.key(0), np.zeros(2, np.complex64), np.array(["text"])):
-        with pytest.raises(TypeError, match=r"^save_weights: expected an array of numbers as kernel, got "):
-            save_weights(tmp_path / "file", NET, {"kernel": leaf}, {})
-    with pytest.raises(ValueError, match=r"^save_weights: expected one array a name, got two of \['a/b'\]\."):
-        save_weights(tmp_path / "file", NET, {"a": {"b": jnp.ones(1)}}, {"a/b": jnp.ones(1)})
+        with pytest.raises(TypeError, match=r"^save: expected an array of numbers as kernel, got "):
+            save(tmp_path / "file", NET, {"kernel": leaf}, {}, spec=SPEC)
+    with pytest.raises(ValueError, match=r"^save: expected one array a name, got two of \['a/b'\]\."):
+        save(tmp_path / "file", NET, {"a": {"b": jnp.ones(1)}}, {"a/b": jnp.ones(1)}, spec=SPEC)
     with pytest.raises(ValueError, match=r"^to_json: expected layers and functions"):
-        save_weights(tmp_path / "file", Sequential(lambda x: x), {}, {})
+        save(tmp_path / "file", Sequential(lambda x: x), {}, {}, spec=SPEC)
     assert not list(tmp_path.iterdir())
 
 
 def test_without_the_library_the_fix_is_said(monkeypatch, weights, tmp_path):
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     fix = r'expected safetensors to be installed, got none\. Install it with pip install "jaxcnn\[interop\]"\.'
-    with pytest.raises(ImportError, match=f"^save_weights: {fix}"):
-        save_weights(tmp_path / "file", NET, *weights)
-    with pytest.raises(ImportError, match=f"^load_weights: {fix}"):
-        load_weights(tmp_path / "file", NET, SPEC)
+    with pytest.raises(ImportError, match=f"^save: {fix}"):
+        save(tmp_path / "file", NET, *weights, spec=SPEC)
 
 
 # --- damaged and hostile files
 
-SENTENCE = re.compile(r"^(load_weights|from_json|[A-Z]\w+): expected .*, got .*\. [A-Z].*\.$", re.DOTALL)
+SENTENCE = re.compile(r"^(load|from_json|[A-Z]\w+): expected .*, got .*\. [A-Z].*\.$", re.DOTALL)
 
 
 def same_or_refused(path, weights):
     """Return whether the file is refused; fail where it is not with the design's sentence, or gives other bits."""
     try:
-        loaded = load_weights(path, NET, SPEC)
+        loaded = weights_in(path)
     except ValueError as error:
         if not SENTENCE.match(str(error)):
             raise
@@ -201,29 +268,31 @@ def same_or_refused(path, weights):
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(OSError, match=r"^load_weights: expected a file, got .*\. Pass one that is there\."):
-            load_weights(path, NET, SPEC)
+        with pytest.raises(OSError, match=r"^load: expected a file, got .*\. Pass one that is there\."):
+            weights_in(path)
 
 
 def test_files_of_others_are_refused(weights, tmp_path):
     arrays = {"head/kernel": np.zeros((144, 3), np.float32)}
     for metadata in (None, {"net": "{}"}, {"sha256": "0"}):
         safetensors.numpy.save_file(arrays, tmp_path / "file", metadata)
-        with pytest.raises(ValueError, match=r"^load_weights: expected whole weights that save_weights wrote, got "):
-            load_weights(tmp_path / "file", NET, SPEC)
+        with pytest.raises(
+            ValueError, match=r"^load: expected a net .*, got .*, which something else did"
+        ):
+            weights_in(tmp_path / "file")
 
 
 def test_one_bit_of_an_array_is_seen(path):
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(ValueError, match=r"^load_weights: expected the arrays that were written, got changed ones in "):
-        load_weights(path, NET, SPEC)
+    with pytest.raises(ValueError, match=r"^load: expected the arrays that were written, got changed ones in "):
+        weights_in(path)
 
 
 def test_what_is_much_too_large_is_not_read(path):
     os.truncate(path, 5 * 10**9)
-    with pytest.raises(ValueError, match=r"^load_weights: expected weights of this net, got 5000000000 bytes in "):
-        load_weights(path, NET, SPEC)
+    with pytest.raises(ValueError, match=r"^load: expected .*, got .* bytes "):
+        weights_in(path)
 
 
 def test_hostile_headers_are_refused(path, weights):

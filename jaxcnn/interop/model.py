@@ -1,0 +1,66 @@
+"""A trained net with all that it takes to use it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.checking import expect, expect_count
+from jaxcnn.layers.layer import Layer, Params, State
+from jaxcnn.training.evaluation import predictor
+
+__all__ = ["Model"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A net, its weights, the images that it takes, and the names of its classes: `model(images)` gives its outputs.
+
+    `spec`: shape (batch axis included) and dtype of the images. `class_names`: one for each output; () where it has no
+    classes.
+    """
+
+    net: Layer
+    params: Params = field(repr=False)
+    state: State = field(repr=False)
+    spec: jax.ShapeDtypeStruct
+    class_names: tuple[str, ...] = ()
+
+    def __call__(self, images: Any) -> Any:
+        """Return the net's outputs for images (N, H, W, C), or one (H, W, C), uint8 or floating in [0, 1]."""
+        images = jnp.asarray(images)
+        rank = len(self.spec.shape)
+        fix = "Scale and crop them to what the net was trained on."
+        what = f"images of shape (..., {', '.join(map(str, self.spec.shape[1:]))})"
+        ok = images.ndim >= rank - 1 and images.shape[1 - rank :] == self.spec.shape[1:]
+        expect(ok, "Model", what, images.shape, fix)
+        return _outputs(predictor(self.net, self.params, self.state), images)
+
+    def classify(self, images: Any, top: int = 5) -> list[list[tuple[str, float]]]:
+        """Return the likeliest classes of each image, the likeliest first, with their probabilities.
+
+        Args:
+            images: (N, H, W, C), or one (H, W, C), uint8 or floating in [0, 1].
+            top: how many classes, at most.
+
+        Raises:
+            ValueError: images of another shape; a net that has no classes.
+        """
+        top = expect_count("classify", "top", top)
+        expect(bool(self.class_names), "classify", "a model with class names", "none", "Save it with class_names.")
+        outputs = self(images)
+        logits = outputs["logits"] if isinstance(outputs, Mapping) else outputs
+        shares = np.asarray(jax.nn.softmax(logits.astype(jnp.float32)))
+        shares = shares[None] if shares.ndim == 1 else shares
+        best = np.argsort(-shares, axis=-1, kind="stable")[:, :top]
+        return [
+            [(self.class_names[at], float(row[at])) for at in places] for row, places in zip(shares, best, strict=True)
+        ]
+
+
+@jax.jit
+def _outputs(logits_fn: Any, images: jax.Array) -> Any:
+    return logits_fn(images)
