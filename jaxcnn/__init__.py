@@ -25,6 +25,7 @@ from jaxcnn import (
     transfer,
 )
 from jaxcnn.fingerprint import fingerprint
+from jaxcnn.interop.safetensors import load, save
 from jaxcnn.summary import summarize
 
 __all__ = [
@@ -37,9 +38,11 @@ __all__ = [
     "initializers",
     "interop",
     "layers",
+    "load",
     "losses",
     "models",
     "report",
+    "save",
     "search",
     "summarize",
     "surgery",

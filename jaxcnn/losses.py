@@ -4,8 +4,10 @@ Array functions take (logits, labels). The trainer's losses and metrics are func
 being a dict of arrays; `classification()` makes the usual one.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +20,14 @@ from jaxcnn.checking import array, expect, expect_count, expect_size, floating, 
 
 __all__ = [
     "Classification",
+    "WithAuxiliary",
     "accuracy",
     "classification",
     "confusion_matrix",
     "cross_entropy",
     "squared_error",
     "top_k",
+    "with_auxiliary",
 ]
 
 
@@ -194,6 +198,48 @@ def classification(label_smoothing: float = 0.0) -> Classification:
         label_smoothing: in [0, 1).
     """
     return Classification(_smoothing("classification", label_smoothing))
+
+
+@dataclass(frozen=True)
+class WithAuxiliary:
+    """A loss or metric of the outputs of a `layers.Auxiliary` net: f(logits) + weight * (the sum of f(head))."""
+
+    loss: Callable[..., jax.Array]
+    weight: float
+
+    def __call__(self, outputs: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
+        """Return one number per example, (N,)."""
+        named = isinstance(outputs, Mapping) and "logits" in outputs
+        fix = "Train a layers.Auxiliary, or pass the loss itself."
+        got = list(outputs) if isinstance(outputs, Mapping) else shown(outputs)
+        expect(named, "with_auxiliary", 'outputs by name, "logits" among them', got, fix)
+        total = self.loss(outputs["logits"], batch)
+        for name in outputs if self.weight else ():
+            if name != "logits":
+                total = total + self.weight * self.loss(outputs[name], batch)
+        return total
+
+
+def with_auxiliary(loss: Callable[..., jax.Array], weight: float = 0.3) -> WithAuxiliary:
+    """Return the trainer's loss for a `layers.Auxiliary` net: that of its logits, and `weight` times that of each head.
+
+    The heads count in validation too. What is measured of the logits alone has weight 0: the metric
+    `with_auxiliary(batch_accuracy, weight=0)`.
+
+    Args:
+        loss: `(outputs, batch) -> (N,)`, such as `classification()`.
+        weight: >= 0; 0.3 in the paper, 0.4 in torchvision's training of Inception v3.
+
+    Raises:
+        ValueError: a weight below 0, or not finite.
+        TypeError: loss is no function.
+
+    Source: Szegedy et al. 2015, section 5.
+    """
+    fix = "Pass losses.classification(), say."
+    expect(callable(loss), "with_auxiliary", "loss as a function of outputs and batch", shown(loss), fix, TypeError)
+    what, fix = "a finite weight >= 0", "0.3 is the paper's."
+    return WithAuxiliary(loss, number("with_auxiliary", what, weight, lambda w: 0 <= w < math.inf, fix))
 
 
 def batch_accuracy(outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:

@@ -160,9 +160,9 @@ def _walk(module: Module, path: str, params: Any, state: Any, spec: jax.ShapeDty
     # Only of these is it known what their children are given; a composite of one's own is one row.
     open_ = isinstance(inner, Sequential | Auxiliary | Residual | Concat | Gate)
     for name, child in (inner.children() if open_ else {}).items():
-        at = given[taps[name]] if name in taps else (inside, incoming)
-        parts = (tree.get(name, {}) if isinstance(tree, Mapping) else {} for tree in (params, state))
-        child_rows, _, _, child_output, child_field = _walk(child, f"{path}{name}/", *parts, *at)
+        x, seen_by_x = given[taps[name]] if name in taps else (inside, incoming)
+        p, s = (tree.get(name, {}) if isinstance(tree, Mapping) else {} for tree in (params, state))
+        child_rows, _, _, child_output, child_field = _walk(child, f"{path}{name}/", p, s, x, seen_by_x)
         rows += child_rows
         given[name] = child_output, child_field
         if chained and name not in taps:

@@ -31,7 +31,8 @@ FLOORS = [
     {"summary", "models", "initialization"},
     {"augment", "data"},
     {"training"},
-    {"transfer", "search", "explain", "attack", "interop", "report"},
+    {"transfer", "search", "explain", "attack", "report"},
+    {"interop"},
 ]
 # What `import jaxcnn` may import besides the standard library; the function that needs another package imports it.
 CORE = {"jaxcnn", "jax", "flax", "optax", "numpy"}

@@ -4,6 +4,7 @@ import collections
 import functools
 import inspect
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +17,11 @@ from jaxcnn import functional as F
 from jaxcnn.layers import (
     AdaptiveAvgPool,
     AdaptiveMaxPool,
+    Auxiliary,
     AvgPool,
     BatchNorm,
+    ChannelChunk,
+    ChannelShuffle,
     Concat,
     Conv,
     ConvTranspose,
@@ -27,12 +31,14 @@ from jaxcnn.layers import (
     Dropout,
     DropPath,
     Flatten,
+    Gate,
     GlobalAvgPool,
     GlobalMaxPool,
     GroupNorm,
     InstanceNorm,
     Layer,
     LayerNorm,
+    LayerScale,
     LocalContrastNorm,
     LocalConv,
     LocalResponseNorm,
@@ -59,7 +65,7 @@ class Case:
     """One layer and what is special about it."""
 
     layer: Layer
-    output: tuple[int, ...]  # the shape promised for an input of `shape`
+    output: Any  # the shape promised for an input of `shape`; by name where there are several outputs
     shape: tuple[int, ...] = (2, 6, 5, 4)  # the batch axis first
     random: bool = False  # needs a key while training, and its output depends on it
     stateful: bool = False  # has state that training moves
@@ -70,6 +76,19 @@ TABLE = {
     "AdaptiveAvgPool": Case(AdaptiveAvgPool((4, 2)), (2, 4, 2, 4)),
     "AdaptiveAvgPool of tiles": Case(AdaptiveAvgPool((3, 1)), (2, 3, 1, 4)),
     "AdaptiveMaxPool": Case(AdaptiveMaxPool((4, 7)), (2, 4, 7, 4)),
+    "Auxiliary": Case(
+        Auxiliary(
+            {"side": "norm"},
+            conv=Conv(3),
+            norm=BatchNorm(),
+            pool=GlobalAvgPool(),
+            head=Dense(5),
+            side=Sequential(conv=Conv(2), drop=Dropout(0.5)),
+        ),
+        {"logits": (2, 5), "side": (2, 6, 5, 2)},
+        random=True,
+        stateful=True,
+    ),
     "AvgPool": Case(AvgPool(2), (2, 3, 2, 4)),
     "AvgPool padded": Case(AvgPool((3, 2), stride=2, padding="SAME", count_include_pad=False), (2, 3, 3, 4)),
     "BatchNorm": Case(BatchNorm(), (2, 6, 5, 4), stateful=True),
@@ -81,6 +100,10 @@ TABLE = {
         BatchNorm(scale_init=initializers.zeros, bias_init=initializers.Constant(0.5)), (2, 6, 5, 4), stateful=True
     ),
     "BatchNorm of vectors": Case(BatchNorm(), (6, 4), shape=(6, 4), stateful=True),
+    "ChannelChunk": Case(ChannelChunk(1), (2, 6, 5, 2)),
+    "ChannelChunk of vectors": Case(ChannelChunk(0, 4), (6, 1), shape=(6, 4)),
+    "ChannelShuffle": Case(ChannelShuffle(), (2, 6, 5, 4)),
+    "ChannelShuffle of vectors": Case(ChannelShuffle(3), (5, 6), shape=(5, 6)),
     "Concat": Case(
         Concat(wide=Conv(3), point=Sequential(conv=Conv(2, 1), norm=BatchNorm())), (2, 6, 5, 5), stateful=True
     ),
@@ -140,6 +163,8 @@ TABLE = {
     "InstanceNorm": Case(InstanceNorm(eps=1e-3, use_bias=False), (2, 6, 5, 4)),
     "LayerNorm": Case(LayerNorm(), (2, 6, 5, 4)),
     "LayerNorm of vectors": Case(LayerNorm(use_scale=False), (6, 4), shape=(6, 4)),
+    "LayerScale": Case(LayerScale(), (2, 6, 5, 4)),
+    "LayerScale of vectors": Case(LayerScale(scale_init=initializers.ones), (6, 4), shape=(6, 4)),
     "LocalContrastNorm": Case(LocalContrastNorm(size=5), (2, 6, 5, 4)),
     "LocalContrastNorm by subtraction": Case(LocalContrastNorm(sigma=1.0, divisive=False), (2, 6, 5, 4)),
     "LocalResponseNorm": Case(LocalResponseNorm(size=3, alpha=0.5), (2, 6, 5, 4)),
@@ -157,6 +182,12 @@ TABLE = {
     "PReLU": Case(PReLU(), (2, 6, 5, 4)),
     "PReLU shared": Case(PReLU(negative_slope_init=0.01, shared=True), (2, 6, 5, 4)),
     "PadShortcut": Case(PadShortcut(7, 2), (2, 3, 3, 7)),
+    "Gate": Case(
+        Gate(Sequential(pool=GlobalAvgPool(), expand=Dense(4), norm=BatchNorm(), gate=F.sigmoid)),
+        (2, 6, 5, 4),
+        stateful=True,
+    ),
+    "Gate of pixels": Case(Gate(Sequential(conv=Conv(1), gate=F.sigmoid)), (2, 6, 5, 4)),
     "Residual": Case(Residual(Sequential(conv=Conv(4), drop=Dropout(0.3))), (2, 6, 5, 4), random=True),
     "Residual with a shortcut": Case(
         Residual(Sequential(Conv(3, stride=2), BatchNorm()), shortcut=Conv(3, 1, stride=2)), (2, 3, 3, 3), stateful=True
@@ -225,6 +256,10 @@ def specs(tree):
     return jax.tree.map(lambda a: (a.shape, a.dtype), tree)
 
 
+def shapes(tree):
+    return jax.tree.map(lambda a: a.shape, tree)
+
+
 def close(a, b, tolerance=1e-5):
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_allclose(np.asarray(x, np.float32), np.asarray(y, np.float32), rtol=tolerance, atol=tolerance)
@@ -255,7 +290,7 @@ def test_promised_shape_and_jit_equals_eager(name, train):
         lambda p, s, x: case.layer.apply(p, s, x, train=train, key=key)[0], params, state, images(name)
     )
     eager = case.layer.apply(params, state, images(name), train=train, key=key)
-    assert promised.shape == eager[0].shape == case.output
+    assert shapes(promised) == shapes(eager[0]) == case.output
     close(applied(name, train)(params, state, images(name), key), eager)
 
 
@@ -280,7 +315,8 @@ def test_the_dtype_of_the_images_is_kept_and_nothing_else_takes_it(name, dtype):
         y, after = jax.eval_shape(
             functools.partial(case.layer.apply, train=train), params, state, x, key=jax.random.key(0)
         )
-        assert (y.shape, y.dtype) == (case.output, dtype)
+        assert shapes(y) == case.output
+        assert {a.dtype for a in jax.tree.leaves(y)} == {jnp.dtype(dtype)}
         assert specs(after) == specs(state)
 
 
@@ -308,9 +344,9 @@ def test_one_image_is_a_batch_of_one(name):
     x, layer = images(name), TABLE[name].layer
     batch, _ = applied(name, False)(params, state, x, None)
     one, _ = layer.apply(params, state, x[0], train=False)
-    close(one, batch[0])
+    close(one, jax.tree.map(lambda a: a[0], batch))
     two_axes, _ = layer.apply(params, state, x[None], train=False)
-    close(two_axes, batch[None])
+    close(two_axes, jax.tree.map(lambda a: a[None], batch))
 
 
 @every
@@ -337,7 +373,8 @@ def test_every_parameter_has_a_say(name):
     for i, leaf in enumerate(leaves):
         other = leaf + jnp.linspace(0.5, 1.0, leaf.size).reshape(leaf.shape)  # layers may subtract the mean
         after, _ = run(jax.tree.unflatten(structure, [*leaves[:i], other, *leaves[i + 1 :]]))
-        assert not np.allclose(after, before), jax.tree_util.tree_flatten_with_path(params)[0][i][0]
+        pairs = zip(jax.tree.leaves(after), jax.tree.leaves(before), strict=True)
+        assert not all(np.allclose(a, b) for a, b in pairs), jax.tree_util.tree_flatten_with_path(params)[0][i][0]
 
 
 @every
@@ -419,7 +456,8 @@ def test_lowers_for_every_platform_with_each_key_used_once(name, train):
             return case.layer.apply(params, state, x, train=train, key=again)[0]
 
         exported = jax.export.export(init_and_apply, platforms=["cpu", "cuda", "tpu"])(key, key, spec)
-    assert exported.out_avals[0].shape == case.output
+    promised = jax.tree.leaves(case.output, is_leaf=lambda shape: isinstance(shape, tuple))
+    assert [a.shape for a in exported.out_avals] == promised
 
 
 @every

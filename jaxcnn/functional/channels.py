@@ -8,7 +8,7 @@ from jaxcnn.checking import expect, expect_count, floating
 __all__ = ["channel_shuffle"]
 
 
-def channel_shuffle(x: jax.Array, groups: int = 2) -> jax.Array:
+def channel_shuffle(x: jax.Array, *, groups: int = 2) -> jax.Array:
     """Return the channels dealt out anew: the first of every group, then the second of every group, and so on.
 
     y[..., c groups + g] = x[..., g C / groups + c]

@@ -1,9 +1,13 @@
 """Doors to other libraries and formats.
 
-interop.safetensors.save_weights("net.safetensors", net, params, state)
-params, state = interop.safetensors.load_weights("net.safetensors", net, spec)
+interop.safetensors.save("net.safetensors", net, params, state, spec=spec)
+model = interop.safetensors.load("net.safetensors")
+params, state, report, notes = interop.torch.load(net, "resnet18.pth")
+variables = interop.flax.to_linen_variables(params, state)
+interop.stablehlo.export(net, params, state, spec, "net.stablehlo")
+interop.tensorflow.export(net, params, state, spec, "saved_model")
 """
 
-from jaxcnn.interop import safetensors
+from jaxcnn.interop import flax, safetensors, stablehlo, tensorflow, torch
 
-__all__ = ["safetensors"]
+__all__ = ["flax", "safetensors", "stablehlo", "tensorflow", "torch"]

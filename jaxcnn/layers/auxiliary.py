@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 
@@ -50,6 +51,7 @@ class Auxiliary(Layer):
         ok = isinstance(found, tuple) and all(isinstance(p, tuple) and len(p) == 2 for p in found) and bool(found)
         ok = ok and all(isinstance(name, str) for pair in found for name in pair)
         expect(ok, where, "taps as a dict from names of heads to names of layers", shown(taps), fix, TypeError)
+        found = tuple(dict(found).items())
         heads = [head for head, _ in found]
         main = [name for name in layers if name not in heads]
         lost = [head for head in heads if head not in layers] + [at for _, at in found if at not in main]
@@ -90,7 +92,7 @@ class Auxiliary(Layer):
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
-    ) -> tuple[dict[str, jax.Array], State]:
+    ) -> tuple[Any, State]:
         """Return the outputs by name, those of the main net as "logits", and the state by name."""
         children, outputs, new_state = self.children(), {}, {}
         for name, layer in self.main.layers.items():
@@ -103,4 +105,5 @@ class Auxiliary(Layer):
 
     def __repr__(self) -> str:
         """Return the net, a layer a line."""
-        return lines("Auxiliary", {"taps": dict(self.taps), **self.children()})
+        parts: dict[str, Any] = {"taps": dict(self.taps), **self.children()}
+        return lines("Auxiliary", parts)

@@ -28,7 +28,7 @@ class ChannelShuffle(Layer):
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         """Return the shuffled channels, of x's shape and dtype."""
-        return F.channel_shuffle(x, self.groups), state
+        return F.channel_shuffle(x, groups=self.groups), state
 
 
 @register

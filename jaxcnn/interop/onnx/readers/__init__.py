@@ -1,0 +1,12 @@
+"""What reads each operator, entered by `read_by`."""
+
+from jaxcnn.interop.onnx.readers import (
+    arrangement,
+    convolution,
+    elementwise,
+    linear,
+    normalization,
+    pooling,
+)
+
+__all__ = ["arrangement", "convolution", "elementwise", "linear", "normalization", "pooling"]

@@ -1,0 +1,73 @@
+"""A trained net as a TensorFlow SavedModel, for its servers and for TensorFlow Lite.
+
+interop.tensorflow.export(net, params, state, spec, "saved_model")
+y = tf.saved_model.load("saved_model").outputs(images)
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcnn.checking import expect
+from jaxcnn.layers.layer import Layer, Spec, expect_arrays, expect_net, expect_spec
+from jaxcnn.training.evaluation import predictor
+
+__all__ = ["export"]
+
+
+def export(net: Layer, params: Any, state: Any, spec: Spec, path: Path | str) -> None:
+    """Write the net, in the form for inference, as a SavedModel: a folder with a program and its weights.
+
+    The program is StableHLO inside of TensorFlow's graph, for any number of images, and runs where TensorFlow does
+    XLA. Needs TensorFlow (`pip install "jaxcnn[tensorflow]"`), and JAX's converter `jax2tf`.
+
+    Args:
+        net, params, state: a trained net.
+        spec: shape (batch axis included) and dtype of the images; uint8 ones are divided by 255.
+        path: of the folder, which is new or empty.
+
+    Raises:
+        ImportError: TensorFlow is not installed.
+        ValueError: the folder holds something; a net that does not take such images.
+        TypeError: what is no net, no weights, no spec.
+    """
+    where = "export"
+    expect_net(where, net)
+    expect_arrays(where, "params", params)
+    expect_arrays(where, "state", state)
+    expect_spec(where, spec, one=True)
+    path = Path(path)
+    free = not path.exists() or (path.is_dir() and not any(path.iterdir()))
+    expect(free, where, "a new folder", path, "Choose another, or delete what is there.")
+    try:
+        import tensorflow as tf
+        from jax.experimental import jax2tf
+    except ImportError as missing:
+        message = 'expected TensorFlow to be installed, got none. Install it with pip install "jaxcnn[tensorflow]".'
+        raise ImportError(f"{where}: {message}") from missing
+    sizes = ", ".join(map(str, spec.shape[1:]))
+    dtype = jnp.dtype(spec.dtype).name
+
+    def outputs(weights: Any, images: jax.Array) -> Any:
+        return predictor(net, *weights)(images)
+
+    converted = jax2tf.convert(outputs, polymorphic_shapes=[None, f"(batch, {sizes})"], with_gradient=False)
+    module = tf.Module()
+    module.weights = tf.nest.map_structure(tf.Variable, _plain((params, state)))
+    signature = [tf.TensorSpec((None, *spec.shape[1:]), dtype, name="images")]
+    module.outputs = tf.function(
+        lambda images: converted(_like((params, state), module.weights), images),
+        input_signature=signature,
+        autograph=False,
+    )
+    tf.saved_model.save(module, str(path), signatures={"serving_default": module.outputs.get_concrete_function()})
+
+
+def _plain(tree: Any) -> list[Any]:
+    return [jax.device_get(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def _like(tree: Any, leaves: Any) -> Any:
+    return jax.tree.unflatten(jax.tree.structure(tree), list(leaves))

@@ -1,0 +1,309 @@
+"""Weights of PyTorch nets: the same numbers under other names, with other axes first.
+
+PyTorch has kernels (C_out, C_in / groups, kh, kw), dense layers (out, in) and flattens (C, H, W); jaxcnn has
+(kh, kw, C_in / groups, C_out), (in, out) and (H, W, C).
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.checking import expect, expect_choice, expect_key, is_array, is_number, shown
+from jaxcnn.interop.torch.checkpoint import read
+from jaxcnn.interop.torch.names import LAYOUTS, dotted
+from jaxcnn.interop.torch.names.rules import Layout
+from jaxcnn.layers.auxiliary import Auxiliary
+from jaxcnn.layers.composition import Sequential
+from jaxcnn.layers.layer import Layer, Module, Spec, apply, expect_arrays, expect_net, init, leaf_name, named_leaves
+from jaxcnn.layers.linear import Dense, Flatten
+from jaxcnn.layers.transposed import ConvTranspose
+from jaxcnn.surgery import paths
+from jaxcnn.surgery.tree import children_of, unwrapped
+from jaxcnn.transfer import Loaded
+
+__all__ = ["Imported", "load", "load_state_dict", "state_dict"]
+
+LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+SIZES = (224, 32, 28)  # pixels across the images that nets are built for where no spec is given
+COLUMN = "[:, None, None]"  # after the name of an array that PyTorch spreads over (C, H, W)
+COUNTERS = ".num_batches_tracked"  # batch norm's count of batches, which is used by none of the nets here
+WRAPPERS = ("state_dict", "state_dict_ema", "model", "model_state_dict", "net")
+PREFIXES = ("module.", "_orig_mod.", "model.")
+
+
+class Imported(NamedTuple):
+    """What has been loaded: the weights, what matched by our names, and what was done to their names and numbers."""
+
+    params: Any
+    state: Any
+    report: Loaded
+    notes: tuple[str, ...]
+
+
+def load(net: Layer, path: Path | str, **options: Any) -> Imported:
+    """Return the weights in a file that PyTorch wrote, `.pth`, `.pt`, `.th` or `.bin`, or `.safetensors`.
+
+    Nothing in the file is executed: what is no array of numbers under a name is refused. See `load_state_dict`.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a damaged file, or one that holds more than arrays and plain values; as `load_state_dict`.
+    """
+    expect_net("load", net)
+    return load_state_dict(net, read(path), **options)
+
+
+def load_state_dict(
+    net: Layer,
+    state_dict: Mapping[str, Any],
+    *,
+    spec: Spec | None = None,
+    names: Mapping[str, str] | None = None,
+    key: jax.Array | None = None,
+) -> Imported:
+    """Return the net's params and state with the numbers of a PyTorch net, and a report.
+
+    The names are those of torchvision, of timm, or the net's own paths with dots, whichever fits best; "module." in
+    front and a dict around are taken away, and the notes say so.
+
+    Args:
+        net: the same architecture.
+        state_dict: names to arrays or CPU tensors, floating; they become float32.
+        spec: of the images, batch axis included. Needed where a net flattens images of unusual size.
+        names: path of a layer -> what PyTorch calls it, "stage1/conv" -> "features.0", for nets with other names.
+        key: where arrays are missing or have another shape, of the new ones in their place; without it that is an
+            error.
+
+    Returns:
+        params, state, report, notes. The report has our names of what matched, was missing or had another shape, and
+        PyTorch's names of what was unexpected.
+
+    Raises:
+        ValueError: a state dict of another architecture; the message is the report.
+        TypeError: state_dict is no dict of arrays.
+    """
+    where = "load_state_dict"
+    expect_net(where, net)
+    theirs, notes = _arrays(where, state_dict)
+    if key is not None:
+        expect_key(where, key)
+    known = paths(net)
+    if names is not None:
+        ok = isinstance(names, Mapping) and all(isinstance(n, str) for pair in names.items() for n in pair)
+        expect(ok, where, "names as a dict from paths to PyTorch's names", shown(names), "", TypeError)
+        lost = [path for path in names if path not in known]
+        near = difflib.get_close_matches(lost[0], known, n=5, cutoff=0.3) if lost else []
+        expect(not lost, where, "names of the net's own layers", shown(lost), f"Near ones are {near or known[:12]}.")
+    layouts = _layouts() if names is None else {"the names given": lambda _: names}
+    targets = [_Target(net, one) for one in _specs(net, spec, theirs)]
+    expect(bool(targets), where, "a net for images", shown(net), "Pass the spec of its input.")
+    found = [_Matched(target, label, layout(known), theirs) for target in targets for label, layout in layouts.items()]
+    best = max(found, key=lambda one: len(one.values))
+    report, target = best.report, best.target
+    fix = "Build the net that it was saved of, or pass names=, the spec, or, for new arrays in their place, a key."
+    whole = not report.missing and not report.another_shape
+    expect(bool(report.matched) and (whole or key is not None), where, "a state dict of this net", str(report), fix)
+    fresh = target.template if key is None else net.init(key, target.spec)
+    params, state = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: best.values.get(leaf_name(path[1:]), leaf), fresh
+    )
+    counters = [name for name in theirs if name.endswith(COUNTERS)]
+    notes += [f"{len(counters)} counts of batches left out"] if counters else []
+    return Imported(params, state, report, (*notes, f"names of {best.label}"))
+
+
+def state_dict(
+    net: Layer, params: Any, state: Any, *, layout: str = "torchvision", spec: Spec | None = None
+) -> dict[str, np.ndarray]:
+    """Return the weights under PyTorch's names, in its shapes: what `load_state_dict` takes, and PyTorch's own.
+
+    `torch_net.load_state_dict({name: torch.from_numpy(a) for name, a in state_dict(...).items()}, strict=False)`, not
+    strict because PyTorch also counts the batches of each batch norm.
+
+    Args:
+        net, params, state: a net and its weights.
+        layout: "torchvision" or "timm", for the families that these have, or "paths", the net's own with dots.
+        spec: of the images, as in `load_state_dict`.
+
+    Raises:
+        ValueError: a net that the library does not have.
+    """
+    where = "state_dict"
+    expect_net(where, net)
+    expect_arrays(where, "params", params)
+    expect_arrays(where, "state", state)
+    expect_choice(where, "layout", layout, ["paths", *LAYOUTS])
+    own = {name: np.array(leaf) for part in (params, state) for name, leaf in named_leaves(part).items()}
+    layers = {name.rpartition("/")[0] for name in own}
+    choices = {"paths": dotted} if layout == "paths" else LAYOUTS[layout]
+    tables = [table for table in (names(paths(net)) for names in choices.values()) if layers <= set(table)]
+    fix = 'Pass layout="paths" for a net of your own.'
+    expect(bool(tables), where, f"a net that {layout} has", f"other layers, such as {sorted(layers)[:4]}", fix)
+    specs = _specs(net, spec, {})
+    flat = _flattened(net, specs[0]) if specs else {}
+    order = {path: number for number, path in enumerate(paths(net))}
+    result = {}
+    for name, array in sorted(own.items(), key=lambda item: order.get(item[0].rpartition("/")[0], -1)):
+        layer, _, leaf = name.rpartition("/")
+        array = _to_torch(array, leaf, flat.get(layer), _module(net, layer))
+        theirs = tables[0][layer]
+        result[_array_name(theirs, leaf)] = array[:, None, None] if theirs.endswith(COLUMN) else array
+    return result
+
+
+def _array_name(theirs: str, leaf: str) -> str:
+    """Return the name of the array: the layer's and the array's, or what stands before an index, the array's own."""
+    return theirs.partition("[")[0] if "[" in theirs else f"{theirs}.{LEAVES.get(leaf, leaf)}"
+
+
+class _Target:
+    """What a net asks for: arrays by name, and what was flattened before its dense layers."""
+
+    def __init__(self, net: Layer, spec: Spec) -> None:
+        self.net, self.spec = net, spec
+        self.template = jax.eval_shape(lambda: net.init(jax.random.key(0), spec))
+        self.arrays = {name: leaf for part in self.template for name, leaf in named_leaves(part).items()}
+        self.flat = _flattened(net, spec)
+
+
+class _Matched:
+    """What a table of names finds for a net in a state dict."""
+
+    def __init__(self, target: _Target, label: str, table: Mapping[str, str], theirs: Mapping[str, np.ndarray]) -> None:
+        self.target, self.label = target, label
+        self.values: dict[str, jax.Array] = {}
+        missing, reshaped, used = [], [], set()
+        for name, leaf in target.arrays.items():
+            layer, _, kind = name.rpartition("/")
+            other = _array_name(table[layer], kind) if layer in table else ""
+            if other not in theirs:
+                missing.append(name)
+                continue
+            used.add(other)
+            array = _from_torch(theirs[other], kind, target.flat.get(layer), leaf.shape, _module(target.net, layer))
+            if array is None:
+                reshaped.append(f"{name} {leaf.shape} for {other} {theirs[other].shape}")
+            else:
+                self.values[name] = jnp.asarray(array, leaf.dtype)
+        unexpected = [name for name in theirs if name not in used and not name.endswith(COUNTERS)]
+        self.report = Loaded(tuple(self.values), tuple(missing), tuple(unexpected), tuple(reshaped))
+
+
+def _from_torch(array: np.ndarray, leaf: str, flat: Any, shape: tuple[int, ...], module: Module) -> np.ndarray | None:
+    """Return the array with our axes, or None where it does not have our shape."""
+    if leaf == "kernel":
+        # A convolution as large as the image is a dense layer after flattening.
+        if flat and array.ndim >= 2 and np.prod(array.shape[1:]) == np.prod(flat):
+            height, width, channels = flat
+            array = array.reshape(-1, channels, height, width).transpose(0, 2, 3, 1).reshape(len(array), np.prod(flat))
+        if isinstance(module, ConvTranspose) and array.ndim == 4:
+            array = _regrouped(array[:, :, ::-1, ::-1], module.groups).transpose(2, 3, 0, 1)
+        else:
+            array = array.transpose(*range(2, array.ndim), 1, 0) if array.ndim >= 2 else array
+    if array.shape != shape and [n for n in array.shape if n > 1] == [n for n in shape if n > 1]:
+        array = array.reshape(shape)  # a 1x1 convolution is a dense layer, and the reverse
+    return np.ascontiguousarray(array) if array.shape == shape else None
+
+
+def _to_torch(array: np.ndarray, leaf: str, flat: Any, module: Module) -> np.ndarray:
+    if leaf == "kernel":
+        if isinstance(module, ConvTranspose):
+            array = _regrouped(array.transpose(3, 2, 0, 1), module.groups).transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
+        else:
+            array = array.transpose(-1, -2, *range(array.ndim - 2))
+        if flat:
+            array = array.reshape(-1, *flat).transpose(0, 3, 1, 2).reshape(len(array), -1)
+    return np.ascontiguousarray(array)
+
+
+def _regrouped(array: np.ndarray, groups: int) -> np.ndarray:
+    """Return (g a, b, ...) as (a, g b, ...): PyTorch counts the groups of a transposed convolution among its inputs."""
+    split = array.reshape(groups, -1, *array.shape[1:])
+    return split.swapaxes(0, 1).reshape(split.shape[1], -1, *array.shape[2:])
+
+
+def _arrays(where: str, given: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return arrays by name, without what is put around and in front of them, and what has been taken away."""
+    fix = "Pass what PyTorch's state_dict() returns."
+    notes = []
+    while isinstance(given, Mapping) and (
+        inside := next((w for w in WRAPPERS if isinstance(given.get(w), Mapping)), "")
+    ):
+        notes.append(f"taken from {inside!r}")
+        given = given[inside]
+    ok = isinstance(given, Mapping) and len(given) > 0 and all(isinstance(name, str) for name in given)
+    if not ok:
+        expect(False, where, "a dict of arrays by name", shown(given), fix, TypeError)
+    found = {}
+    for name, value in given.items():
+        value = value.detach().cpu().float().numpy() if hasattr(value, "detach") else value
+        known = is_array(value) or is_number(value)  # lists and texts can be made to fill the memory
+        expect(known, where, "a dict of arrays by name", f"{name!r}, a {type(value).__name__}", fix, TypeError)
+        found[name] = np.asarray(value)
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in found):
+            notes.append(f"{prefix!r} taken away in front of every name")
+            found = {name.removeprefix(prefix): value for name, value in found.items()}
+    halves = sorted({str(value.dtype) for value in found.values() if value.dtype.itemsize == 2})
+    notes += [f"float32 made of {' and '.join(halves)}"] if halves else []
+    return found, notes
+
+
+def _layouts() -> dict[str, Layout]:
+    known = {
+        f"{library}'s {family}": layout for library, families in LAYOUTS.items() for family, layout in families.items()
+    }
+    return {"the net's own layers": dotted, **known}
+
+
+def _specs(net: Layer, spec: Spec | None, theirs: Mapping[str, np.ndarray]) -> list[Spec]:
+    if spec is not None:
+        return [spec]
+    channels = next((a.shape[1] for a in theirs.values() if a.ndim == 4), 3)
+    specs = [jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32) for size in SIZES]
+    return [s for s in specs if _fits(net, s)]
+
+
+def _fits(net: Layer, spec: Spec) -> bool:
+    try:
+        jax.eval_shape(lambda: net.init(jax.random.key(0), spec))
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _module(net: Layer, path: str) -> Module:
+    module: Any = unwrapped(net)
+    for name in path.split("/") if path else ():
+        module = unwrapped(children_of(module).get(name, module))
+    return module
+
+
+def _flattened(net: Module, spec: Spec) -> dict[str, tuple[int, int, int]]:
+    """Return the (H, W, C) that the inputs of dense layers were before they were flattened, by path."""
+    found: dict[str, tuple[int, int, int]] = {}
+
+    def walk(module: Module, prefix: str, spec: Any, flat: Any) -> tuple[Any, Any]:
+        inner = unwrapped(module)
+        if isinstance(inner, Sequential):
+            for name, child in inner.layers.items():
+                spec, flat = walk(child, f"{prefix}{name}/", spec, flat)
+            return spec, flat
+        if isinstance(inner, Auxiliary):
+            for head, _ in inner.taps:
+                walk(inner.up_to(head), prefix, spec, flat)
+            return walk(inner.main, prefix, spec, flat)
+        if isinstance(inner, Flatten) and len(spec.shape) == 4:
+            flat = spec.shape[1:]
+        elif isinstance(inner, Dense) and flat:
+            found[prefix[:-1]], flat = flat, None
+        params, state = jax.eval_shape(lambda: init(module, jax.random.key(0), spec))
+        return jax.eval_shape(lambda p, s, x: apply(module, p, s, x, train=False)[0], params, state, spec), flat
+
+    walk(net, "", spec, None)
+    return found

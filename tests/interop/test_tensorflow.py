@@ -1,0 +1,54 @@
+"""TensorFlow's SavedModels: the same numbers in a process that does not import jaxcnn."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn import interop, models
+from jaxcnn.training import predictor
+
+KEY = jax.random.key(0)
+SPEC = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
+NET = models.create("cifar_resnet8")
+PROGRAM = """
+import sys
+import numpy as np
+import tensorflow as tf
+model = tf.saved_model.load("model")
+images = np.load("images.npy")
+np.save("found.npy", model.outputs(images))
+(served,) = model.signatures["serving_default"](tf.constant(images)).values()
+np.testing.assert_allclose(served, model.outputs(images), rtol=1e-5)
+assert "jaxcnn" not in sys.modules
+"""
+
+
+def test_runs_in_tensorflow(tmp_path):
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    params, state = NET.init(KEY, SPEC)
+    state = jax.tree.map(lambda leaf: leaf + 0.3, state)
+    interop.tensorflow.export(NET, params, state, SPEC, tmp_path / "model")
+    images = np.asarray(jax.random.uniform(KEY, (5, 16, 16, 3)))
+    np.save(tmp_path / "images.npy", images)
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ
+    )
+    assert run.returncode == 0, run.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), predictor(NET, params, state)(images), rtol=1e-4)
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+    (tmp_path / "kept").touch()
+    with pytest.raises(ValueError, match=r"^export: expected a new folder, got .*\. Choose another, or delete"):
+        interop.tensorflow.export(NET, *NET.init(KEY, SPEC), SPEC, tmp_path)
+
+
+def test_without_tensorflow_the_fix_is_said(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(ImportError, match=r"^export: expected TensorFlow to be installed, got none\. Install it with"):
+        interop.tensorflow.export(NET, *NET.init(KEY, SPEC), SPEC, tmp_path / "model")

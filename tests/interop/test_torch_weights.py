@@ -1,0 +1,253 @@
+"""Weights from PyTorch and back: axes, names, reports; nets of torch.nn give the same numbers where it is installed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn import functional as F
+from jaxcnn import interop, models
+from jaxcnn.layers import (
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    Dense,
+    DepthwiseConv,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    MaxPool,
+    Residual,
+    Sequential,
+)
+
+KEY = jax.random.key(3)
+SPEC = jax.ShapeDtypeStruct((1, 8, 12, 3), jnp.float32)
+NET = Sequential(
+    stem=Sequential(conv=Conv(6, padding=1), norm=BatchNorm(), act=F.relu),
+    wide=DepthwiseConv(3, multiplier=2, padding=1),
+    up=ConvTranspose(4, 2, stride=2, padding="VALID"),
+    pool=MaxPool(2),
+    flatten=Flatten(),
+    dropout=Dropout(0.5),
+    hidden=Dense(5),
+    act=F.relu,
+    head=Dense(3),
+)
+
+
+def random_like(tree, key=KEY):
+    """Return arrays of the same shapes, all positive, no two alike."""
+    leaves, structure = jax.tree.flatten(tree)
+    keys = jax.random.split(key, len(leaves))
+    return jax.tree.unflatten(
+        structure, [jax.random.uniform(k, leaf.shape) + 0.1 for k, leaf in zip(keys, leaves, strict=True)]
+    )
+
+
+def weights_of(net, spec=SPEC):
+    return random_like(net.init(KEY, spec))
+
+
+def assert_same(trees, others):
+    jax.tree.map(np.testing.assert_array_equal, trees, others)
+
+
+def test_there_and_back():
+    params, state = weights_of(NET)
+    there = interop.torch.state_dict(NET, params, state, layout="paths", spec=SPEC)
+    assert {name: array.shape for name, array in there.items()} == {
+        "stem.conv.weight": (6, 3, 3, 3),
+        "stem.conv.bias": (6,),
+        "stem.norm.weight": (6,),
+        "stem.norm.bias": (6,),
+        "stem.norm.running_mean": (6,),
+        "stem.norm.running_var": (6,),
+        "wide.weight": (12, 1, 3, 3),
+        "wide.bias": (12,),
+        "up.weight": (12, 4, 2, 2),
+        "up.bias": (4,),
+        "hidden.weight": (5, 8 * 12 * 4),
+        "hidden.bias": (5,),
+        "head.weight": (3, 5),
+        "head.bias": (3,),
+    }
+    back = interop.torch.load_state_dict(NET, there, spec=SPEC)
+    assert_same((back.params, back.state), (params, state))
+    assert len(back.report.matched) == len(there)
+    assert back.notes == ("names of the net's own layers",)
+
+
+def test_axes():
+    kernel = np.arange(2 * 3 * 3 * 5.0).reshape(3, 5, 3, 2).astype(np.float32)  # kh 3, kw 5
+    net = Sequential(conv=Conv(2, (3, 5), use_bias=False))
+    there = interop.torch.state_dict(net, {"conv": {"kernel": kernel}}, {}, layout="paths")
+    assert there["conv.weight"][1, 2, 0, 4] == kernel[0, 4, 2, 1]
+
+
+def test_what_was_flattened_keeps_its_place():
+    net = Sequential(flatten=Flatten(), head=Dense(1, use_bias=False))
+    spec = jax.ShapeDtypeStruct((1, 2, 3, 4), jnp.float32)
+    theirs = {"head.weight": np.arange(24, dtype=np.float32)[None]}  # of (channel, row, column)
+    params, _, _, _ = interop.torch.load_state_dict(net, theirs, spec=spec)
+    ours = params["head"]["kernel"].reshape(2, 3, 4)
+    assert ours[1, 2, 3] == 23
+    assert ours[0, 0, 1] == 6
+    assert ours[1, 0, 0] == 3
+
+
+def test_a_dense_layer_and_a_1x1_convolution_are_the_same():
+    kernel = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for net, given in ((Conv(2, 1, use_bias=False), kernel), (Dense(2, use_bias=False), kernel[:, :, None, None])):
+        spec = jax.ShapeDtypeStruct((1, 4, 4, 3), jnp.float32)
+        loaded = interop.torch.load_state_dict(Sequential(a=net), {"a.weight": given}, spec=spec)
+        np.testing.assert_array_equal(jnp.squeeze(loaded.params["a"]["kernel"]), kernel.T)
+
+
+def test_wrappers_and_prefixes_are_taken_away_and_counters_left_out():
+    params, state = weights_of(NET)
+    there = interop.torch.state_dict(NET, params, state, layout="paths", spec=SPEC)
+    there |= {"stem.norm.num_batches_tracked": np.array(7)}
+    wrapped = {"epoch": 3, "state_dict": {f"module.{name}": array for name, array in there.items()}}
+    back = interop.torch.load_state_dict(NET, wrapped, spec=SPEC)
+    assert_same((back.params, back.state), (params, state))
+    assert back.notes == (
+        "taken from 'state_dict'",
+        "'module.' taken away in front of every name",
+        "1 counts of batches left out",
+        "names of the net's own layers",
+    )
+    assert back.report.unexpected == ()
+
+
+def test_halves_become_float32_and_it_is_said():
+    there = {"a.weight": np.float16([[0.1, 0.2]]), "a.bias": np.float16([1])}
+    net = Sequential(a=Dense(1))
+    back = interop.torch.load_state_dict(net, there, spec=jax.ShapeDtypeStruct((1, 2), jnp.float32))
+    assert back.params["a"]["kernel"].dtype == jnp.float32
+    assert "float32 made of float16" in back.notes
+
+
+def test_names_of_the_users_own():
+    net = Sequential(one=Conv(2), two=Sequential(three=Dense(3)))
+    params, state = weights_of(net)
+    there = interop.torch.state_dict(net, params, state, layout="paths", spec=SPEC)
+    given = {name.replace("one", "backbone.0").replace("two.three", "fc"): array for name, array in there.items()}
+    back = interop.torch.load_state_dict(net, given, names={"one": "backbone.0", "two/three": "fc"}, spec=SPEC)
+    assert_same((back.params, back.state), (params, state))
+
+
+def test_without_a_spec_the_usual_sizes_are_tried():
+    net = models.create("lenet5", classic=True)
+    params, state = weights_of(net, jax.ShapeDtypeStruct((1, 32, 32, 1), jnp.float32))
+    there = interop.torch.state_dict(
+        net, params, state, layout="paths", spec=jax.ShapeDtypeStruct((1, 32, 32, 1), "float32")
+    )
+    assert_same(interop.torch.load_state_dict(net, there)[:2], (params, state))
+
+
+def test_another_net_is_refused_with_the_report():
+    params, state = weights_of(NET)
+    there = interop.torch.state_dict(NET, params, state, layout="paths", spec=SPEC)
+    there["head.weight"] = np.zeros((7, 5), np.float32)
+    del there["up.bias"]
+    there["extra.weight"] = np.zeros(3, np.float32)
+    message = (
+        r"^load_state_dict: expected a state dict of this net, got 12 arrays matched; 1 missing: up/bias; "
+        r"1 unexpected: extra\.weight; 1 another shape: head/kernel \(5, 3\) for head\.weight \(7, 5\)\. Build the net"
+    )
+    with pytest.raises(ValueError, match=message):
+        interop.torch.load_state_dict(NET, there, spec=SPEC)
+    back = interop.torch.load_state_dict(NET, there, spec=SPEC, key=KEY)
+    fresh = NET.init(KEY, SPEC)[0]
+    np.testing.assert_array_equal(back.params["head"]["kernel"], fresh["head"]["kernel"])
+    np.testing.assert_array_equal(back.params["up"]["bias"], fresh["up"]["bias"])
+    np.testing.assert_array_equal(back.params["hidden"]["kernel"], params["hidden"]["kernel"])
+    assert back.report.missing == ("up/bias",)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (3, TypeError, r"^load_state_dict: expected a dict of arrays by name, got 3\."),
+        ({}, TypeError, r"^load_state_dict: expected a dict of arrays by name, got \{\}\."),
+        ({"a": "text"}, TypeError, r"^load_state_dict: expected a dict of arrays by name, got 'a', a str\."),
+        ({"a.weight": np.zeros(3)}, ValueError, r"^load_state_dict: expected a state dict of this net, got 0 arrays"),
+    ],
+)
+def test_bad_state_dicts(given, error, message):
+    with pytest.raises(error, match=message):
+        interop.torch.load_state_dict(NET, given, spec=SPEC)
+
+
+def test_bad_names():
+    with pytest.raises(
+        ValueError, match=r"^load_state_dict: expected names of the net's own layers, got \['stem/konv'\]"
+    ):
+        interop.torch.load_state_dict(NET, {"a": np.zeros(3)}, names={"stem/konv": "a"}, spec=SPEC)
+    with pytest.raises(ValueError, match=r"^state_dict: expected a net that torchvision has, got other layers"):
+        interop.torch.state_dict(NET, *weights_of(NET))
+
+
+def test_agrees_with_torch_nn():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    nn = torch.nn
+    theirs = nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Conv2d(6, 12, 3, padding=2, dilation=2, groups=3),
+        nn.ConvTranspose2d(12, 4, 4, stride=2, padding=1, groups=2),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(),
+        nn.Linear(4 * 6 * 4, 7),
+        nn.ReLU(),
+        nn.Linear(7, 3),
+    ).eval()
+    ours = Sequential(
+        **{
+            "0": Conv(6, stride=2, padding=1, use_bias=False),
+            "1": BatchNorm(),
+            "2": F.relu,
+            "3": Conv(12, padding=2, dilation=2, groups=3),
+            "4": ConvTranspose(4, 4, stride=2, padding=1, groups=2),
+            "5": MaxPool(2),
+            "6": Flatten(),
+            "7": Dropout(0.5),
+            "8": Dense(7),
+            "9": F.relu,
+            "10": Dense(3),
+        }
+    )
+    with torch.no_grad():
+        for tensor in theirs.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.uniform_(0.1, 0.9)
+    spec = jax.ShapeDtypeStruct((1, 12, 8, 3), jnp.float32)
+    params, state, report, _ = interop.torch.load_state_dict(ours, theirs.state_dict(), spec=spec)
+    assert not report.unexpected
+    x = np.asarray(jax.random.uniform(KEY, (2, 12, 8, 3)))
+    y, _ = ours.apply(params, state, x, train=False)
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
+    np.testing.assert_allclose(y, expected, rtol=1e-4)
+    back = interop.torch.state_dict(ours, params, state, layout="paths", spec=spec)
+    for name, array in back.items():
+        np.testing.assert_array_equal(array, theirs.state_dict()[name].numpy())
+
+
+def test_residual_parts_have_names_too():
+    net = Sequential(block=Residual(Sequential(conv=Conv(3)), Conv(3, 1)), pool=GlobalAvgPool())
+    params, state = weights_of(net)
+    there = interop.torch.state_dict(net, params, state, layout="paths")
+    assert {"block.branch.conv.weight", "block.shortcut.weight"} <= set(there)
+
+
+def test_arrays_come_in_the_order_of_the_layers():
+    # So that what is first says how many channels an image has.
+    net = Sequential(z=Conv(4), b=Sequential(y=Conv(5), a=Conv(6)), pool=GlobalAvgPool(), a=Dense(2))
+    params, state = weights_of(net, jax.ShapeDtypeStruct((1, 8, 8, 2), jnp.float32))
+    there = interop.torch.state_dict(net, params, state, layout="paths")
+    assert [name for name in there if name.endswith("weight")] == ["z.weight", "b.y.weight", "b.a.weight", "a.weight"]
+    assert_same(interop.torch.load_state_dict(net, there)[:2], (params, state))

@@ -1,0 +1,70 @@
+"""What every model promises: it is a value, it trains a step in bfloat16, and its step lowers for CUDA and TPU."""
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn import models
+from jaxcnn.layers import from_json, to_json
+from jaxcnn.layers.auxiliary import Auxiliary
+from jaxcnn.training import TrainState, make_train_step, sgd
+
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+
+# Those that take seconds; the others take up to a minute each.
+QUICK = {"perceptron", "mlp", "lenet5", "cifar_vgg", "cifar_resnet8", "all_convolutional", "airbench94", "squeezenet1_1"}
+SIZES = (32, 64, 96, 224, 299)  # pixels, the first that a net takes
+CASES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in models.names()]
+
+
+def spec_of(net):
+    """Return the smallest of the usual images that the net takes."""
+    for size in SIZES:
+        spec = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+        try:
+            jax.eval_shape(lambda spec=spec: net.apply(*net.init(jax.random.key(0), spec), spec, train=False))
+        except ValueError:
+            continue
+        return spec
+    raise AssertionError("no size")
+
+
+def test_names_are_in_order_and_there_is_one_for_each_function():
+    assert models.names() == sorted(models.names())
+    made = {function for function in models.__all__ if function not in ("create", "names")}
+    assert {name for name in made if not any(known.startswith(name.split("_")[0]) for known in models.names())} == set()
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_a_model_is_a_value(name):
+    net = models.create(name, num_classes=7)
+    assert net == models.create(name, num_classes=7)
+    assert hash(net) == hash(models.create(name, num_classes=7))
+    assert net != models.create(name, num_classes=8)
+    assert from_json(to_json(net)) == net
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_step_in_bfloat16_is_finite_and_lowers_for_cuda_and_tpu(name):
+    net = models.create(name, num_classes=5)
+    assert not isinstance(net, Auxiliary)  # unless asked for
+    spec = spec_of(net)
+    optimizer = sgd(0.01)
+    step = jax.jit(make_train_step(net, optimizer, dtype=jnp.bfloat16))
+    batch = {
+        "image": np.random.default_rng(0).integers(0, 256, (2, *spec.shape[1:]), np.uint8),
+        "label": np.array([0, 4], np.int32),
+    }
+    state = jax.eval_shape(lambda key: TrainState.create(net, optimizer, key, spec), jax.random.key(0))
+    exported = jax.export.export(step, platforms=["cuda", "tpu"])(state, batch)
+    assert exported.platforms == ("cuda", "tpu")
+    before = jax.jit(lambda key: TrainState.create(net, optimizer, key, spec))(jax.random.key(0))
+    after, measured = step(before, batch)
+    assert np.isfinite(measured["loss"])
+    assert measured["skipped"] == 0
+    for old, new in zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params), strict=True):
+        assert new.dtype == old.dtype == jnp.float32
+    moved = [not np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (before.params, after.params)), strict=True)]
+    assert np.mean(moved) > 0.5
