@@ -29,9 +29,9 @@ class Row:
     image (after flattening or global pooling). It follows from a layer's `kernel_size` or `window`, `stride` and
     `dilation`; layers without them, functions included, are taken to work pixel by pixel. After a transposed
     convolution neighbouring outputs see differently many pixels: the figure is the most that one of them sees, or more
-    where its stride meets a dilation of its own or a stride further on. A `Gate` that looks at the whole image sees what
-    it weighs. Composites stand before their parts, with the
-    parts' totals.
+    where its stride meets a dilation of its own or a stride further on. A `Gate` that looks at the whole image sees
+    what it weighs. Composites stand before their parts, with the parts' totals; of an `Auxiliary` net, whose outputs
+    have names, "logits" is shown.
     """
 
     path: str

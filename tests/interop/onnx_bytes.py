@@ -48,7 +48,12 @@ def attribute(name: str, value) -> bytes:
 def node(op: str, inputs: str, outputs: str, more: bytes = b"", **attributes) -> bytes:
     """Return a node; inputs and outputs are names with spaces between, "-" for one that is left out."""
     ins, outs = ([("" if n == "-" else n) for n in names.split()] for names in (inputs, outputs))
-    found = b"".join(put(1, n) for n in ins) + b"".join(put(2, n) for n in outs) + put(3, f"the_{op}") + put(4, op)
+    found = (
+        b"".join(put(1, n) for n in ins)
+        + b"".join(put(2, n) for n in outs)
+        + put(3, f"{op}_{outs[0] if outs else ins}")
+        + put(4, op)
+    )
     return found + b"".join(put(5, attribute(n, v)) for n, v in attributes.items()) + more
 
 

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxcnn.interop.onnx
 from jaxcnn import functional as F
-from jaxcnn import interop, layers, models, surgery
+from jaxcnn import interop, layers, surgery
 from jaxcnn.layers import Auxiliary, AvgPool, BatchNorm, Conv, Dense, GlobalAvgPool, Normalize, Sequential
 from jaxcnn.models.convnext import exact_gelu
 from tests.test_layers_contract import TABLE, variables
@@ -43,10 +42,6 @@ EACH = [
     F.tanh,
 ]
 EACH += [F.hard_tanh, F.softplus, F.silu, F.squared_relu]
-# One small member of each family, or one made small.
-SMALLER = {}
-QUICK = ["cifar_resnet8", "lenet5"]
-SLOW = [name for name in models.names() if name not in QUICK]
 
 
 def drawn(net, shape, seed=0):
@@ -65,11 +60,8 @@ def drawn(net, shape, seed=0):
     return jax.tree_util.tree_map_with_path(another, jax.eval_shape(net.init, KEY, spec))
 
 
-def ran(path, images):
-    """Return the outputs by name, having checked the file."""
-    onnx.checker.check_model(str(path), full_check=True)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return dict(zip([o.name for o in session.get_outputs()], session.run(None, {"images": images}), strict=True))
+def applied(net, params, state, images):
+    return jax.jit(functools.partial(net.apply, train=False))(params, state, images)[0]
 
 
 def agree(net, params, state, shape, path, tolerance=1e-4, **options):
@@ -77,14 +69,16 @@ def agree(net, params, state, shape, path, tolerance=1e-4, **options):
     spec = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     interop.onnx.export(net, params, state, spec, path, **options)
     images = np.random.default_rng(1).random((3, *shape), np.float32)
-    wanted = jax.jit(functools.partial(net.apply, train=False))(params, state, images)[0]
+    wanted = applied(net, params, state, images)
     wanted = wanted if isinstance(wanted, dict) else {"logits": wanted}
+    onnx.checker.check_model(str(path), full_check=True)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert [output.name for output in session.get_outputs()] == list(wanted)
     first = options.get("layout") == "NCHW"
     for count in (1, 3):
-        found = ran(path, np.moveaxis(images, -1, 1)[:count] if first else images[:count])
-        assert list(found) == list(wanted)
-        for name, y in wanted.items():
-            there = np.moveaxis(found[name], 1, -1) if first and y.ndim == 4 else found[name]
+        given = np.moveaxis(images, -1, 1)[:count] if first else images[:count]
+        for there, y in zip(session.run(None, {"images": given}), wanted.values(), strict=True):
+            there = np.moveaxis(there, 1, -1) if first and y.ndim == 4 else there
             np.testing.assert_allclose(there, y[:count], rtol=tolerance, atol=tolerance * float(np.abs(y).max()))
 
 
@@ -113,24 +107,6 @@ def plain_functions():
 def test_every_function(name, tmp_path):
     function = plain_functions()[name]
     agree(Sequential(shift=Normalize(0.5, 0.1), function=function), {}, {}, (4, 6, 4), tmp_path / "a.onnx")
-
-
-# Models
-
-
-def small(name):
-    """Return a net of this name for small images, and their shape."""
-    grey = name in ("lenet5", "mlp", "perceptron")
-    sides = {"alexnet": 63, "googlenet": 47, "googlenet_bn": 47, "inception_v3": 75, "lenet5": 28, "mlp": 6}
-    side = sides.get(name, 8 if name in ("perceptron", "cifar_resnet8") else 32)
-    options = {"num_classes": 5} | SMALLER.get(name, {})
-    return models.create(name, **options), (side, side, 1 if grey else 3)
-
-
-@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
-def test_models(name, tmp_path):
-    net, shape = small(name)
-    agree(net, *drawn(net, shape), shape, tmp_path / "a.onnx")
 
 
 def test_a_net_with_heads(tmp_path):

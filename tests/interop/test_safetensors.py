@@ -155,9 +155,7 @@ def test_an_input_that_the_net_does_not_take_is_refused(path):
     head, body = header(path.read_bytes())
     text = json.dumps({"shape": [1, 6], "dtype": "float32"})
     path.write_bytes(packed(head | {"__metadata__": head["__metadata__"] | {"input": text}}, body))
-    with pytest.raises(
-        ValueError, match=r"^load: expected a net that save wrote, got .*, whose net takes no such"
-    ):
+    with pytest.raises(ValueError, match=r"^load: expected a net that save wrote, got .*, whose net takes no such"):
         load(path)
 
 
@@ -276,9 +274,7 @@ def test_files_of_others_are_refused(weights, tmp_path):
     arrays = {"head/kernel": np.zeros((144, 3), np.float32)}
     for metadata in (None, {"net": "{}"}, {"sha256": "0"}):
         safetensors.numpy.save_file(arrays, tmp_path / "file", metadata)
-        with pytest.raises(
-            ValueError, match=r"^load: expected a net .*, got .*, which something else did"
-        ):
+        with pytest.raises(ValueError, match=r"^load: expected a net .*, got .*, which something else did"):
             weights_in(tmp_path / "file")
 
 

@@ -42,13 +42,16 @@ def load(path: Path | str) -> tuple[Any, Any, Any]:
     """
     graph = read_graph(path)
     series, arrays = decomposed(graph)
-    flow = _first(graph, series)
-    parts, flow = _series(series, flow, arrays)
+    parts, flow = _series(series, _first(graph, series), arrays)
     plain = flow.axes in ANY and flow.order is None and flow.pads is None
     fix = "Let a dense layer follow."
     expect(plain, "load", "an output of images or vectors", f"one of {flow.axes} in another order", fix)
-    net = _sequential(parts)
-    return net.layer, jax.tree.map(_kept, net.params), jax.tree.map(_kept, net.state)
+    found = _sequential(parts)
+    net = found.layer
+    leaves, structure = jax.tree.flatten((found.params, found.state))
+    del graph, series, arrays, parts, found  # so that the file's numbers go while those of the net come
+    kept = [_kept(leaves.pop()) for _ in range(len(leaves))]
+    return net, *jax.tree.unflatten(structure, kept[::-1])
 
 
 def _kept(array: Any) -> jax.Array:
