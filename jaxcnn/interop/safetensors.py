@@ -6,6 +6,7 @@ model = load("net.safetensors")   # model(images), model.classify(images)
 
 import importlib.metadata
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -111,7 +112,7 @@ def _spec(path: Path | str, text: str) -> jax.ShapeDtypeStruct:
         given = json.loads(text)
         shape, dtype = given["shape"], given["dtype"]
         ok = all(type(n) is int and n > 0 for n in shape) and 0 < len(shape) < 8 and dtype in DTYPES.values()
-        ok = ok and np.prod([float(n) for n in shape]) < MOST_PIXELS
+        ok = ok and math.prod(shape) < MOST_PIXELS
     except (ValueError, TypeError, KeyError, RecursionError):
         ok, shape, dtype = False, (), "float32"
     expect(ok, "load", "a net that save wrote", f"{path}, with {shown(text)} as its input", AGAIN)

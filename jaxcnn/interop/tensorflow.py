@@ -42,7 +42,7 @@ def export(net: Layer, params: Any, state: Any, spec: Spec, path: Path | str) ->
     free = not path.exists() or (path.is_dir() and not any(path.iterdir()))
     expect(free, where, "a new folder", path, "Choose another, or delete what is there.")
     try:
-        import tensorflow as tf
+        import tensorflow as tf  # pyrefly: ignore
         from jax.experimental import jax2tf
     except ImportError as missing:
         message = 'expected TensorFlow to be installed, got none. Install it with pip install "jaxcnn[tensorflow]".'
