@@ -89,6 +89,8 @@ GIVEN: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "layers": {
         "AdaptiveAvgPool": {"size": 2},
         "AdaptiveMaxPool": {"size": 2},
+        "ChannelChunk": {"index": 1},
+        "Gate": {"branch": layers.Conv(4)},
         "GroupNorm": {"groups": 2},
         "MovingSum": {"bank": filters.Sobel()},
         "Normalize": {"mean": (0.5, 0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2, 0.2)},
@@ -127,8 +129,8 @@ OF_EXAMPLES += ("rand_augment", "shift")
 APART = {
     "functional": {"BatchStats"},
     "augment": {"compose", "choose_one", "apply_with", "batched", "test_time", "principal_components"},
-    "layers": {"Layer", "Sequential", "Concat", "from_json", "register", "to_json"},
-    "losses": {"Classification"},
+    "layers": {"Auxiliary", "Layer", "Sequential", "Concat", "from_json", "register", "to_json"},
+    "losses": {"Classification", "WithAuxiliary", "with_auxiliary"},
 }
 
 
@@ -255,11 +257,35 @@ def augmentations() -> dict[str, Case]:
     return {f"augment.{name}": case for name, case in found.items()}
 
 
+HEADS = {"logits": X[:, 0, 0], "aux": X[:, 1, 0]}
+MODELS = [name for name in models.__all__ if name not in ("create", "names")]
+# What these functions need.
+DEPTHS = {
+    "airbench": {"recipe": 94},
+    "cifar_densenet": {"depth": 10},
+    "cifar_preact_resnet": {"depth": 8},
+    "cifar_resnet": {"depth": 8},
+    "densenet": {"depth": 121},
+    "preact_resnet": {"depth": 10},
+    "resnet": {"depth": 10},
+    "resnext": {"depth": 14},
+    "se_resnet": {"depth": 10},
+    "squeezenet": {"version": "1.1"},
+    "vgg": {"depth": 11},
+    "wide_resnet": {"depth": 10, "widening": 2},
+}
+
+
+def with_head(taps, head, first=layers.Conv(4), second=F.relu):
+    return layers.Auxiliary(taps, first=first, second=second, head=head)
+
+
 def values() -> dict[str, Case]:
     """Return the cases of what works on nets."""
     some = {F.relu: F.elu}
     return {
         "layers.Sequential": layer_case(two, first=layers.Conv(4), second=F.relu),
+        "layers.Auxiliary": layer_case(with_head, taps={"head": "first"}, head=layers.Conv(2)),
         "layers.Concat": layer_case(beside, first=layers.Conv(4), second=layers.MaxPool(1)),
         "layers.to_json": of(saved, {}),
         "layers.from_json": of(layers.from_json, {}, text=layers.to_json(NET)),
@@ -272,25 +298,27 @@ def values() -> dict[str, Case]:
             ),
             {},
         ),
+        "losses.WithAuxiliary": of(
+            made(losses.with_auxiliary, lambda loss, outputs, batch: loss(outputs, batch), outputs=HEADS, batch=BATCH),
+            {},
+            loss=losses.classification(),
+        ),
+        "losses.with_auxiliary": of(losses.with_auxiliary, {}, loss=losses.classification()),
         "surgery.activations": of(surgery.activations, USUAL, at=["conv", "act"]),
         "surgery.cut": of(surgery.cut, USUAL, at="norm"),
         "surgery.edit": of(surgery.edit, USUAL, edits={"conv": F.relu}),
         "surgery.freeze": of(surgery.freeze, USUAL, at=["conv"]),
+        "surgery.Quantized": of(lambda kernel: surgery.dequantize(surgery.quantize({"kernel": kernel})), {}, kernel=X),
+        "surgery.dequantize": of(surgery.dequantize, USUAL),
+        "surgery.fold_batch_norm": of(surgery.fold_batch_norm, USUAL),
         "surgery.paths": of(surgery.paths, USUAL),
+        "surgery.quantize": of(surgery.quantize, USUAL),
         "surgery.rematerialize": of(surgery.rematerialize, USUAL, at=["conv"]),
         "surgery.replace": of(surgery.replace, USUAL, replacements=some),
-        "models.cifar_resnet": of(models.cifar_resnet, {}, depth=8),
-        "models.cifar_vgg": of(models.cifar_vgg, {}),
-        "models.wide_resnet": of(models.wide_resnet, {}, depth=10, widening=2),
-        "models.se_resnet": of(models.se_resnet, {}, depth=10),
-        "models.resnext": of(models.resnext, {}, depth=14),
-        "models.resnet": of(models.resnet, {}, depth=10),
-        "models.preact_resnet": of(models.preact_resnet, {}, depth=10),
-        "models.cifar_preact_resnet": of(models.cifar_preact_resnet, {}, depth=8),
         "models.create-lenet5": of(lenet5, {}),
         "models.create-resnet": of(resnet, {}),
         "models.create-vgg": of(vgg, {}),
-        "models.lenet5": of(models.lenet5, {}),
+        **{f"models.{name}": of(getattr(models, name), {}, **DEPTHS.get(name, {})) for name in MODELS},
         "initialization.lsuv": of(initialization.lsuv, USUAL),
         "initialization.patch_whitening": of(initialization.patch_whitening, USUAL),
         "initialization.with_kernel_init": of(initialization.with_kernel_init, USUAL, initializer=initializers.zeros),

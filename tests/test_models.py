@@ -150,13 +150,13 @@ def test_names():
 @pytest.mark.parametrize(
     ("name", "fix"),
     [
-        ("lenet", "Did you mean 'lenet5'?"),
+        ("lenet", "Did you mean 'lenet5'"),
         ("cifar_resnet57", "Did you mean 'cifar_resnet"),
         ("?", "See models.names()"),
     ],
 )
-def test_unknown_names_list_the_known_ones(name, fix):
-    with pytest.raises(ValueError, match=r"^create: expected one of \['airbench94', .*'lenet5', .*\], got '") as caught:
+def test_unknown_names_have_near_ones(name, fix):
+    with pytest.raises(ValueError, match=r"^create: expected the name of a model, got '") as caught:
         models.create(name)
     assert fix in str(caught.value)
 

@@ -87,7 +87,10 @@ def apply(
     """Return `module.apply(...)`, or a plain function's value and the state as it was."""
     if isinstance(module, Layer):
         return module.apply(params, state, x, train=train, key=key)
-    return module(x), state
+    y = module(x)
+    fix = "Use functions of an array that return one."
+    expect(is_array(y), "apply", f"an array from {name_of(module)}", shown(y) if not is_array(y) else "", fix, TypeError)
+    return y, state
 
 
 def key_for(key: Any, name: str) -> Any:

@@ -135,11 +135,11 @@ def create(name: str, num_classes: int = 10, **options: Any) -> Sequential:
         options: as of the model's own function, for example `classic=True` for "lenet5".
 
     Raises:
-        ValueError: an unknown name (the message lists the known ones) or option.
+        ValueError: an unknown name (the message has near ones) or option.
     """
-    near = difflib.get_close_matches(str(name), names(), n=1)
-    fix = f"Did you mean {near[0]!r}?" if near else "See models.names()."
-    expect(isinstance(name, str) and name in _MODELS, "create", f"one of {names()}", shown(name), fix)
+    near = difflib.get_close_matches(str(name), names(), n=4)
+    fix = f"Did you mean {' or '.join(map(repr, near))}?" if near else "See models.names()."
+    expect(isinstance(name, str) and name in _MODELS, "create", "the name of a model", shown(name), fix)
     try:
         inspect.signature(_MODELS[name]).bind(num_classes=num_classes, **options)
     except TypeError as error:

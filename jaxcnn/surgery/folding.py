@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxcnn import functional as F
 from jaxcnn.checking import expect
 from jaxcnn.layers.batch_norm import BatchNorm
 from jaxcnn.layers.composition import Sequential, keep
@@ -53,12 +54,17 @@ def _folded(module: Any, params: Any, state: Any) -> tuple[Any, Any, Any]:
     children = children_of(module)
     if not children:
         return module, params, state
-    params, state = dict(params), dict(state)
+    params, state = (dict(tree) if isinstance(tree, Mapping) else {} for tree in (params, state))
     new: dict[str, Module] = {}
     last = None  # the layer just before, where it can take up a batch norm
     for name, child in children.items():
         if isinstance(module, Sequential) and last is not None and isinstance(child, BatchNorm):
-            params[last] = _scaled(params[last], child, params.pop(name, {}), state.pop(name))
+            layer, affine, stats = params.get(last), params.pop(name, {}), state.pop(name, None)
+            known = isinstance(layer, Mapping) and "kernel" in layer and isinstance(affine, Mapping)
+            fix = "Pass the params and the state that init returned for this net."
+            what = f"the weights of {last!r} and {name!r}"
+            expect(known and isinstance(stats, F.BatchStats), "fold_batch_norm", what, "others", fix)
+            params[last] = _scaled(layer, child, affine, stats)
             new[last] = dataclasses.replace(new[last], use_bias=True)  # pyrefly: ignore
             last = None
             continue

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcnn.checking import expect
 from jaxcnn.layers.layer import Params, expect_arrays, leaf_name
@@ -34,18 +35,21 @@ def quantize(params: Params) -> Params:
 
     Raises:
         TypeError: no nested dicts of floating arrays.
-        ValueError: values that are not finite.
+        ValueError: values that are not finite, unless they are traced.
 
     Source: Jacob et al. 2018, section 2 (symmetric, per output channel); Krishnamoorthi 2018, section 2.4.
     """
     expect_arrays("quantize", "params", params)
-    finite = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params))
-    expect(finite, "quantize", "finite parameters", "NaN or infinity", "Take weights of before they diverged.")
+    for leaf in jax.tree.leaves(params):
+        real = isinstance(leaf, jax.Array | np.ndarray) and jnp.issubdtype(leaf.dtype, jnp.floating)
+        expect(real, "quantize", "floating parameters", leaf, "Pass what init or a training returned.", TypeError)
+        finite = isinstance(leaf, jax.core.Tracer) or bool(jnp.isfinite(leaf).all())
+        expect(finite, "quantize", "finite parameters", "NaN or infinity", "Take weights of before they diverged.")
 
     def rounded(path: Any, leaf: jax.Array) -> Any:
         if leaf_name(path).rpartition("/")[2] != "kernel":
             return leaf
-        scale = jnp.abs(leaf).max(range(leaf.ndim - 1)).astype(jnp.float32) / MOST
+        scale = jnp.abs(leaf).max(range(leaf.ndim - 1), initial=0).astype(jnp.float32) / MOST
         scale = jnp.where(scale > 0, scale, 1.0)
         return Quantized(jnp.round(leaf / scale).astype(jnp.int8), scale)
 
@@ -60,7 +64,11 @@ def dequantize(params: Params) -> Params:
 
     Args:
         params: as `quantize` returned them.
+
+    Raises:
+        TypeError: no nested dicts of arrays.
     """
+    expect_arrays("dequantize", "params", params)
     is_quantized = lambda part: isinstance(part, Quantized)  # noqa: E731
     whole = lambda part: part.values * part.scale if is_quantized(part) else part  # noqa: E731
     return jax.tree.map(whole, params, is_leaf=is_quantized)

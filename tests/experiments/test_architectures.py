@@ -76,7 +76,7 @@ def test_it_is_judged(monkeypatch):
     [
         ({"seeds": 1}, r"^architectures: expected at least 2 seeds, got 1\."),
         ({"steps": 1}, r"^architectures: expected at least 2 steps, got 1\."),
-        ({"nets": ("lenet",)}, r"^create: expected one of .*, got 'lenet'\. Did you mean 'lenet5'"),
+        ({"nets": ("lenet",)}, r"^create: expected the name of a model, got 'lenet'\. Did you mean 'lenet5'"),
     ],
 )
 def test_bad_options(options, message):

@@ -141,7 +141,7 @@ def bad(monkeypatch, capsys, folder, *options):
     ("options", "message"),
     [
         (["--dataset", "digit"], r"load: expected one of \['digits', .*, got 'digit'. Did you mean 'digits'\?"),
-        (["--model", "lenet"], r"create: expected one of .*'lenet5'.*, got 'lenet'. Did you mean 'lenet5'\?"),
+        (["--model", "lenet"], r"create: expected the name of a model, got 'lenet'. Did you mean 'lenet5'"),
         (["--batch-size", "5000"], r"fit: expected a batch_size of at most the 1293 training examples, got 5000"),
         (["--learning-rate", "-1"], r"warmup_cosine: expected a peak > 0, got -1.0"),
         (["--run", "file/below"], r"run: expected a folder that can be written, got runs/file/below"),

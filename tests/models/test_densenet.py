@@ -145,7 +145,7 @@ def test_signals_neither_vanish_nor_explode_at_the_start():
     [
         ({"num_classes": 0}, r"^densenet: expected num_classes as a positive int, got 0\."),
         ({"growth": 0}, r"^densenet: expected growth as a positive int, got 0\."),
-        ({"dropout": 1.5}, r"^Dropout: expected a rate in \[0, 1\], got 1\.5\."),
+        ({"dropout": 1.5}, r"^densenet: expected dropout in \[0, 1\], got 1\.5\."),
         ({"small_images": 1}, r"^densenet: expected small_images as a Python bool, got 1\."),
     ],
 )
