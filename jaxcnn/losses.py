@@ -207,6 +207,11 @@ class WithAuxiliary:
     loss: Callable[..., jax.Array]
     weight: float
 
+    def validate(self, outputs: Any, data: Any) -> None:
+        """Raise `ValueError` unless the labels of a data set fit the logits, where the loss can say so."""
+        if isinstance(self.loss, Classification) and isinstance(outputs, Mapping) and "logits" in outputs:
+            self.loss.validate(outputs["logits"], data)
+
     def __call__(self, outputs: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
         """Return one number per example, (N,)."""
         named = isinstance(outputs, Mapping) and "logits" in outputs

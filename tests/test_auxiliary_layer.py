@@ -239,3 +239,14 @@ def test_a_loss_of_heads_for_a_net_without():
     for outputs in (jnp.zeros((4, 3)), {"aux1": jnp.zeros((4, 3))}):
         with pytest.raises(ValueError, match=r'^with_auxiliary: expected outputs by name, "logits" among them, got '):
             loss(outputs, {"label": LABELS})
+
+
+def test_fit_looks_at_labels_and_measures_the_accuracy_of_the_logits():
+    images = np.asarray(jax.nn.sigmoid(IMAGES))
+    loss = losses.with_auxiliary(losses.classification())
+    options = {"loss": loss, "epochs": 1, "batch_size": 4, "key": key}
+    line = training.fit(NET, data.from_arrays(images, np.asarray(LABELS, np.int32)), **options).history[-1]
+    assert 0 <= line["train_accuracy"] <= 1
+    wrong = data.from_arrays(images, np.array([0, 1, 2, 7]))
+    with pytest.raises(ValueError, match=r"^classification: expected labels in 0\.\.2 for a net with 3 outputs"):
+        training.fit(NET, wrong, **options)

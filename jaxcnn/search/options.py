@@ -15,7 +15,7 @@ from jaxcnn.checking import expect, expect_count, expect_dtype, expect_key, is_n
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.splitting import split
 from jaxcnn.layers.layer import Layer, expect_net
-from jaxcnn.losses import Classification
+from jaxcnn.losses import Classification, WithAuxiliary
 from jaxcnn.search.lane import Program
 from jaxcnn.surgery.tree import paths_in
 from jaxcnn.training.early_stopping import early_stopping
@@ -157,7 +157,7 @@ def prepare(
     freeze = paths_in(where, freeze)
     surgery.freeze(one, freeze)  # says which paths are unknown
     expect_optimizer(where, make_optimizer(first))
-    if isinstance(loss, Classification):
+    if isinstance(loss, Classification | WithAuxiliary):
         outputs = jax.eval_shape(lambda k, x: one.apply(*one.init(k, x), x, train=False)[0], key, train.spec)
         for part in (train, validation):
             if part is not None:

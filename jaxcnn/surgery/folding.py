@@ -64,7 +64,7 @@ def _folded(module: Any, params: Any, state: Any) -> tuple[Any, Any, Any]:
             fix = "Pass the params and the state that init returned for this net."
             what = f"the weights of {last!r} and {name!r}"
             expect(known and isinstance(stats, F.BatchStats), "fold_batch_norm", what, "others", fix)
-            params[last] = _scaled(layer, child, affine, stats)
+            params[last] = _scaled(params[last], child, affine, stats)
             new[last] = dataclasses.replace(new[last], use_bias=True)  # pyrefly: ignore
             last = None
             continue

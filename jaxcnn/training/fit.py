@@ -18,7 +18,7 @@ from jaxcnn.data.splitting import split
 from jaxcnn.data.stream import Stream
 from jaxcnn.fingerprint import fingerprint
 from jaxcnn.layers.layer import Layer, expect_net
-from jaxcnn.losses import Classification
+from jaxcnn.losses import Classification, WithAuxiliary
 from jaxcnn.surgery.tree import paths_in
 from jaxcnn.training.checkpoint import latest_checkpoint
 from jaxcnn.training.diagnosis import first_not_finite
@@ -170,7 +170,7 @@ def fit(
         "Pass validation=0.1, say.",
     )
     stopping = early_stopping(patience)
-    if isinstance(loss, Classification):
+    if isinstance(loss, Classification | WithAuxiliary):
         outputs = jax.eval_shape(lambda k, x: net.apply(*net.init(k, x), x, train=False)[0], key, train.spec)
         parts_of: tuple[Any, ...] = (train, validation)
         for part in parts_of:

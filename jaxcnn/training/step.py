@@ -13,7 +13,7 @@ from jaxcnn import surgery
 from jaxcnn.checking import expect, expect_count, expect_dtype, is_array, shown
 from jaxcnn.data.dataset import to_float
 from jaxcnn.layers.layer import Layer, expect_net
-from jaxcnn.losses import Classification, batch_accuracy, classification
+from jaxcnn.losses import Classification, WithAuxiliary, batch_accuracy, classification, with_auxiliary
 from jaxcnn.surgery.tree import paths_in
 from jaxcnn.training.optimizer import except_frozen, expect_optimizer
 from jaxcnn.training.state import TrainState
@@ -147,7 +147,9 @@ def with_defaults(
     fix = "Pass losses.classification(), or lambda outputs, batch: ..."
     expect(callable(loss), where, "loss as a function of outputs and batch", shown(loss), fix, TypeError)
     if metrics is None:
+        heads = isinstance(loss, WithAuxiliary) and isinstance(loss.loss, Classification)
         metrics = {"accuracy": batch_accuracy} if isinstance(loss, Classification) else {}
+        metrics |= {"accuracy": with_auxiliary(batch_accuracy, weight=0)} if heads else {}
     ok = isinstance(metrics, Mapping) and all(isinstance(n, str) and callable(fn) for n, fn in metrics.items())
     fix = 'Pass {"accuracy": losses.batch_accuracy}, say.'
     expect(ok, where, "metrics as a dict of functions", shown(metrics), fix, TypeError)

@@ -201,7 +201,7 @@ def test_the_file_is_checked_on_demand(tmp_path, monkeypatch):
         interop.onnx.export(NET, params, state, SPEC, tmp_path / "a.onnx", check=True, layout=layout)
     net = Sequential(act=thrice)
     interop.onnx.register(thrice)(lambda site, x: site.op("Add", x, x))
-    with pytest.raises(ValueError, match=r"export: expected logits up to 3.* as the net's, got errors of 1"):
+    with pytest.raises(ValueError, match=r"export: expected logits up to 2\.\d+ as the net's, got errors of 0\.\d+"):
         interop.onnx.export(net, {}, {}, SPEC, tmp_path / "b.onnx", check=True)
     assert not (tmp_path / "b.onnx").exists()
 

@@ -399,7 +399,9 @@ def test_memory_stays_within_twice_the_file_and_64_mb(tmp_path):
 def test_a_changed_file_is_loaded_or_refused(at, change, cut, tmp_path_factory):
     changed = tmp_path_factory.mktemp("changed") / "file.onnx"
     changed.write_bytes(GOOD[:at] + change + GOOD[at + cut :])
+    said = None
     try:
         load(changed)
     except ValueError as error:
-        assert SENTENCE.fullmatch(str(error)), str(error)
+        said = str(error)
+    assert said is None or SENTENCE.fullmatch(said), said

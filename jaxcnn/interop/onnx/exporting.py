@@ -1,6 +1,7 @@
 """A trained net as a graph of ONNX, layer by layer."""
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import math
 from pathlib import Path
@@ -13,8 +14,11 @@ import numpy as np
 from jaxcnn.checking import expect, expect_choice, expect_flag, shown
 from jaxcnn.interop.onnx.site import Graph, Site, Value, channels_first
 from jaxcnn.interop.whole_file import write_whole
-from jaxcnn.layers.layer import Layer, Spec, expect_arrays, expect_net, expect_spec
+from jaxcnn.layers.layer import Layer, Spec, expect_arrays, expect_net, expect_spec, rebuild
 from jaxcnn.surgery import activations, fold_batch_norm, paths
+from jaxcnn.surgery.frozen import _Frozen
+from jaxcnn.surgery.rematerialized import _Rematerialized
+from jaxcnn.surgery.tree import Around, children_of
 from jaxcnn.training.evaluation import predictor
 
 __all__ = ["export"]
@@ -80,6 +84,7 @@ def _library(name: str, what: str) -> Any:
 
 def _serialized(net: Any, params: Any, state: Any, spec: Spec, channels_last: bool) -> bytes:
     ir = _library("onnx_ir", 'pip install "jaxcnn[interop]"')
+    net = _bare(net)
     images = jax.ShapeDtypeStruct((1, *spec.shape[1:]), jnp.float32)
     at = paths(net)
     made, inner = jax.eval_shape(lambda p, s, x: activations(net, p, s, x, at), params, state, images)
@@ -103,6 +108,16 @@ def _serialized(net: Any, params: Any, state: Any, spec: Spec, channels_last: bo
         [given], outputs, nodes=graph.nodes, initializers=graph.arrays, opset_imports={"": OPSET}, name="jaxcnn"
     )
     return ir.to_proto(ir.Model(whole, ir_version=IR, producer_name="jaxcnn")).SerializeToString()
+
+
+def _bare(module: Any) -> Any:
+    """Return the net without what matters in training alone."""
+    if isinstance(module, _Frozen | _Rematerialized):
+        return _bare(module.inner)
+    if isinstance(module, Around):
+        return dataclasses.replace(module, inner=_bare(module.inner))
+    children = {name: _bare(child) for name, child in children_of(module).items()}
+    return rebuild(module, children) if children else module
 
 
 def _output(root: Site, name: str, value: Value, turned: bool) -> Value:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, shown
+from jaxcnn.checking import LONGEST, expect, shown
 from jaxcnn.layers.layer import Layer, Module, apply, show
 from jaxcnn.surgery.tree import children_of
 
@@ -57,7 +57,7 @@ class Graph:
         key = type(module) if isinstance(module, Layer) else module
         emitter = next((emitter for kind, emitter in _emitters if kind is key), None)
         if emitter is None:
-            got = f"{shown(show(module))} at {path!r}"
+            got = f"{show(module)[:LONGEST]} at {path!r}"
             fix = "Replace it with surgery.replace, or say how to write it with interop.onnx.register."
             expect(False, "export", "layers and functions that are known in ONNX", got, fix)
         assert emitter is not None

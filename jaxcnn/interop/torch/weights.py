@@ -28,7 +28,10 @@ from jaxcnn.transfer import Loaded
 
 __all__ = ["Imported", "load", "load_state_dict", "state_dict"]
 
-LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+LEAVES = {
+    **dict.fromkeys(("kernel", "scale", "negative_slope"), "weight"),
+    **{"bias": "bias", "mean": "running_mean", "var": "running_var"},
+}
 SIZES = (224, 32, 28)  # pixels across the images that nets are built for where no spec is given
 COLUMN = "[:, None, None]"  # after the name of an array that PyTorch spreads over (C, H, W)
 COUNTERS = ".num_batches_tracked"  # batch norm's count of batches, which is used by none of the nets here

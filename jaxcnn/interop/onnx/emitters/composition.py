@@ -1,4 +1,4 @@
-"""Layers made of layers, layers that do nothing at inference, and what surgery puts around them."""
+"""Layers made of layers, layers that do nothing at inference, and layers with another function after them."""
 
 from typing import Any
 
@@ -7,8 +7,6 @@ from jaxcnn.layers.auxiliary import Auxiliary
 from jaxcnn.layers.composition import Concat, Residual, Sequential
 from jaxcnn.layers.gate import Gate
 from jaxcnn.layers.noise import DropBlock, Dropout, DropPath, SpatialDropout
-from jaxcnn.surgery.frozen import _Frozen
-from jaxcnn.surgery.rematerialized import _Rematerialized
 from jaxcnn.surgery.taps import _Edited
 
 __all__: list[str] = []
@@ -54,12 +52,7 @@ def _nothing(site: Site, x: Value) -> Value:
     return x
 
 
-@register(_Frozen, _Rematerialized)
-def _inner(site: Site, x: Value) -> Any:
-    return site.graph.emit(site.layer.inner, site.params, site.state, site.path, x)
-
-
 @register(_Edited)
 def _edited(site: Site, x: Value) -> Any:
-    y = _inner(site, x)
+    y = site.graph.emit(site.layer.inner, site.params, site.state, site.path, x)
     return site.graph.emit(site.layer.fn, {}, {}, site.path, y)

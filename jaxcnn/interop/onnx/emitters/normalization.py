@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxcnn import functional as F
 from jaxcnn.interop.onnx.site import Site, Value, channels_of, is_images, register
 from jaxcnn.layers.batch_norm import BatchNorm
 from jaxcnn.layers.group_norm import GroupNorm, InstanceNorm, LayerNorm
@@ -42,3 +43,11 @@ def _group_norm(site: Site, x: Value) -> Value:
 @register(InstanceNorm)
 def _instance_norm(site: Site, x: Value) -> Value:
     return site.op("InstanceNormalization", x, *_affine(site, x), epsilon=site.layer.eps)
+
+
+for _function, _layer in {
+    F.layer_norm: LayerNorm(use_scale=False, use_bias=False),
+    F.group_norm: GroupNorm(use_scale=False, use_bias=False),
+    F.instance_norm: InstanceNorm(use_scale=False, use_bias=False),
+}.items():
+    register(_function)(lambda site, x, layer=_layer: site.through(layer, x))
