@@ -276,7 +276,7 @@ DEPTHS = {
 }
 
 
-def with_head(taps, head, first=layers.Conv(4), second=F.relu):
+def with_head(taps, head, first, second=F.relu):
     return layers.Auxiliary(taps, first=first, second=second, head=head)
 
 
@@ -285,7 +285,7 @@ def values() -> dict[str, Case]:
     some = {F.relu: F.elu}
     return {
         "layers.Sequential": layer_case(two, first=layers.Conv(4), second=F.relu),
-        "layers.Auxiliary": layer_case(with_head, taps={"head": "first"}, head=layers.Conv(2)),
+        "layers.Auxiliary": layer_case(with_head, taps={"head": "first"}, head=layers.Conv(2), first=layers.Conv(4)),
         "layers.Concat": layer_case(beside, first=layers.Conv(4), second=layers.MaxPool(1)),
         "layers.to_json": of(saved, {}),
         "layers.from_json": of(layers.from_json, {}, text=layers.to_json(NET)),
