@@ -1,4 +1,4 @@
-"""On the oldest Python, where PyTorch is, nets are compared with PyTorch's; all else about them is of no one version."""
+"""On the oldest Python, where PyTorch is, nets are compared with its nets; all else is of no one version."""
 
 from pathlib import Path
 
