@@ -101,7 +101,7 @@ def main(config: Config) -> Result:
     elif not ahead:
         verdict = f"NOT as promised: {verdict}"
     figures = {
-        net.label: {**net._asdict(), "accuracy": summary(net.accuracy.tolist()), "model": models_of(chosen[net.label])}
+        net.label: {**net._asdict(), "accuracy": summary(net.accuracy.tolist()), "model": as_json(chosen[net.label])}
         for net in found
     }
     how = (
@@ -185,7 +185,7 @@ def line(net: Net) -> str:
     )
 
 
-def models_of(form: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
+def as_json(form: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the name and the options of a net, as JSON has them."""
     return {"name": form[0], "options": {n: list(v) if isinstance(v, tuple) else v for n, v in form[1].items()}}
 
@@ -196,10 +196,10 @@ def scatter(found: list[Net]) -> "Figure":
     blank = figure(4.6)
     axes = panel(blank.subplots(), "test accuracy, %")
     axes.set_xscale("log")
-    most = max(net.parameters for net in found)
+    most, best = max(net.parameters for net in found), ranked(found)[0]
     places = [(net.multiply_adds, 100 * float(net.accuracy.mean())) for net in found]
     for net, (x, y) in zip(found, places, strict=True):
-        colour = MUTED if net.label in PLAIN else ORANGE if net is ranked(found)[0] else BLUE
+        colour = MUTED if net.label in PLAIN else ORANGE if net is best else BLUE
         axes.scatter([x], [y], s=12 + 260 * math.sqrt(net.parameters / most), color=colour, alpha=0.55, linewidths=0)
     axes.margins(0.12)
     blank.canvas.draw()

@@ -12,6 +12,7 @@ from experiments.device import console
 from jaxcnn.checking import expect
 from jaxcnn.training.files import read_lines, to_json
 from jaxcnn.training.processes import first_process, from_first
+from jaxcnn.whole_file import write_whole
 
 RUNS = Path("runs")
 
@@ -76,9 +77,7 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, whole or not at all; of several processes the first does."""
     if not first_process():
         return
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(to_json(value, indent=1) + "\n")
-    unfinished.replace(path)
+    write_whole("run", path, f"{to_json(value, indent=1)}\n".encode())
 
 
 def remove_if_nothing_happened(folder: Path) -> None:

@@ -7,7 +7,6 @@
 import hashlib
 import itertools
 import json
-import os
 import re
 import types
 import typing
@@ -18,6 +17,7 @@ from typing import Any, TypedDict
 from jaxcnn.checking import expect
 from jaxcnn.training.environment import uncommitted
 from jaxcnn.training.processes import from_first, largest
+from jaxcnn.whole_file import write_whole
 
 LONGEST = 4_000_000  # bytes of a diff.patch
 
@@ -69,7 +69,7 @@ def write_diff(folder: Path, *, first: bool) -> None:
             if not path.exists() and number == 1 and not first:
                 continue
             if not path.exists():
-                write_whole(path, diff)
+                write_whole("record", path, diff)
             if path.read_bytes() == diff:
                 return
 
@@ -94,14 +94,7 @@ def write_data(folder: Path, train: Any, test: Any) -> None:
         fix = "Choose another folder, or bring the data back."
         what = f"the {differ or 'same'} set that {folder} was begun with"
         expect(False, "data", what, found.get(differ or "", "another one in another process"), fix)
-    from_first(lambda: write_whole(path, (json.dumps(found, indent=1) + "\n").encode()))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)
+    from_first(lambda: write_whole("record", path, (json.dumps(found, indent=1) + "\n").encode()))
 
 
 def read_record(where: str, config: Any, folder: Path) -> tuple[Environment, Data]:

@@ -21,9 +21,9 @@ from jaxcnn.fingerprint import fingerprint
 from jaxcnn.interop.model import Model
 from jaxcnn.interop.safetensors_format import DTYPES, read_arrays
 from jaxcnn.interop.source import AGAIN, opened
-from jaxcnn.interop.whole_file import write_whole
 from jaxcnn.layers.layer import Layer, Spec, expect_net, expect_spec, leaf_name
 from jaxcnn.layers.serialization import from_json, to_json
+from jaxcnn.whole_file import write_whole
 
 __all__ = ["load", "save"]
 

@@ -12,9 +12,9 @@ import jax
 import jax.export
 
 from jaxcnn.checking import expect, expect_choice, shown
-from jaxcnn.interop.whole_file import write_whole
 from jaxcnn.layers.layer import Layer, Spec, expect_arrays, expect_net, expect_spec, leaf_name
 from jaxcnn.training.evaluation import predictor
+from jaxcnn.whole_file import write_whole
 
 __all__ = ["export"]
 

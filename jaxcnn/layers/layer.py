@@ -89,9 +89,7 @@ def apply(
         return module.apply(params, state, x, train=train, key=key)
     y = module(x)
     fix = "Use functions of an array that return one."
-    expect(
-        is_array(y), "apply", f"an array from {name_of(module)}", shown(y) if not is_array(y) else "", fix, TypeError
-    )
+    expect(is_array(y), "apply", f"an array from {name_of(module)}", y, fix, TypeError)
     return y, state
 
 

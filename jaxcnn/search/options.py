@@ -131,7 +131,7 @@ def prepare(
     typed = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
     kind = str(jax.random.key_impl(typed))
     fix = "Others draw from the first key of a batch: lanes would not be what fit gives."
-    expect("threefry" in kind or "fry" in kind, where, "a threefry key", f"one of {kind}", fix)
+    expect("threefry" in kind, where, "a threefry key", f"one of {kind}", fix)
     if not isinstance(validation, Dataset | None):
         train, validation = split(train, validation, key=key)
     size = train.size if size is None else size

@@ -64,7 +64,7 @@ def test_a_small_run_and_its_record():
     assert "not judged" in result.verdict
 
 
-def test_it_is_judged(monkeypatch):
+def test_it_is_judged():
     config = Config(dataset="digits", nets=("perceptron", "mlp"), steps=4, batch_size=8, test_images=50, seeds=2)
     result = main(config)
     assert not result.holds  # the best is no net with convolutions

@@ -1,11 +1,8 @@
 """Hostile checkpoints: each is refused with a sentence, runs nothing, and takes little memory."""
 
-import json
 import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +10,7 @@ import pytest
 from jaxcnn.interop.torch import read
 from tests.interop.hostile_containers import BEFORE_1_6, SAFETENSORS, ZIPS
 from tests.interop.hostile_pickles import BOMBS, PICKLES, WITHIN_A_FILE, again
+from tests.interop.refusals import check_refused, run
 from tests.interop.torch_files import (
     FOUR,
     GOOD,
@@ -39,21 +37,7 @@ SENTENCE = re.compile(r"read: expected [^\n]+, got [^\n]+\. [A-Z][^\n]*[.)]", re
 def test_a_hostile_file_is_refused(name, tmp_path, monkeypatch):
     data, said = HOSTILE[name]
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "file.pth").write_bytes(data)
-    with pytest.raises(ValueError, match=said) as caught:
-        read(tmp_path / "file.pth")
-    assert SENTENCE.fullmatch(str(caught.value)), str(caught.value)
-    assert len(str(caught.value)) < 600
-    assert os.listdir(tmp_path) == ["file.pth"]
-
-
-def run(code: str, *arguments, cwd: Path):
-    """Return what a program of its own prints as JSON."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout)
+    check_refused(read, tmp_path / "file.pth", data, said, SENTENCE, longest=600)
 
 
 LISTEN = """

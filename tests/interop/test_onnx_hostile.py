@@ -1,11 +1,8 @@
 """Hostile files of ONNX: each is refused with a sentence, opens and writes nothing else, and takes little memory."""
 
-import json
 import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +23,7 @@ from tests.interop.onnx_bytes import (
     value,
     varint,
 )
+from tests.interop.refusals import check_refused, run
 
 RELU = node("Relu", "x", "y")
 K = tensor("k", KERNEL)
@@ -250,23 +248,7 @@ HOSTILE = {
 def test_a_hostile_file_is_refused(name, tmp_path, monkeypatch):
     data, said = HOSTILE[name]
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "file.onnx").write_bytes(data)
-    with pytest.raises(ValueError, match=said) as caught:
-        load(tmp_path / "file.onnx")
-    assert SENTENCE.fullmatch(str(caught.value)), str(caught.value)
-    assert len(str(caught.value)) < 900
-    assert os.listdir(tmp_path) == ["file.onnx"]
-
-
-def run(code: str, *arguments, cwd: Path):
-    """Return what a program of its own prints as JSON."""
-    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=cwd, env=os.environ | {"PYTHONPATH": paths}
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout)
+    check_refused(load, tmp_path / "file.onnx", data, said, SENTENCE, longest=900)
 
 
 LISTEN = """

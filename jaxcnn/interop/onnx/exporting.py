@@ -13,13 +13,13 @@ import numpy as np
 
 from jaxcnn.checking import expect, expect_choice, expect_flag, shown
 from jaxcnn.interop.onnx.site import Graph, Site, Value, channels_first
-from jaxcnn.interop.whole_file import write_whole
 from jaxcnn.layers.layer import Layer, Spec, expect_arrays, expect_net, expect_spec, rebuild
 from jaxcnn.surgery import activations, fold_batch_norm, paths
 from jaxcnn.surgery.frozen import _Frozen
 from jaxcnn.surgery.rematerialized import _Rematerialized
 from jaxcnn.surgery.tree import Around, children_of
 from jaxcnn.training.evaluation import predictor
+from jaxcnn.whole_file import write_whole
 
 __all__ = ["export"]
 

@@ -1,8 +1,4 @@
-"""Weights of PyTorch nets: the same numbers under other names, with other axes first.
-
-PyTorch has kernels (C_out, C_in / groups, kh, kw), dense layers (out, in) and flattens (C, H, W); jaxcnn has
-(kh, kw, C_in / groups, C_out), (in, out) and (H, W, C).
-"""
+"""Weights of PyTorch nets: the same numbers under other names, and what did not match."""
 
 import difflib
 from collections.abc import Mapping
@@ -14,16 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, expect_choice, expect_key, is_array, is_number, shown
+from jaxcnn.interop.torch.axes import flattened, from_torch, module_at, to_torch
 from jaxcnn.interop.torch.checkpoint import read
 from jaxcnn.interop.torch.names import LAYOUTS, dotted
 from jaxcnn.interop.torch.names.rules import Layout
-from jaxcnn.layers.auxiliary import Auxiliary
-from jaxcnn.layers.composition import Sequential
-from jaxcnn.layers.layer import Layer, Module, Spec, apply, expect_arrays, expect_net, init, leaf_name, named_leaves
-from jaxcnn.layers.linear import Dense, Flatten
-from jaxcnn.layers.transposed import ConvTranspose
+from jaxcnn.layers.layer import Layer, Spec, expect_arrays, expect_net, leaf_name, named_leaves
 from jaxcnn.surgery import paths
-from jaxcnn.surgery.tree import children_of, unwrapped
 from jaxcnn.transfer import Loaded
 
 __all__ = ["Imported", "load", "load_state_dict", "state_dict"]
@@ -103,14 +95,19 @@ def load_state_dict(
         near = difflib.get_close_matches(lost[0], known, n=5, cutoff=0.3) if lost else []
         expect(not lost, where, "names of the net's own layers", shown(lost), f"Near ones are {near or known[:12]}.")
     layouts = _layouts() if names is None else {"the names given": lambda _: names}
-    targets = [_Target(net, one) for one in _specs(net, spec, theirs)]
-    expect(bool(targets), where, "a net for images", shown(net), "Pass the spec of its input.")
-    found = [_Matched(target, label, layout(known), theirs) for target in targets for label, layout in layouts.items()]
-    best = max(found, key=lambda one: len(one.values))
+    found: list[_Matched] = []
+    for one in _specs(spec, theirs):
+        target = _target(net, one, needed=spec is not None)
+        if target is not None:
+            found += [_Matched(target, label, layout(known), theirs) for label, layout in layouts.items()]
+        if any(matched.whole for matched in found):
+            break
+    expect(bool(found), where, "a net for images", shown(net), "Pass the spec of its input.")
+    best = max(found, key=lambda matched: len(matched.values))
     report, target = best.report, best.target
     fix = "Build the net that it was saved of, or pass names=, the spec, or, for new arrays in their place, a key."
-    whole = not report.missing and not report.another_shape
-    expect(bool(report.matched) and (whole or key is not None), where, "a state dict of this net", str(report), fix)
+    enough = bool(report.matched) and (best.whole or key is not None)
+    expect(enough, where, "a state dict of this net", str(report), fix)
     fresh = target.template if key is None else net.init(key, target.spec)
     params, state = jax.tree_util.tree_map_with_path(
         lambda path, leaf: best.values.get(leaf_name(path[1:]), leaf), fresh
@@ -147,13 +144,13 @@ def state_dict(
     tables = [table for table in (names(paths(net)) for names in choices.values()) if layers <= set(table)]
     fix = 'Pass layout="paths" for a net of your own.'
     expect(bool(tables), where, f"a net that {layout} has", f"other layers, such as {sorted(layers)[:4]}", fix)
-    specs = _specs(net, spec, {})
-    flat = _flattened(net, specs[0]) if specs else {}
+    targets = (_target(net, one, needed=spec is not None) for one in _specs(spec, {}))
+    flat = next((target.flat for target in targets if target is not None), {})
     order = {path: number for number, path in enumerate(paths(net))}
     result = {}
     for name, array in sorted(own.items(), key=lambda item: order.get(item[0].rpartition("/")[0], -1)):
         layer, _, leaf = name.rpartition("/")
-        array = _to_torch(array, leaf, flat.get(layer), _module(net, layer))
+        array = to_torch(array, leaf, flat.get(layer), module_at(net, layer))
         theirs = tables[0][layer]
         result[_array_name(theirs, leaf)] = array[:, None, None] if theirs.endswith(COLUMN) else array
     return result
@@ -171,7 +168,7 @@ class _Target:
         self.net, self.spec = net, spec
         self.template = jax.eval_shape(lambda: net.init(jax.random.key(0), spec))
         self.arrays = {name: leaf for part in self.template for name, leaf in named_leaves(part).items()}
-        self.flat = _flattened(net, spec)
+        self.flat = flattened(net, spec)
 
 
 class _Matched:
@@ -188,46 +185,14 @@ class _Matched:
                 missing.append(name)
                 continue
             used.add(other)
-            array = _from_torch(theirs[other], kind, target.flat.get(layer), leaf.shape, _module(target.net, layer))
+            array = from_torch(theirs[other], kind, target.flat.get(layer), leaf.shape, module_at(target.net, layer))
             if array is None:
                 reshaped.append(f"{name} {leaf.shape} for {other} {theirs[other].shape}")
             else:
                 self.values[name] = jnp.asarray(array, leaf.dtype)
         unexpected = [name for name in theirs if name not in used and not name.endswith(COUNTERS)]
+        self.whole = not missing and not reshaped
         self.report = Loaded(tuple(self.values), tuple(missing), tuple(unexpected), tuple(reshaped))
-
-
-def _from_torch(array: np.ndarray, leaf: str, flat: Any, shape: tuple[int, ...], module: Module) -> np.ndarray | None:
-    """Return the array with our axes, or None where it does not have our shape."""
-    if leaf == "kernel":
-        # A convolution as large as the image is a dense layer after flattening.
-        if flat and array.ndim >= 2 and np.prod(array.shape[1:]) == np.prod(flat):
-            height, width, channels = flat
-            array = array.reshape(-1, channels, height, width).transpose(0, 2, 3, 1).reshape(len(array), np.prod(flat))
-        if isinstance(module, ConvTranspose) and array.ndim == 4:
-            array = _regrouped(array[:, :, ::-1, ::-1], module.groups).transpose(2, 3, 0, 1)
-        else:
-            array = array.transpose(*range(2, array.ndim), 1, 0) if array.ndim >= 2 else array
-    if array.shape != shape and [n for n in array.shape if n > 1] == [n for n in shape if n > 1]:
-        array = array.reshape(shape)  # a 1x1 convolution is a dense layer, and the reverse
-    return np.ascontiguousarray(array) if array.shape == shape else None
-
-
-def _to_torch(array: np.ndarray, leaf: str, flat: Any, module: Module) -> np.ndarray:
-    if leaf == "kernel":
-        if isinstance(module, ConvTranspose):
-            array = _regrouped(array.transpose(3, 2, 0, 1), module.groups).transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
-        else:
-            array = array.transpose(-1, -2, *range(array.ndim - 2))
-        if flat:
-            array = array.reshape(-1, *flat).transpose(0, 3, 1, 2).reshape(len(array), -1)
-    return np.ascontiguousarray(array)
-
-
-def _regrouped(array: np.ndarray, groups: int) -> np.ndarray:
-    """Return (g a, b, ...) as (a, g b, ...): PyTorch counts the groups of a transposed convolution among its inputs."""
-    split = array.reshape(groups, -1, *array.shape[1:])
-    return split.swapaxes(0, 1).reshape(split.shape[1], -1, *array.shape[2:])
 
 
 def _arrays(where: str, given: Any) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -264,49 +229,19 @@ def _layouts() -> dict[str, Layout]:
     return {"the net's own layers": dotted, **known}
 
 
-def _specs(net: Layer, spec: Spec | None, theirs: Mapping[str, np.ndarray]) -> list[Spec]:
+def _specs(spec: Spec | None, theirs: Mapping[str, np.ndarray]) -> list[Spec]:
+    """Return what the images may be like."""
     if spec is not None:
         return [spec]
     channels = next((a.shape[1] for a in theirs.values() if a.ndim == 4), 3)
-    specs = [jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32) for size in SIZES]
-    return [s for s in specs if _fits(net, s)]
+    return [jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32) for size in SIZES]
 
 
-def _fits(net: Layer, spec: Spec) -> bool:
+def _target(net: Layer, spec: Spec, *, needed: bool) -> _Target | None:
+    """Return what the net asks for, or None where it takes no such images, which is an error if that is needed."""
     try:
-        jax.eval_shape(lambda: net.init(jax.random.key(0), spec))
+        return _Target(net, spec)
     except (ValueError, TypeError):
-        return False
-    return True
-
-
-def _module(net: Layer, path: str) -> Module:
-    module: Any = unwrapped(net)
-    for name in path.split("/") if path else ():
-        module = unwrapped(children_of(module).get(name, module))
-    return module
-
-
-def _flattened(net: Module, spec: Spec) -> dict[str, tuple[int, int, int]]:
-    """Return the (H, W, C) that the inputs of dense layers were before they were flattened, by path."""
-    found: dict[str, tuple[int, int, int]] = {}
-
-    def walk(module: Module, prefix: str, spec: Any, flat: Any) -> tuple[Any, Any]:
-        inner = unwrapped(module)
-        if isinstance(inner, Sequential):
-            for name, child in inner.layers.items():
-                spec, flat = walk(child, f"{prefix}{name}/", spec, flat)
-            return spec, flat
-        if isinstance(inner, Auxiliary):
-            for head, _ in inner.taps:
-                walk(inner.up_to(head), prefix, spec, flat)
-            return walk(inner.main, prefix, spec, flat)
-        if isinstance(inner, Flatten) and len(spec.shape) == 4:
-            flat = spec.shape[1:]
-        elif isinstance(inner, Dense) and flat:
-            found[prefix[:-1]], flat = flat, None
-        params, state = jax.eval_shape(lambda: init(module, jax.random.key(0), spec))
-        return jax.eval_shape(lambda p, s, x: apply(module, p, s, x, train=False)[0], params, state, spec), flat
-
-    walk(net, "", spec, None)
-    return found
+        if needed:
+            raise
+        return None
