@@ -22,6 +22,15 @@ def torchvision():
 
 
 @functools.cache
+def transforms():
+    """Return the second version of torchvision's transforms, or skip the test."""
+    torchvision()
+    from torchvision.transforms import v2
+
+    return v2
+
+
+@functools.cache
 def timm():
     """Return timm, or skip the test."""
     torchvision()

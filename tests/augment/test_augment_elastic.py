@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from jaxcnn import augment
 from jaxcnn.augment.elastic import _waves, displacement
+from tests import torch_nets
 
 FRAME = 24, 31
 IMAGE = np.asarray(jax.random.uniform(jax.random.key(0), (*FRAME, 2)))
@@ -71,8 +72,9 @@ def test_values_are_those_of_scipy():
 
 
 def test_values_and_strength_are_those_of_torchvision():
-    torch = pytest.importorskip("torch")
-    transforms = pytest.importorskip("torchvision.transforms.v2", reason="torchvision is not installed")
+    transforms = torch_nets.transforms()
+    import torch
+
     key, (height, width) = jax.random.key(5), FRAME
     # Its displacement is in units of half the frame.
     move = torch.tensor(np.moveaxis(field(key, 50, 2) / np.array([width / 2, height / 2])[:, None, None], 0, -1)[None])

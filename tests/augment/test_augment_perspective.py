@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcnn import augment
+from tests import torch_nets
 
 HEIGHT, WIDTH = 12, 17
 IMAGE = np.asarray(jax.random.uniform(jax.random.key(0), (HEIGHT, WIDTH, 2)))
@@ -48,8 +49,9 @@ def test_lines_stay_lines_and_cross_ratios_stay():
 
 
 def test_values_are_those_of_torchvision():
-    torch = pytest.importorskip("torch")
-    functional = pytest.importorskip("torchvision.transforms.v2.functional", reason="torchvision is not installed")
+    functional = torch_nets.transforms().functional
+    import torch
+
     out = drawn(jax.random.split(jax.random.key(3), 5))
     tensor = torch.tensor(IMAGE.transpose(2, 0, 1))
     for image, corners in zip(out["image"], out["keypoints"], strict=True):

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from jaxcnn import augment
+from tests import torch_nets
 
 KEYS = jax.random.split(jax.random.key(1), 1500)
 IMAGE = np.asarray(jax.random.uniform(jax.random.key(0), (20, 30, 3)))
@@ -80,8 +81,9 @@ def test_values_are_those_of_pil(size):
 
 @pytest.mark.parametrize("size", [(20, 30), (9, 8), (41, 50)])
 def test_values_are_those_of_torchvision(size):
-    torch = pytest.importorskip("torch")
-    functional = pytest.importorskip("torchvision.transforms.v2.functional", reason="torchvision is not installed")
+    functional = torch_nets.transforms().functional
+    import torch
+
     windows, out = drawn(KEYS[:6], IMAGE, size=size)
     tensor = torch.tensor(IMAGE.transpose(2, 0, 1))
     mask = torch.arange(600, dtype=torch.int32).reshape(1, 20, 30)

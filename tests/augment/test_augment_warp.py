@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from jaxcnn import augment
-from tests.torch_nets import torchvision
+from tests import torch_nets
 
 SCIPY_MODES = {"constant": "grid-constant", "reflect": "mirror", "edge": "nearest"}
 
@@ -203,9 +203,8 @@ def test_an_affine_map_and_its_inverse_restore_the_interior(there, back):
     ids=["rotate", "scale", "shear x", "shear y", "all"],
 )
 def test_agrees_with_torchvision(options):
-    torchvision()
+    functional = torch_nets.transforms().functional
     import torch
-    from torchvision.transforms.v2 import functional
 
     image = np.asarray(jax.random.uniform(jax.random.key(0), (12, 9, 2)))
     mask = np.arange(108, dtype=np.int32).reshape(12, 9) + 1
