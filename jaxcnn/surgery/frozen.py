@@ -38,4 +38,5 @@ class _Frozen(Around):
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        return apply(self.inner, jax.lax.stop_gradient(params), state, x, train=False)[0], state
+        # In evaluation the state stays as it is; taken from there, it carries the activations that are being read.
+        return apply(self.inner, jax.lax.stop_gradient(params), state, x, train=False)

@@ -1,0 +1,89 @@
+"""Inside a net: what a layer gives, how the score hangs on it, and the rest of the net as a function of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcnn.checking import expect
+from jaxcnn.explain.score import LogitsFn, class_scores
+from jaxcnn.layers.layer import Layer, Params, State, apply
+from jaxcnn.surgery import activations, edit, paths
+
+__all__ = ["at_layer", "expect_map", "inner_gradients"]
+
+
+def at_layer(net: Layer, params: Params, state: State, x: jax.Array, at: str) -> tuple[jax.Array, LogitsFn]:
+    """Return what a layer gives, and the net as a function of it: every attribution works there, too.
+
+        inside, logits_fn = explain.at_layer(net, params, state, x, "stage2")
+        explain.integrated_gradients(logits_fn, inside, target)      # which units of stage2 decide?
+
+    Args:
+        net, params, state: the trained net, which is applied with `train=False`.
+        x: images (..., H, W, C), floating.
+        at: the path of the layer, at any depth. What leads around it, such as the shortcut of a block that it is in,
+            goes on seeing x.
+
+    Returns:
+        The layer's output for x, and logits_fn: such an output, for as many images -> the net's outputs.
+
+    Raises:
+        ValueError: an unknown path; the message names the near ones.
+    """
+    _, inside = activations(net, params, state, x, [at])
+    return inside[at], jax.tree_util.Partial(_Rest(net, at), params, state, x)
+
+
+def inner_gradients(
+    net: Layer, params: Params, state: State, x: jax.Array, target: Any, at: Sequence[str]
+) -> tuple[jax.Array, dict[str, jax.Array], dict[str, jax.Array]]:
+    """Return the scores (...), what the layers `at` some paths give, and the scores' gradients with respect to it.
+
+    To be called under `jit`, on arguments that `prepared` has seen.
+    """
+
+    def inside(x: jax.Array) -> dict[str, jax.Array]:
+        return activations(net, params, state, x, at)[1]
+
+    found = inside(x)
+
+    def total(added: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        shifted = edit(net, {path: lambda y, path=path: y + added[path] for path in at})
+        scores = class_scores(apply(shifted, params, state, x, train=False)[0], target)
+        return scores.sum(), scores
+
+    (_, scores), slopes = jax.value_and_grad(total, has_aux=True)(jax.tree.map(jnp.zeros_like, found))
+    return scores, found, slopes
+
+
+def expect_map(where: str, net: Layer, params: Params, state: State, x: jax.Array, at: str) -> tuple[int, ...]:
+    """Return the shape of a layer's output; raise `ValueError` unless it is a map, with as many axes as the images."""
+    known = paths(net)
+    shapes = _shapes(net, params, state, x, [at] if at in known else [])
+    shape = shapes.get(at)
+    if shape is None or len(shape) != x.ndim or min(shape[-3:-1]) < 1:
+        layers = [path for path in known if "/" not in path]
+        maps = [path for path, shape in _shapes(net, params, state, x, layers).items() if len(shape) == x.ndim]
+        what = "the path of a layer with a map (..., h, w, c)"
+        expect(False, where, what, f"{at!r}" + (f" of shape {shape}" if shape else ""), f"Choose among {maps}, say.")
+        raise AssertionError
+    return shape
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """A net as a function of what one of its layers gives; the images matter where something leads around the layer."""
+
+    net: Layer
+    at: str
+
+    def __call__(self, params: Params, state: State, x: jax.Array, inside: jax.Array) -> Any:
+        return apply(edit(self.net, {self.at: lambda _: inside}), params, state, x, train=False)[0]
+
+
+def _shapes(net: Layer, params: Params, state: State, x: jax.Array, at: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    shapes = jax.eval_shape(lambda p, s, x: activations(net, p, s, x, at)[1], params, state, x)
+    return {path: found.shape for path, found in shapes.items()}

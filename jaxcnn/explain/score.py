@@ -1,0 +1,101 @@
+"""The number that an explanation is about: what a net gives one class of one image."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.checking import expect, floating, is_int, shown
+
+__all__ = ["LogitsFn", "Target", "class_scores", "prepared", "score", "score_gradient"]
+
+LogitsFn = Callable[[jax.Array], Any]
+"""Images (..., H, W, C) -> logits (..., classes): `training.predictor(net, params, state)`, or any such function.
+
+It is only ever called with as many images as x has, in the same axes; variants of them are `vmap`ped.
+"""
+
+Target = int | jax.Array | np.ndarray | Callable[[Any], jax.Array]
+"""Whose score is explained: a class for all images, one for each, or a function of the outputs -> scores (...)."""
+
+
+def prepared(where: str, logits_fn: LogitsFn, x: Any, target: Target) -> tuple[Any, jax.Array, Any]:
+    """Return the three as arguments of a jitted function; raise an error unless they fit one another.
+
+    A function becomes a `jax.tree_util.Partial`, which `jit` takes: compiled again for another function, not for other
+    weights inside of `training.predictor`'s, nor for another target.
+    """
+    x = floating(where, "x", x)
+    expect(callable(logits_fn), where, "logits_fn as a function of images", shown(logits_fn), _PREDICTOR, TypeError)
+    logits_fn = _as_tree(logits_fn)
+    outputs = _outputs.eval_shape(logits_fn, x)
+    if callable(target):
+        target = _as_tree(target)
+        scores = jax.eval_shape(lambda target, outputs: target(outputs), target, outputs)
+        shape = getattr(scores, "shape", None)
+        ok = shape is not None and x.shape[: len(shape)] == shape and jnp.issubdtype(scores.dtype, jnp.floating)
+        expect(ok, where, "a target that gives one score an image", shown(scores), "Sum over the outputs' other axes.")
+        return logits_fn, x, target
+    logits = _logits(outputs)
+    shape = getattr(logits, "shape", ())
+    ok = len(shape) > 0 and x.shape[: len(shape) - 1] == shape[:-1]
+    fix = "Pass a function of the outputs as target, such as lambda y: y[..., 3].mean((-2, -1))."
+    expect(ok, where, "outputs (..., classes), one row an image", shown(logits), fix)
+    return logits_fn, x, _classes(where, target, shape)
+
+
+def score(logits_fn: LogitsFn, x: jax.Array, target: Any) -> jax.Array:
+    """Return the score (...) of each image, of arguments that `prepared` has seen."""
+    return class_scores(logits_fn(x), target)
+
+
+def class_scores(outputs: Any, target: Any) -> jax.Array:
+    """Return the score (...) of each image, read from the net's outputs."""
+    if callable(target):
+        return target(outputs)
+    logits = _logits(outputs)
+    at = jnp.broadcast_to(target, logits.shape[:-1])[..., None]
+    return jnp.take_along_axis(logits, at, axis=-1)[..., 0]
+
+
+def score_gradient(logits_fn: LogitsFn, x: jax.Array, target: Any) -> tuple[jax.Array, jax.Array]:
+    """Return the scores (...) and their gradient, of x's shape: each image's own, as no image sees another."""
+
+    def total(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        scores = score(logits_fn, x, target)
+        return scores.sum(), scores
+
+    (_, scores), slope = jax.value_and_grad(total, has_aux=True)(x)
+    return scores, slope
+
+
+def _classes(where: str, target: Any, shape: tuple[int, ...]) -> jax.Array:
+    fix = f"Pass a class from 0 to {shape[-1] - 1}, or an integer array with one for each image."
+    known = is_int(target) or (hasattr(target, "dtype") and jnp.issubdtype(target.dtype, jnp.integer))
+    expect(known, where, "target as a class, an array of classes, or a function", shown(target), fix, TypeError)
+    given = target
+    classes = jnp.asarray(target)
+    expect(classes.shape in ((), shape[:-1]), where, f"target of shape () or {shape[:-1]}", classes.shape, fix)
+    if not isinstance(classes, jax.core.Tracer):
+        ok = bool(np.all((np.asarray(given) >= 0) & (np.asarray(given) < shape[-1])))
+        expect(ok, where, f"target in 0..{shape[-1] - 1}", shown(np.asarray(given).tolist()), fix)
+    return classes.astype(jnp.int32)
+
+
+def _as_tree(fn: Callable) -> jax.tree_util.Partial:
+    return fn if isinstance(fn, jax.tree_util.Partial) else jax.tree_util.Partial(fn)
+
+
+@jax.jit
+def _outputs(logits_fn: LogitsFn, x: jax.Array) -> Any:
+    return logits_fn(x)
+
+
+def _logits(outputs: Any) -> Any:
+    """Return the logits of a net with further heads, which are given by name, too."""
+    return outputs["logits"] if isinstance(outputs, Mapping) else outputs
+
+
+_PREDICTOR = "Pass training.predictor(net, params, state), say."

@@ -1,0 +1,120 @@
+"""Scores, their gradients, and what is refused before any work."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn import explain, surgery
+from jaxcnn.explain.inner import expect_map, inner_gradients
+from jaxcnn.explain.score import prepared, score, score_gradient
+from jaxcnn.layers import Dense, GlobalAvgPool, Sequential
+from jaxcnn.surgery import paths
+from tests.explain.torch_twins import array, tensor, twin
+
+close = np.testing.assert_allclose
+
+
+def test_score_is_the_logit_of_each_images_class(case, images, targets):
+    logits = case.logits_fn(images)
+    found = score(*prepared("test", case.logits_fn, images, targets))
+    close(found, [logits[n, k] for n, k in enumerate(targets)])
+    close(score(*prepared("test", case.logits_fn, images, 2)), logits[:, 2])
+    close(score(*prepared("test", case.logits_fn, images[0], 2)), logits[0, 2], rtol=1e-4)
+    difference = score(*prepared("test", case.logits_fn, images, lambda y: y[..., 0] - y[..., 1]))
+    close(difference, logits[:, 0] - logits[:, 1], rtol=1e-5)
+
+
+def test_nets_like_the_ones_of_pytorch(case, images, targets):
+    net = twin(case.name)
+    import torch
+
+    x = tensor(images).requires_grad_()
+    logits = net(x)
+    close(case.logits_fn(images), logits.detach(), rtol=1e-4, atol=1e-5)
+    logits.gather(1, torch.tensor(np.asarray(targets))[:, None].long()).sum().backward()
+    _, slope = score_gradient(*prepared("test", case.logits_fn, images, targets))
+    close(slope, array(x.grad), rtol=1e-4, atol=1e-6)
+
+
+def test_gradient_inside_is_the_gradient_of_the_rest(case, images, targets):
+    at = [path for path in paths(case.net) if "act" in path]
+    scores, found, slopes = inner_gradients(case.net, case.params, case.state, images, targets, at)
+    close(scores, score(*prepared("test", case.logits_fn, images, targets)), rtol=1e-5)
+    for path in at:
+        inside, rest = explain.at_layer(case.net, case.params, case.state, images, path)
+        close(rest(inside), case.logits_fn(images), rtol=1e-5, atol=1e-6)
+        close(inside, found[path])
+        _, slope = score_gradient(*prepared("test", rest, inside, targets))
+        close(slope, slopes[path], rtol=1e-4, atol=1e-7)
+
+
+def test_the_shortcut_around_a_layer_goes_on_seeing_the_images(images):
+    from tests.explain.conftest import CASES
+
+    case = CASES["residual"]
+    inside, rest = explain.at_layer(case.net, case.params, case.state, images, "block2/branch/bn2")
+    without = surgery.edit(case.net, {"block2/branch": jnp.zeros_like})
+    expected, _ = without.apply(case.params, case.state, images, train=False)
+    close(rest(jnp.zeros_like(inside)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_layers_of_a_frozen_stage_can_be_read(images):
+    from tests.explain.conftest import CASES
+
+    case = CASES["residual"]
+    at = ["block1/branch/act"]
+    frozen = surgery.freeze(case.net, ["block1"])
+    _, expected = surgery.activations(case.net, case.params, case.state, images, at)
+    _, found = surgery.activations(frozen, case.params, case.state, images, at)
+    close(found[at[0]], expected[at[0]])
+
+
+def test_one_trace_for_other_targets_and_weights(case, images):
+    traces = []
+
+    @jax.jit
+    def run(logits_fn, x, target):
+        traces.append(None)
+        return score(logits_fn, x, target)
+
+    for target in (0, 3):
+        run(*prepared("test", case.logits_fn, images, target))
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "message"),
+    [
+        (5, ValueError, r"^test: expected target in 0\.\.4, got 5\. Pass a class from 0 to 4"),
+        (-1, ValueError, r"^test: expected target in 0\.\.4, got -1"),
+        (np.array([0, 1, 9, 2]), ValueError, r"^test: expected target in 0\.\.4, got \[0, 1, 9, 2\]"),
+        (np.array([0, 1]), ValueError, r"^test: expected target of shape \(\) or \(4,\), got \(2,\)"),
+        (1.5, TypeError, r"^test: expected target as a class, an array of classes, or a function, got 1\.5"),
+        ("cat", TypeError, r"^test: expected target as a class, an array of classes, or a function, got 'cat'"),
+        (lambda y: y.sum(0), ValueError, r"^test: expected a target that gives one score an image"),
+    ],
+)
+def test_refuses_targets(case, images, target, error, message):
+    with pytest.raises(error, match=message):
+        prepared("test", case.logits_fn, images, target)
+
+
+def test_refuses_what_is_no_classifier(images):
+    with pytest.raises(TypeError, match=r"^test: expected logits_fn as a function of images, got 3\."):
+        prepared("test", 3, images, 0)
+    with pytest.raises(TypeError, match=r"^test: expected x of a floating dtype, got uint8"):
+        prepared("test", lambda x: x, np.zeros((2, 4, 4, 3), np.uint8), 0)
+    with pytest.raises(ValueError, match=r"^test: expected outputs \(\.\.\., classes\), one row an image"):
+        prepared("test", lambda x: x.mean((1, 2)).T, images, 0)
+
+
+def test_refuses_layers_without_a_map(images):
+    net = Sequential(stage=Dense(4), pool=GlobalAvgPool(), head=Dense(3))
+    params, state = net.init(jax.random.key(0), images)
+    assert expect_map("test", net, params, state, images, "stage") == (4, 12, 12, 4)
+    message = r"^test: expected the path of a layer with a map \(\.\.\., h, w, c\), got 'head' of shape \(4, 3\)\. "
+    with pytest.raises(ValueError, match=message + r"Choose among \['stage'\], say\."):
+        expect_map("test", net, params, state, images, "head")
+    with pytest.raises(ValueError, match=r"got 'stagg'\. Choose among \['stage'\], say\."):
+        expect_map("test", net, params, state, images, "stagg")
