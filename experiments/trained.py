@@ -1,4 +1,4 @@
-"""A trained net with its data, for the experiments that look into one: of a training run, of a file, or made at once."""
+"""A trained net with its data, for experiments that look into one: of a training run, of a file, or made at once."""
 
 import dataclasses
 from dataclasses import dataclass
