@@ -27,18 +27,18 @@ run: $(READY)
 	$(BIN)/python -m experiments.train
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "$(TESTS)" --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -m "$(TESTS)" --numprocesses auto --dist worksteal
 
 setup: $(READY)
 
 check: lint types test
 
 check-all: lint types $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check-jax: $(READY)
-	JAX_NUMPY_RANK_PROMOTION=raise $(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile $(CHECKED)
-	JAX_CHECK_TRACER_LEAKS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile $(CHECKED)
+	JAX_NUMPY_RANK_PROMOTION=raise $(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist worksteal $(CHECKED)
+	JAX_CHECK_TRACER_LEAKS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist worksteal $(CHECKED)
 
 lint: $(READY)
 	$(BIN)/ruff check .

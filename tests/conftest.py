@@ -1,6 +1,10 @@
-"""What all tests share: the hypothesis profile, and comparisons of value and gradient with other libraries."""
+"""What all tests share: which of them the oldest Python runs, and comparisons of value and gradient with others."""
 
+import functools
+import inspect
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -10,6 +14,10 @@ import pytest
 hypothesis.settings.register_profile("quick", deadline=None, derandomize=True, max_examples=10, database=None)
 hypothesis.settings.load_profile("quick")
 
+# What is done here is of no one version of Python: the oldest runs what compares with PyTorch, which is there, alone.
+OF_NO_VERSION = {"augment", "data", "experiments", "explain", "interop", "models", "search"}
+WITH_PYTORCH = re.compile("torch|timm|captum|zennit|grad_cam|twin|same_logits|logits_of")
+
 # From our order of axes to PyTorch's.
 _TORCH_AXES = {
     "images": (0, 3, 1, 2),  # NHWC -> NCHW
@@ -17,6 +25,14 @@ _TORCH_AXES = {
     "matrix": (1, 0),  # (in, out) -> (out, in)
     "as is": None,
 }
+
+
+def pytest_collection_modifyitems(items):
+    source = functools.cache(inspect.getsource)
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in OF_NO_VERSION and not WITH_PYTORCH.search(item.name + source(item.function)):
+            item.add_marker(pytest.mark.newest)
 
 
 @pytest.fixture(scope="module")

@@ -94,9 +94,10 @@ def leaking(key, batch):
     return batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("augment", "message"),
-    [(twice, "consumed"), (ranks, "rank_promotion"), pytest.param(leaking, "[Ll]eaked", marks=pytest.mark.slow)],
+    [(twice, "consumed"), (ranks, "rank_promotion"), (leaking, "[Ll]eaked")],
     ids=lambda v: getattr(v, "__name__", ""),
 )
 def test_the_checks_see(augment, message):

@@ -11,7 +11,7 @@ from experiments.architectures import FORMS, Config, Net, batches, main, ranked
 from jaxcnn import data, models
 from jaxcnn.summary import summarize
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def small_set(size=30):

@@ -15,7 +15,7 @@ from experiments.__main__ import experiments
 from experiments.augmentation import Config, gain, load, measure, sentence, transforms
 from jaxcnn import augment, data
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(dataset="digits", per_class=5, test_images=40, seeds=2, epochs=1, batch_size=25, width=2)
 
 
@@ -144,6 +144,7 @@ def test_families_keep_shapes_and_mixing_gives_soft_labels():
             assert changed["label"].shape == ((4, 4) if name in ("mixup", "cutmix") else (4,))
 
 
+@pytest.mark.slow
 def test_small_trainings_are_reproduced_and_differ_by_seed(monkeypatch):
     monkeypatch.setattr(augmentation, "QUICK", ("none", "mixup"))
     config = dataclasses.replace(SMALL, quick=True)

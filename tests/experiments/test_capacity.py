@@ -15,7 +15,7 @@ from experiments.capacity import Config, Found, regions, spirals
 from jaxcnn import search
 from jaxcnn.layers import Dense, Flatten, Sequential
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(widths=(1, 3), points=40, test_points=60, restarts=2, seeds=2, epochs=3, batch_size=20)
 KEY = jax.random.key(0)
 

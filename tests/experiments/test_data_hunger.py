@@ -13,7 +13,7 @@ from experiments.__main__ import experiments
 from experiments.data_hunger import Config, short
 from jaxcnn import data
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(
     dataset="digits", widths=(1, 2), per_class=(2, 8), test_images=100, seeds=2, steps=12, batch_size=20
 )  # fmt: skip

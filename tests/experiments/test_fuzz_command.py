@@ -12,7 +12,7 @@ from experiments import data, device, run_folder, runner, train
 from experiments.__main__ import experiments
 from jaxcnn import report, training
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 SENTENCE = re.compile(r"\w[\w.]*: expected .+, got .+\. .+", re.DOTALL)
 # Switches of the whole process, and options that wait for other processes or another device.

@@ -13,7 +13,7 @@ from experiments.__main__ import experiments
 from experiments.hidden_units import Config, Found, masked, mistakes, of, of_the_best, one_hidden_layer, relabelled
 from jaxcnn import data, search, training
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(per_class=6, widths=(1, 4), folds=2, restarts=2, seeds=2, epochs=2, batch_size=16)
 KEY = jax.random.key(0)
 

@@ -11,7 +11,7 @@ from experiments.benchmarks import inference
 from jaxcnn import data
 from jaxcnn.layers import BatchNorm, Dense, Flatten, Sequential
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def test_a_folded_net_is_measured_and_gives_the_same():

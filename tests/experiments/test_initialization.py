@@ -16,7 +16,7 @@ from jaxcnn import functional as F
 from jaxcnn import initializers, surgery
 from jaxcnn.layers import Sequential
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(activation="relu", depth=6, width=16, size=4, images=4, seeds=2)
 
 

@@ -11,7 +11,7 @@ from experiments import learning_rate
 from experiments.__main__ import experiments
 from experiments.learning_rate import KINDS, Config, Found, broken, kind, lowest, most_common
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(rates=(0.001, 0.1, 1e6), seeds=2, epochs=4, batch_size=128, maps=2)
 GUESSING = math.log(10)
 CURVES = {

@@ -14,7 +14,7 @@ from experiments.overfitting import Config, Found, reached, stopping, wrong_labe
 from jaxcnn import data
 from jaxcnn.layers import Dense, Flatten, Sequential
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(per_class=6, wrong=0.3, test_images=30, seeds=2, patience=1, most_epochs=4, more_epochs=3, batch_size=20)
 
 
@@ -144,6 +144,7 @@ def test_quick_is_not_judged(monkeypatch):
     assert result.verdict.startswith("not judged: ")
 
 
+@pytest.mark.slow
 def test_trainings_that_differ_are_seen(monkeypatch, smaller):
     honest = overfitting.column
 

@@ -18,7 +18,7 @@ from experiments.benchmarks.chart import ratios
 from experiments.benchmarks.nets import NETS, Training, linen, ours
 from experiments.benchmarks.pairs import Pairs, Program
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 COUNTS = {"lenet": 857_738, "vgg": 1_148_874, "resnet20": 269_722, "depthwise": 136_778}
 PACKAGES = {"linen": "flax", "nnx": "flax", "equinox": "equinox", "haiku": "haiku", "torch": "torch"}

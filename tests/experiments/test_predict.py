@@ -40,7 +40,6 @@ def test_images_are_read_as_the_net_takes_them(run):
     assert images[1, :, :2].max() < 50
 
 
-@pytest.mark.newest
 def test_the_command_prints_the_classes_of_each(run):
     command = [sys.executable, "-m", "experiments.predict", str(run), str(run / "left.png"), str(run / "right.png")]
     told = subprocess.run([*command, "--top", "1"], capture_output=True, text=True, check=True).stdout.splitlines()

@@ -8,7 +8,7 @@ import pytest
 
 from experiments import recipes, train
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def test_every_option_of_a_recipe_is_one_of_train_and_open_by_default():

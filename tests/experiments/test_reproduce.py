@@ -14,7 +14,7 @@ from experiments import reproduce, run_record, runner, train
 from jaxcnn import report
 from jaxcnn.training import environment
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 DATA = {name: {"name": "digits", "size": 9, "sha256": name[0].encode().hex()[-1] * 64} for name in ("train", "test")}
 LINES = [
     {"epoch": n, "train_loss": 1 / n, "seconds": n / 7, "images_per_second": 7.0, "params_sha256": str(n) * 64}
@@ -241,6 +241,7 @@ def test_a_run_goes_on_with_its_own_data_alone(tmp_path):
         run_record.write_data(tmp_path, first, first)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_is_replayed_without_a_stop(tmp_path, monkeypatch, capsys):
     still = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0}
     config = train.resolve(train.Config(run=str(tmp_path), epochs=2, batch_size=256, **still))

@@ -12,7 +12,7 @@ from experiments.benchmarks import elsewhere, reproducibility
 from experiments.benchmarks.repeated import Outcome
 from experiments.benchmarks.reproducibility import IDENTICAL, NOT_MEASURED, Case, Config, markdown, relative, row
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "experiments" / "benchmarks" / "results" / "cpu-2-cores-reproducibility-a.json"
 

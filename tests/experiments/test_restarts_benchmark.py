@@ -7,7 +7,7 @@ import pytest
 from experiments.benchmarks import restarts
 from experiments.benchmarks.nets import ours
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 CONFIG = restarts.Config(batch_size=4, examples=12, steps=2)
 SHAPE = (8, 8, 1)

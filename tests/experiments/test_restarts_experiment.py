@@ -11,7 +11,7 @@ from experiments import restarts
 from experiments.__main__ import experiments
 from experiments.restarts import Config, Found, expected_best, powers_of_two
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(seeds=2, restarts=3, units=3, epochs=2, batch_size=64)
 
 

@@ -14,7 +14,7 @@ from experiments.benchmarks.scaling import Case, Config
 from jaxcnn import models, training
 from jaxcnn.layers import Dense, GlobalAvgPool, Sequential
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 SMALL = Config(width=2, depth=8, batch_size=4, turns=2, turn=0.0, devices=(4,))
 

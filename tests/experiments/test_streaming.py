@@ -11,7 +11,7 @@ from experiments.benchmarks.torch_loader import Photographs
 
 pytest.importorskip("grain")
 pytest.importorskip("PIL")
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def test_both_read_the_photographs(tmp_path):

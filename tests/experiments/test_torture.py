@@ -4,9 +4,8 @@ import pytest
 
 from experiments.benchmarks import torture, victim
 
-pytestmark = pytest.mark.newest
 
-
+@pytest.mark.slow
 def test_twenty_kills():
     result = torture.main(torture.Config(kills=20))
     assert result.holds, result.figures

@@ -15,7 +15,7 @@ from experiments.few_images import better, crossing, drawn, loaded, trained
 from experiments.transfer import ALL, LAST, SCRATCH, STAGE, Config, Measured, fitted, whole
 from jaxcnn import data, training, transfer
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(
     source="digits", target="digits", image_size=8, source_images=200, source_epochs=1, per_class=(2, 4), held_out=20,
     test_images=40, seeds=2, steps=4, batch_size=20, rates=(0.1,), width=2,

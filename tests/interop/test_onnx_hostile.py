@@ -363,6 +363,7 @@ def bombs():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is told in another way elsewhere")
 def test_memory_stays_within_twice_the_file_and_64_mb(tmp_path):
     (tmp_path / "files").mkdir()

@@ -11,7 +11,7 @@ from jaxcnn.layers import from_json, to_json
 from jaxcnn.layers.auxiliary import Auxiliary
 from jaxcnn.training import TrainState, make_train_step, sgd
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 # Those that take seconds; the others take up to a minute each.
 QUICK = {"perceptron", "mlp", "lenet5", "cifar_vgg", "cifar_resnet8", "all_convolutional", "airbench94"}

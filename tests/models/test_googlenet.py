@@ -121,7 +121,8 @@ def test_the_smallest_images(options, smallest):
         jax.eval_shape(net.init, jax.random.key(0), spec(smallest - 1))
 
 
-@pytest.mark.parametrize("batch_norm", [False, pytest.param(True, marks=slow)])
+@slow
+@pytest.mark.parametrize("batch_norm", [False, True])
 def test_signals_neither_vanish_nor_explode_at_the_start(batch_norm):
     found = deviations(models.googlenet(small_images=True, batch_norm=batch_norm), size=16, batch=4)
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}

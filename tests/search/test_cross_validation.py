@@ -30,7 +30,7 @@ from jaxcnn.search.lane import _only
 from jaxcnn.search.width import inside_the_widest
 from jaxcnn.training import TrainState, fit, make_train_step, sgd, warmup_cosine
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 KEY = jax.random.key(0)
 X = jax.random.uniform(KEY, (4, 6, 6, 2))

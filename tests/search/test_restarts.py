@@ -236,6 +236,7 @@ def test_lanes_that_diverge_are_reported_and_never_chosen():
 # --- chunks and devices
 
 
+@pytest.mark.slow
 def test_lanes_that_do_not_fit_are_trained_some_after_others(monkeypatch):
     options = {"restarts": 5, "epochs": 2, "batch_size": 12, "validation": small_set(9), "key": KEY}
     whole = random_restarts(small_net(), small_set(), **options)
@@ -281,7 +282,6 @@ print(json.dumps({"values": found.values.tolist(), "kernel": found.states.params
 """
 
 
-@pytest.mark.newest
 def test_devices_share_the_lanes():
     environment = os.environ | {
         "PYTHONPATH": str(Path(jaxcnn.__file__).parents[1]),
@@ -368,6 +368,7 @@ def test_the_highest_accuracy_is_chosen_where_it_is_watched():
     assert reached[found.best] == reached.max()
 
 
+@pytest.mark.slow
 def test_several_steps_a_call_are_the_same_trainings(monkeypatch):
     options = {"restarts": 2, "epochs": 2, "batch_size": 12, "validation": small_set(9), "key": KEY}
     one = random_restarts(small_net(), small_set(), **options)

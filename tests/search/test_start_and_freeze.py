@@ -13,7 +13,7 @@ from jaxcnn.training import TrainState, fit, sgd
 from jaxcnn.training.state import run_keys
 from tests.search.test_restarts import noisy, same, small_net, small_set
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 KEY = jax.random.key(0)
 FROZEN = ["hidden", "norm"]

@@ -215,6 +215,7 @@ def test_same_key_same_bits_in_another_process():
     assert there.stdout.strip() == small_training()
 
 
+@pytest.mark.slow
 def test_without_jit_the_same_to_rounding(easy):
     net = Sequential(flatten=Flatten(), norm=BatchNorm(), head=Dense(3, kernel_init=initializers.Constant(0.1)))
     # Six to train, three to validate: every batch has one shape, as each operation is compiled for each shape.

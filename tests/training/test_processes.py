@@ -158,6 +158,7 @@ def test_parameters_cut_along_a_second_axis(alone, tmp_path):
     same(found, alone)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_another_number_of_processes(alone, tmp_path):
     """1 -> 2 -> 4 -> 1, told to stop by SIGTERM in between, to one of the processes alone."""
     seen = []

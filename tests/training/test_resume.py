@@ -85,6 +85,7 @@ def test_resumed_at_every_step(step, train, whole, tmp_path):
     assert [at for kind, at in steps if kind == "step"] == list(range(step + 1, STEPS + 1))
 
 
+@pytest.mark.slow
 def test_three_resumes_in_a_row(train, whole, tmp_path):
     for step in (4, 7, 16):
         with pytest.raises(RuntimeError, match="stop here"):
