@@ -42,7 +42,7 @@ FORMS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ResNet-20": ("cifar_resnet20", {}),
     "pre-act ResNet-20": ("cifar_preact_resnet20", {}),
     "WRN-16-2": ("wide_resnet16_4", {"width": 8}),
-    "ResNeXt": ("resnext50_32x4d", {"small_images": True, "width": 8}),
+    "ResNeXt": ("resnext29_8x64d", {"width": 32, "group_width": 4}),
     "SE-ResNet": ("se_resnet18", {"small_images": True, "width": 8}),
     "DenseNet": ("cifar_densenet100", {"growth": 4}),
     "SqueezeNet": ("squeezenet1_1", {"small_images": True}),
