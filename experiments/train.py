@@ -21,6 +21,7 @@ import numpy as np
 
 import jaxcnn
 from experiments.device import console
+from experiments.explanation import explained, surest_mistake
 from experiments.predict import MODEL
 from experiments.progress import ProgressBar
 from experiments.recipes import Flip, Views, recipe
@@ -31,6 +32,7 @@ from experiments.statistics import sentence, summary
 from experiments.tensorboard import event_files
 from jaxcnn import augment, data, fingerprint, layers, losses, models, report, training
 from jaxcnn.checking import expect
+from jaxcnn.interop.model import Model
 from jaxcnn.training.mesh import whole
 from jaxcnn.training.processes import first_process, from_first
 
@@ -88,6 +90,7 @@ class Config(Common):
     save_every: int | None = None  # steps between checkpoints; None for one a minute
     resume: str | None = None  # folder of a run to go on with; its options hold
     views: Views | None = None  # of a test image, over which the net's outputs are averaged
+    explain: bool = False  # show why the net answered what it did to one test image: some 10 s
     seeds: int = 1  # how many seeds, from --seed on
     overfit_batch: bool = False  # learn one batch by heart, as a check of the whole path
     find_lr: bool = False  # try learning rates and suggest one, instead of training
@@ -188,6 +191,8 @@ def train(config: Resolved) -> Result:
     sections[0] = report.Section(sections[0].title, [curves, shown, *others])
     counts = {n: np.bincount(p["label"]) for n, p in (("train", train_set), ("test", test_set))}
     save_picture(report.label_counts(counts, train_set.info.class_names), folder / "labels.png")
+    if config.explain:
+        sections[1:1] = explanation(net, state, train_set, shown_set, config.seed)
     accuracy = f"{100 * test['accuracy']:.2f} %"
     held = result.history[result.best_epoch - 1].get("validation_accuracy")
     chosen = f"epoch {result.best_epoch}: lowest loss"
@@ -217,6 +222,16 @@ def train(config: Resolved) -> Result:
             ),
         ],
     )
+
+
+def explanation(net: layers.Layer, state: Any, train_set: Any, test_set: data.Dataset, seed: int) -> list[Any]:
+    """Return the sections about the test image that the net got wrong most surely."""
+    model = Model(net, state.params, state.model_state, train_set.spec, train_set.info.class_names)
+    if isinstance(train_set, data.Stream):
+        train_set = train_set.take(range(min(SHOWN, train_set.size))).dataset()
+    at = surest_mistake(model, test_set)
+    title = f"test image {at}, a {model.class_names[test_set['label'][at]]!r}"
+    return explained(model, train_set, test_set, test_set["image"][at], title=title, seed=seed)[0]
 
 
 def train_seeds(config: Resolved) -> Result:

@@ -14,6 +14,7 @@ from experiments.run_folder import stored_options
 from experiments.runner import Common, record
 from jaxcnn import data
 from jaxcnn.checking import expect
+from jaxcnn.interop.model import Model
 from jaxcnn.layers.layer import Layer
 
 __all__ = ["OfNet", "Trained", "trained"]
@@ -38,13 +39,23 @@ class Trained(NamedTuple):
     test: data.Dataset
 
     @property
+    def model(self) -> Model:
+        """The net as `jaxcnn.load` gives it."""
+        return Model(self.net, self.params, self.state, self.train.spec, self.class_names)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes."""
         return self.train.info.class_names
 
 
-def trained(where: str, config: Any) -> Trained:
+def trained(where: str, config: Any, **training: Any) -> Trained:
     """Return the net that an experiment's options (`OfNet`) ask for; one that is trained has a folder in the run's own.
+
+    Args:
+        where: the experiment.
+        config: its options.
+        training: further options of `experiments.train`, for a net that is trained.
 
     Raises:
         ValueError: a folder without a trained net, or a data set that does not fit the net.
@@ -57,9 +68,9 @@ def trained(where: str, config: Any) -> Trained:
         options = train.Config(dataset=config.dataset, seed=config.seed, quick=config.quick)
     else:
         source = Path(config.run) / "training"
-        source.mkdir()
+        source.mkdir(parents=True)
         options = train.Config(dataset=config.dataset, epochs=config.epochs, seed=config.seed, quick=config.quick)
-        options = train.resolve(dataclasses.replace(options, run=str(source)))
+        options = train.resolve(dataclasses.replace(options, run=str(source), **training))
         console.print(f"training a net on {config.dataset} first, into {source}", markup=False)
         record("train", train.main, options, source)
     model = read_model(source)

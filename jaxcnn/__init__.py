@@ -10,6 +10,7 @@ result = training.fit(net, train, validation=0.1, epochs=20, key=jax.random.key(
 from jaxcnn import (
     augment,
     data,
+    explain,
     filters,
     functional,
     initialization,
@@ -31,6 +32,7 @@ from jaxcnn.summary import summarize
 __all__ = [
     "augment",
     "data",
+    "explain",
     "filters",
     "fingerprint",
     "functional",

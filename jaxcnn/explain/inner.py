@@ -1,5 +1,6 @@
 """Inside a net: what a layer gives, how the score hangs on it, and the rest of the net as a function of it."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,8 @@ def expect_map(where: str, net: Layer, params: Params, state: State, x: jax.Arra
     shape = shapes.get(at)
     if shape is None or len(shape) != x.ndim or min(shape[-3:-1]) < 1:
         layers = [path for path in known if "/" not in path]
-        maps = [path for path, shape in _shapes(net, params, state, x, layers).items() if len(shape) == x.ndim]
+        shapes = _shapes(net, params, state, x, layers)
+        maps = [path for path in layers if len(shapes[path]) == x.ndim]
         what = "the path of a layer with a map (..., h, w, c)"
         expect(False, where, what, f"{at!r}" + (f" of shape {shape}" if shape else ""), f"Choose among {maps}, say.")
         raise AssertionError
@@ -85,5 +87,10 @@ class _Rest:
 
 
 def _shapes(net: Layer, params: Params, state: State, x: jax.Array, at: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    shapes = jax.eval_shape(lambda p, s, x: activations(net, p, s, x, at)[1], params, state, x)
+    shapes = _inside.eval_shape(params, state, x, net=net, at=tuple(at))
     return {path: found.shape for path, found in shapes.items()}
+
+
+@functools.partial(jax.jit, static_argnames=("net", "at"))
+def _inside(params: Params, state: State, x: jax.Array, *, net: Layer, at: tuple[str, ...]) -> dict[str, jax.Array]:
+    return activations(net, params, state, x, at)[1]

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxcnn.checking import expect, floating, is_int, shown
 
-__all__ = ["LogitsFn", "Target", "class_scores", "prepared", "score", "score_gradient"]
+__all__ = ["LogitsFn", "Target", "class_scores", "image_axes", "prepared", "score", "score_gradient"]
 
 LogitsFn = Callable[[jax.Array], Any]
 """Images (..., H, W, C) -> logits (..., classes): `training.predictor(net, params, state)`, or any such function.
@@ -28,7 +28,7 @@ def prepared(where: str, logits_fn: LogitsFn, x: Any, target: Target) -> tuple[A
     weights inside of `training.predictor`'s, nor for another target.
     """
     x = floating(where, "x", x)
-    expect(callable(logits_fn), where, "logits_fn as a function of images", shown(logits_fn), _PREDICTOR, TypeError)
+    expect(callable(logits_fn), where, "logits_fn as a function of images", logits_fn, _PREDICTOR, TypeError)
     logits_fn = _as_tree(logits_fn)
     outputs = _outputs.eval_shape(logits_fn, x)
     if callable(target):
@@ -69,6 +69,11 @@ def score_gradient(logits_fn: LogitsFn, x: jax.Array, target: Any) -> tuple[jax.
 
     (_, scores), slope = jax.value_and_grad(total, has_aux=True)(x)
     return scores, slope
+
+
+def image_axes(logits_fn: LogitsFn, x: jax.Array, target: Any) -> tuple[int, ...]:
+    """Return the axes of x that are one image's: those behind the axes that the scores have."""
+    return tuple(range(len(jax.eval_shape(score, logits_fn, x, target).shape), x.ndim))
 
 
 def _classes(where: str, target: Any, shape: tuple[int, ...]) -> jax.Array:

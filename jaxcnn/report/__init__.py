@@ -16,9 +16,15 @@ Drawing takes numpy arrays and returns matplotlib figures; it needs `pip install
 """
 
 from jaxcnn.report.annotated import annotated
+from jaxcnn.report.attributions import attributions
+from jaxcnn.report.by_layer import by_layer
+from jaxcnn.report.class_means import class_means
 from jaxcnn.report.classes import confusion, label_counts
 from jaxcnn.report.classifier import classifier_sections
+from jaxcnn.report.detectors import detectors
+from jaxcnn.report.embedding_scatter import embedding_scatter
 from jaxcnn.report.epochs import curves
+from jaxcnn.report.heat_map import heat_map
 from jaxcnn.report.histograms import value_histograms
 from jaxcnn.report.insides import feature_maps, filters
 from jaxcnn.report.overlay import overlay
@@ -27,6 +33,7 @@ from jaxcnn.report.pictures import image_grid, mistakes
 from jaxcnn.report.rates import learning_rates
 from jaxcnn.report.rows import image_rows
 from jaxcnn.report.seeds import seed_dots
+from jaxcnn.report.unit_patches import unit_patches
 
 __all__ = [
     "Facts",
@@ -37,11 +44,17 @@ __all__ = [
     "Table",
     "Verbatim",
     "annotated",
+    "attributions",
+    "by_layer",
+    "class_means",
     "classifier_sections",
     "confusion",
     "curves",
+    "detectors",
+    "embedding_scatter",
     "feature_maps",
     "filters",
+    "heat_map",
     "image_grid",
     "image_rows",
     "label_counts",
@@ -49,5 +62,6 @@ __all__ = [
     "mistakes",
     "overlay",
     "seed_dots",
+    "unit_patches",
     "value_histograms",
 ]

@@ -48,7 +48,7 @@ def filters(kernel: np.ndarray, *, limit: int = 64) -> "Figure":
     side = min((WIDTH + GAP) / columns - GAP, 0.75)
     total = -(-len(tiles) // columns) * (side + GAP) + 1.5 * LINE
     blank, axes = board(total)
-    painted = pixels("filters", 0.5 + 0.5 * tiles / largest) if colour else _paint(tiles, largest, signed=True)
+    painted = pixels("filters", 0.5 + 0.5 * tiles / largest) if colour else in_colours(tiles, largest, signed=True)
     for place, image in enumerate(painted):
         tile(axes, image, place % columns * (side + GAP), place // columns * (side + GAP), side, side)
     scale = f"grey 0, full colour ±{largest:.2g}" if colour else f"blue −{largest:.2g}, grey 0, red {largest:.2g}"
@@ -98,7 +98,7 @@ def feature_maps(maps: Mapping[str, np.ndarray], image: np.ndarray | None = None
         finite = np.isfinite(values)
         largest = np.abs(values).max(initial=0.0, where=finite) or 1.0
         signed = bool(values.min(initial=0.0, where=finite) < 0)
-        painted = _paint(np.moveaxis(values, 2, 0)[:channels], largest, signed)
+        painted = in_colours(np.moveaxis(values, 2, 0)[:channels], largest, signed)
         left = f", {count - channels} more not shown" if count > channels else ""
         _row(axes, top, text(path, 36), f"{height}×{width}, {count} channels{left}", painted, side)
         top += step
@@ -113,7 +113,7 @@ def _row(axes: "Axes", top: float, title: str, note: str, images: np.ndarray, si
         tile(axes, image, place * (side + GAP), top + 1.4 * LINE, side, side)
 
 
-def _paint(values: np.ndarray, largest: float, signed: bool) -> np.ndarray:
+def in_colours(values: np.ndarray, largest: float, signed: bool) -> np.ndarray:
     """Return arrays (n, h, w) as colours (n, h, w, 3) on the scale 0..largest, or -largest..largest."""
     from matplotlib import colormaps
 

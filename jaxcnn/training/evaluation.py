@@ -18,7 +18,7 @@ from jaxcnn.layers.layer import Layer, apply, expect_arrays, expect_net
 from jaxcnn.training.mesh import mesh_of, own_rows, placed, replicated, rows
 from jaxcnn.training.step import Batch, PerExample, expect_batch, per_example, with_defaults
 
-__all__ = ["evaluate", "masked_sums", "predict", "predictor"]
+__all__ = ["evaluate", "masked_sums", "padded_batches", "predict", "predictor"]
 
 Views = tuple[View, ...]
 
@@ -56,7 +56,7 @@ def evaluate(
     loss, metrics = with_defaults("evaluate", loss, metrics)
     run = _evaluation(_forward("evaluate", net, params, state, views), loss, tuple(metrics.items()))
     _expect_known("evaluate", (params, state))
-    batches = _padded_batches("evaluate", dataset, batch_size, mesh_of(params))
+    batches = padded_batches("evaluate", dataset, batch_size, mesh_of(params))
     totals = [run(params, state, batch, mask) for batch, mask in batches]
     size = _size(dataset)
     return jax.tree.map(lambda *values: sum(map(float, values)) / size, *totals)
@@ -92,12 +92,12 @@ def predict(
     parts = []
     if isinstance(dataset, Mapping) and "image" in dataset:
         dataset = {"image": dataset["image"]}
-    for batch, _ in _padded_batches("predict", dataset, batch_size, mesh):
+    for batch, _ in padded_batches("predict", dataset, batch_size, mesh):
         parts.append(np.asarray(run(params, state, batch["image"])))
     return np.concatenate(parts)[: _size(dataset)]  # the last batch alone is padded
 
 
-def _padded_batches(
+def padded_batches(
     where: str, dataset: Stream | Mapping[str, Any], batch_size: int, mesh: Mesh
 ) -> Iterator[tuple[Batch, jax.Array]]:
     """Yield batches of one size in order, their rows spread over the devices, and which of the rows are real."""

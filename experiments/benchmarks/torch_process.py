@@ -1,0 +1,119 @@
+"""PyTorch in a process of its own, which explains the same net on the same images: see `torch_explanations`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.benchmarks.pairs import Program
+from jaxcnn import interop
+from jaxcnn.layers import AvgPool, BatchNorm, Conv, Dense, MaxPool, Sequential
+
+
+class TorchProcess:
+    """A process that waits for questions; `with` ends it.
+
+    Args:
+        python: the Python that it is a process of; this one if "".
+        file: what `written` wrote.
+    """
+
+    def __init__(self, python: str, file: Path) -> None:
+        """Start it; raise `ImportError` where that Python has no PyTorch or captum, `OSError` where there is none."""
+        script = Path(__file__).with_name("torch_explanations.py")
+        self._process = subprocess.Popen(
+            [python or sys.executable, str(script), str(file)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONWARNINGS": "ignore"},
+        )
+        try:
+            self.versions = self._answer()
+            if missing := self.versions.get("missing"):
+                fix = "Pass --torch-python with one that has PyTorch and captum."
+                raise ImportError(f"explain: expected a Python to compare with, got one without {missing}. {fix}")
+        except (ImportError, OSError):
+            self.end()
+            raise
+        self.ways: dict[str, list[str]] = self.versions.pop("ways")
+
+    def __enter__(self) -> "TorchProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+    def seconds(self, method: str, way: str, calls: int = 1, **more: Any) -> float:
+        """Return the seconds of one call, measured there over several in a row."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"method": method, "way": way, "calls": calls, **more}) + "\n")
+        self._process.stdin.flush()
+        return self._answer()["seconds"]
+
+    def times(self, method: str) -> dict[str, float]:
+        """Return the seconds of a second call in each way, that of its documentation first."""
+        return {way: min(self.seconds(method, way) for _ in range(2)) for way in self.ways[method]}
+
+    def maps(self, method: str, way: str, file: Path) -> np.ndarray:
+        """Return the maps (N, C, H, W) of a call."""
+        self.seconds(method, way, write=str(file))
+        return np.load(file)
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise OSError("explain: expected an answer of PyTorch's process, got its end. Its last words are above.")
+        return json.loads(line)
+
+
+class Theirs(Program):
+    """A method in that process, which measures the time itself."""
+
+    def __init__(self, process: TorchProcess, method: str, way: str) -> None:
+        """Make a program that `pairs.compare` takes."""
+        super().__init__(lambda: process.seconds(method, way), lambda: None)
+        self._seconds = lambda calls: process.seconds(method, way, calls)
+
+    def seconds(self, calls: int = 1) -> float:
+        """Return the seconds of one call, measured over several in a row."""
+        return self._seconds(calls)
+
+
+def written(
+    file: Path, net: Sequential, params: Any, state: Any, x: jax.Array, target: jax.Array, **about: Any
+) -> Path:
+    """Write what `torch_explanations` reads: images, targets, the layers of a plain net with their weights, options."""
+    layers = [(name, *_described(layer, params.get(name, {}))) for name, layer in net.layers.items()]
+    arrays: Any = interop.torch.state_dict(
+        net, params, state, layout="paths", spec=jax.ShapeDtypeStruct(x.shape, x.dtype)
+    )
+    np.savez(file, image=x, target=target, about=json.dumps({"layers": layers, **about}), **arrays)
+    return file
+
+
+def _described(layer: Any, params: Any) -> tuple[str, dict[str, Any]]:
+    """Return the kind of a layer, and what PyTorch's layer of that kind is made with."""
+    if isinstance(layer, MaxPool | AvgPool):
+        return type(layer).__name__, {"kernel_size": 2}
+    if isinstance(layer, BatchNorm):
+        return "BatchNorm", {"num_features": len(params["scale"]), "eps": layer.eps}
+    if not isinstance(layer, Conv | Dense):
+        return getattr(layer, "__name__", type(layer).__name__), {}
+    *window, inputs, outputs = params["kernel"].shape
+    bias = {"bias": "bias" in params}
+    if isinstance(layer, Dense):
+        return "Dense", {"in_features": inputs, "out_features": outputs, **bias}
+    sizes = {"kernel_size": window, "padding": [0 if layer.padding == "VALID" else n // 2 for n in window]}
+    return "Conv", {"in_channels": inputs, "out_channels": outputs, **sizes, **bias}
