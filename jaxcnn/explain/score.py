@@ -7,9 +7,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, floating, is_int, shown
+from jaxcnn.checking import expect, expect_choice, floating, is_int, shown
 
-__all__ = ["LogitsFn", "Target", "class_scores", "image_axes", "prepared", "score", "score_gradient"]
+__all__ = [
+    "LogitsFn",
+    "Target",
+    "class_scores",
+    "expect_score",
+    "image_axes",
+    "outcome",
+    "prepared",
+    "score",
+    "score_gradient",
+]
+
+SCORES = ("probability", "score")
 
 LogitsFn = Callable[[jax.Array], Any]
 """Images (..., H, W, C) -> logits (..., classes): `training.predictor(net, params, state)`, or any such function.
@@ -58,6 +70,19 @@ def class_scores(outputs: Any, target: Any) -> jax.Array:
     logits = _logits(outputs)
     at = jnp.broadcast_to(target, logits.shape[:-1])[..., None]
     return jnp.take_along_axis(logits, at, axis=-1)[..., 0]
+
+
+def outcome(logits_fn: LogitsFn, x: jax.Array, target: Any, score: str) -> jax.Array:
+    """Return the probability or the score (...) of the target; a function of the outputs counts as it is."""
+    outputs = logits_fn(x)
+    if score == "probability" and not callable(target):
+        outputs = jax.tree.map(jax.nn.softmax, outputs)
+    return class_scores(outputs, target)
+
+
+def expect_score(where: str, score: Any) -> None:
+    """Raise `ValueError` unless `score` says what is measured."""
+    expect_choice(where, f"score as one of {SCORES}", score, SCORES)
 
 
 def score_gradient(logits_fn: LogitsFn, x: jax.Array, target: Any) -> tuple[jax.Array, jax.Array]:

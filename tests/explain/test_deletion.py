@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxcnn.explain import trust
-from jaxcnn.explain.trust.pixels import blurred, rank_of_pixels
+from jaxcnn.explain.baseline import blurred
+from jaxcnn.explain.trust.pixels import rank_of_pixels
 from tests.explain.conftest import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

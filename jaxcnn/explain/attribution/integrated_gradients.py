@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, expect_choice, expect_count, shaped, shown
+from jaxcnn.explain.baseline import baseline_of
 from jaxcnn.explain.score import LogitsFn, Target, image_axes, prepared, score, score_gradient
-from jaxcnn.explain.trust.pixels import baseline_of
 from jaxcnn.explain.variants import chunk_of, total_over_variants
 
 __all__ = ["completeness_error", "integrated_gradients"]

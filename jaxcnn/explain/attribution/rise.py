@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, expect_count, expect_key, scalar
-from jaxcnn.explain.score import LogitsFn, Target, prepared
-from jaxcnn.explain.trust.pixels import baseline_of, expect_score, outcome
+from jaxcnn.explain.baseline import baseline_of
+from jaxcnn.explain.score import LogitsFn, Target, expect_score, outcome, prepared
 from jaxcnn.explain.variants import chunk_of, total_over_variants
 
 __all__ = ["rise"]

@@ -114,7 +114,7 @@ def maximize_function(
     """
     where = "maximize_function"
     fix = "Pass training.predictor(net, params, state), say."
-    expect(callable(logits_fn), where, "logits_fn as a function of images", shown(logits_fn), fix, TypeError)
+    expect(callable(logits_fn), where, "logits_fn as a function of images", logits_fn, fix, TypeError)
     layers = settled(where, objective).layers
     fix = "Pass the net to maximize."
     expect(not layers, where, "an objective of outputs and images", f"one that reads {list(layers)}", fix)

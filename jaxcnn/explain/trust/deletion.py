@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect_count
-from jaxcnn.explain.score import LogitsFn, Target, prepared
-from jaxcnn.explain.trust.pixels import baseline_of, expect_score, outcome, pixel_map, rank_of_pixels
+from jaxcnn.explain.baseline import baseline_of
+from jaxcnn.explain.score import LogitsFn, Target, expect_score, outcome, prepared
+from jaxcnn.explain.trust.pixels import pixel_map, rank_of_pixels
 from jaxcnn.explain.variants import chunk_of, over_variants
 
 __all__ = ["Curve", "deletion", "insertion"]

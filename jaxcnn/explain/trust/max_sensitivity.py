@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.checking import expect, expect_count, expect_key, floating, number, shown
+from jaxcnn.checking import expect, expect_count, expect_key, floating, number
 from jaxcnn.explain.trust.pixels import expect_finite
 
 __all__ = ["max_sensitivity"]
@@ -41,7 +41,7 @@ def max_sensitivity(
     expect_key(where, key)
     x = floating(where, "x", x)
     fix = "Pass lambda x: explain.gradient(logits_fn, x, target), say."
-    expect(callable(explain_fn), where, "explain_fn as a function of images", shown(explain_fn), fix, TypeError)
+    expect(callable(explain_fn), where, "explain_fn as a function of images", explain_fn, fix, TypeError)
     radius = number(where, "a radius above 0", radius, lambda r: r > 0, "Pass 0.02, say.")
     lead = x.shape[:-3]
 

@@ -1,16 +1,13 @@
-"""What the measures of trust agree on: one number a pixel, an order of pixels, and what stands where one is removed."""
+"""What the measures of trust agree on: one number a pixel, and an order of pixels."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.checking import array, expect, expect_choice, floating, shown
-from jaxcnn.explain.score import LogitsFn, class_scores
+from jaxcnn.checking import expect, floating
 
-__all__: list[str] = []
-
-SCORES = ("probability", "score")
+__all__ = ["expect_finite", "pixel_map", "rank_of_pixels"]
 
 
 def pixel_map(where: str, attribution: Any, x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
@@ -39,44 +36,3 @@ def rank_of_pixels(maps: jax.Array) -> jax.Array:
     flat = maps.reshape(*maps.shape[:-2], -1)
     order = jnp.argsort(flat, axis=-1, stable=True, descending=True)
     return jnp.argsort(order, axis=-1).astype(jnp.int32).reshape(maps.shape)
-
-
-def baseline_of(where: str, baseline: Any, x: jax.Array) -> jax.Array:
-    """Return what stands in the place of removed pixels, of x's shape: a number, an array, or "blur"."""
-    what = 'baseline as a number, an array that fits x, or "blur"'
-    if isinstance(baseline, str):
-        expect_choice(where, what, baseline, ("blur",))
-        return blurred(x)
-    given = array(where, "baseline", baseline)
-    ends = x.shape[x.ndim - given.ndim :] if given.ndim <= x.ndim else None
-    ok = ends is not None and all(g in (1, n) for g, n in zip(given.shape, ends, strict=True))
-    expect(ok, where, what, shown(given), f"x is of shape {x.shape}.")
-    return jnp.broadcast_to(given.astype(x.dtype), x.shape)
-
-
-@jax.jit
-def blurred(x: jax.Array) -> jax.Array:
-    """Return the images (..., H, W, C) as a Gaussian with the deviation of an eighth of the longer side leaves them."""
-    height, width = x.shape[-3:-1]
-    rows, columns = (_smoothing(side, max(height, width) / 8).astype(x.dtype) for side in (height, width))
-    return jnp.einsum("hi,...ijc,wj->...hwc", rows, x, columns)
-
-
-def outcome(logits_fn: LogitsFn, x: jax.Array, target: Any, score: str) -> jax.Array:
-    """Return the probability or the score (...) of the target; a function of the outputs counts as it is."""
-    outputs = logits_fn(x)
-    if score == "probability" and not callable(target):
-        outputs = jax.tree.map(jax.nn.softmax, outputs)
-    return class_scores(outputs, target)
-
-
-def expect_score(where: str, score: Any) -> None:
-    """Raise `ValueError` unless `score` says what is measured."""
-    expect_choice(where, f"score as one of {SCORES}", score, SCORES)
-
-
-def _smoothing(size: int, deviation: float) -> jax.Array:
-    """Return the matrix of the blur along one axis, in which what lies outside of the image does not count."""
-    apart = jnp.arange(size)[:, None] - jnp.arange(size)
-    weights = jnp.exp(-(apart**2) / (2 * deviation**2))
-    return weights / weights.sum(axis=1, keepdims=True)
