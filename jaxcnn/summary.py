@@ -11,6 +11,7 @@ from jax.extend.core import jaxprs_in_params
 from jaxcnn.checking import expect, shown
 from jaxcnn.functional.primitives.convolve import multiply_adds
 from jaxcnn.functional.window import pair
+from jaxcnn.layers.adaptive_pooling import AdaptiveAvgPool, AdaptiveMaxPool
 from jaxcnn.layers.auxiliary import Auxiliary
 from jaxcnn.layers.composition import Concat, Residual, Sequential
 from jaxcnn.layers.gate import Gate
@@ -171,8 +172,9 @@ def _walk(module: Module, path: str, params: Any, state: Any, spec: jax.ShapeDty
     if isinstance(inner, Gate) and None in fields:
         fields = [field]  # what the whole image weighs is still a part of it
 
-    if len(output.shape) < 4 or field is None or None in fields:
-        field = None
+    adaptive = isinstance(inner, AdaptiveAvgPool | AdaptiveMaxPool) and output.shape != spec.shape
+    if len(output.shape) < 4 or field is None or None in fields or adaptive:
+        field = None  # adaptive windows grow with the image
     elif fields:
         field = fields[-1] if chained else _widest([f for f in fields if f is not None])
     else:

@@ -12,6 +12,7 @@ from jaxcnn import functional as F
 from jaxcnn import models, summarize, surgery
 from jaxcnn.initializers import Constant
 from jaxcnn.layers import (
+    AdaptiveAvgPool,
     AvgPool,
     BatchNorm,
     Concat,
@@ -249,6 +250,12 @@ def test_receptive_field_is_the_support_of_the_gradient(name):
 def test_after_pooling_or_flattening_all_is_seen(last):
     table = rows(summarize(Sequential(a=Conv(4), b=last, c=F.relu, d=Dense(3)), spec(1, 9, 9, 1)))
     assert [row.receptive_field for row in table.values()] == [(3, 3), None, None, None]
+
+
+def test_windows_of_adaptive_pooling_grow_with_the_image():
+    net = Sequential(a=Conv(4), b=AdaptiveAvgPool(3), c=Conv(4))
+    sizes = [[row.receptive_field for row in rows(summarize(net, spec(1, n, n, 1))).values()] for n in (9, 3)]
+    assert sizes == [[(3, 3), None, None], [(3, 3), (3, 3), (5, 5)]]
 
 
 def test_dense_on_images_sees_what_its_input_saw():

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxcnn.checking import expect_count
 
-__all__: list[str] = []
+__all__ = ["chunk_of", "over_variants", "total_over_variants"]
 
 PIXELS = 2**15  # of images at once on a CPU: what lies between two layers is to stay in its caches
 MANY_PIXELS = 2**22  # on what is faster, the more it has to do

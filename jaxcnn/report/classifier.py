@@ -1,5 +1,6 @@
 """The sections of a page about a trained classifier: its training, its mistakes, what it learned, its layers."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -133,9 +134,13 @@ def activation_maps(net: Layer, params: Any, state: Any, image: np.ndarray) -> d
     Those after activation functions and pooling, or after every layer where there is neither.
     """
     every = [path for path in paths(net) if not any(other.startswith(f"{path}/") for other in paths(net))]
-    read = jax.jit(lambda params, state, x: activations(net, params, state, x, every)[1])
-    found = read(params, state, to_float(image[None]))
-    maps = {path: np.asarray(y[0], np.float32) for path, y in found.items() if y.ndim == 4}
+    found = _read(params, state, to_float(image[None]), net=net, at=tuple(every))
+    maps = {path: np.asarray(found[path][0], np.float32) for path in every if found[path].ndim == 4}
     chosen = [path for path in maps if path.rsplit("/", 1)[-1].startswith(("act", "relu", "pool"))] or list(maps)
     spread = np.unique(np.linspace(0, len(chosen) - 1, min(ROWS, len(chosen))).astype(int)) if chosen else []
     return {chosen[i]: maps[chosen[i]] for i in spread}
+
+
+@functools.partial(jax.jit, static_argnames=("net", "at"))
+def _read(params: Any, state: Any, x: jax.Array, *, net: Layer, at: tuple[str, ...]) -> dict[str, jax.Array]:
+    return activations(net, params, state, x, at)[1]
