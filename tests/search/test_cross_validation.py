@@ -65,7 +65,7 @@ NETS = [sigmoids, flattened, both, residual]
 
 
 @pytest.mark.parametrize("make", NETS)
-@pytest.mark.parametrize("width", [1, 3, 8])
+@pytest.mark.parametrize("width", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 8))])
 def test_a_masked_net_is_exactly_the_narrow_net(make, width):
     narrow = inside_the_widest("cross_validate", make, (width, 8), SPEC)[0]
     params, state = narrow.net.init(KEY, SPEC)
