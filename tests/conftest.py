@@ -16,6 +16,7 @@ hypothesis.settings.load_profile("quick")
 
 # What is done here is of no one version of Python: the oldest runs what compares with PyTorch, which is there, alone.
 OF_NO_VERSION = {"augment", "data", "experiments", "explain", "interop", "models", "search"}
+MOST_MAPS = 30_000
 WITH_PYTORCH = re.compile("torch|timm|captum|zennit|grad_cam|twin|same_logits|logits_of")
 
 # From our order of axes to PyTorch's.
@@ -33,6 +34,15 @@ def pytest_collection_modifyitems(items):
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
         if folder in OF_NO_VERSION and not WITH_PYTORCH.search(item.name + source(item.function)):
             item.add_marker(pytest.mark.newest)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Forget compiled programs before they are too many: each has memory maps, of which Linux allows 65,530."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="module")
