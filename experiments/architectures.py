@@ -5,7 +5,7 @@ of 28 pixels, and trains each on Fashion-MNIST (the digits where it is missing) 
 and learning rate: a short budget in which nobody is tuned. It writes parameters, multiply-adds of one image, the time
 of a training step and test accuracy, mean and standard deviation over seeds, and a scatter plot. It promises that
 convolutions pay: the best net is one, and beats the multilayer perceptron, seed by seed. `--nets resnet18` takes models
-by name as they are. About 25 min on 2 cores.
+by name as they are.
 """
 
 import dataclasses

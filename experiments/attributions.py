@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
 from jaxcnn.explain import attribution
+from jaxcnn.explain.inner import layer_shapes
 from jaxcnn.filters import Sobel
 from jaxcnn.layers.layer import Layer, Params, State
-from jaxcnn.surgery import activations, paths
+from jaxcnn.surgery.tree import leaf_paths
 from jaxcnn.training import predictor
 
 __all__ = ["Attribution", "attributions", "edges", "map_layer"]
@@ -93,11 +94,8 @@ def edges() -> dict[str, Attribution]:
 
 def map_layer(net: Layer, params: Params, state: State, x: jax.Array) -> str | None:
     """Return the path of the last layer that gives a map of at least 4 x 4 places, or of the largest; None for none."""
-    every = paths(net)
-    leaves = [path for path in every if not any(other.startswith(f"{path}/") for other in every)]
-    shapes = jax.eval_shape(lambda p, s, x: activations(net, p, s, x, leaves)[1], params, state, x)
-    # Not in the order of shapes, which is the alphabet's.
-    sides = {path: min(shapes[path].shape[-3:-1]) for path in leaves if shapes[path].ndim == x.ndim}
+    shapes = layer_shapes(net, params, state, x, leaf_paths(net))
+    sides = {path: min(shape[-3:-1]) for path, shape in shapes.items() if len(shape) == x.ndim}
     least = min(SMALLEST, max(sides.values(), default=0))
     return next((path for path in reversed(sides) if sides[path] >= least), None)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.explanation import explained, surest_mistake
+from experiments.explanation import explained, surest_mistake, test_image
 from experiments.predict import read_images
 from experiments.runner import Result, run
 from experiments.trained import OfNet, Trained, trained
@@ -57,12 +57,9 @@ def chosen(config: Config, found: Trained) -> tuple[np.ndarray, str]:
     if config.image is not None:
         path = Path(config.image)
         return read_images(found.model, [path])[0], path.name
-    labels, names = np.asarray(found.test["label"]), found.class_names
     if config.index is None:
-        at = surest_mistake(found.model, found.test)
-    else:
-        at = expect_count("explain", "index", config.index, 0, len(labels) - 1)
-    return np.asarray(found.test["image"][at]), f"test image {at}, a {names[labels[at]]!r}"
+        return test_image(found.test, surest_mistake(found.model, found.test))
+    return test_image(found.test, expect_count("explain", "index", config.index, 0, found.test.size - 1))
 
 
 if __name__ == "__main__":

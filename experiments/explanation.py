@@ -11,10 +11,10 @@ from jaxcnn import data, explain, report
 from jaxcnn.data.dataset import to_float
 from jaxcnn.interop.model import Model
 from jaxcnn.report.classifier import activation_maps
-from jaxcnn.surgery import paths
+from jaxcnn.surgery.tree import leaf_paths
 from jaxcnn.training import predict, predictor
 
-__all__ = ["explained", "surest_mistake"]
+__all__ = ["explained", "surest_mistake", "test_image"]
 
 SHOWN = ("gradient", "SmoothGrad", "integrated gradients", "Grad-CAM", "guided backprop")
 NEAREST = 6  # training examples that are shown
@@ -58,7 +58,7 @@ def explained(
     maps = {kind: np.asarray(method(*weights, x, targets))[0] for kind, method in chosen.items()}
     told = explain.trust.sanity_checks(jax.random.key(seed), *weights, x, targets, chosen, at=())
     answers = [{"class": model.class_names[k], "probability": f"{100 * shares[k]:.1f} %"} for k in best[:5]]
-    view = [path for path in paths(net) if not any(other.startswith(f"{path}/") for other in paths(net))][-2]
+    view = leaf_paths(net)[-2]
     near, distances = nearest(model, train, image, view)
     inside = activation_maps(*weights, image)
     labels = [f"{model.class_names[k]}, {d:.2f}" for k, d in zip(near["label"], distances, strict=True)]
@@ -112,6 +112,11 @@ def nearest(model: Model, train: data.Dataset, image: np.ndarray, at: str) -> tu
     held, own = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (held, own))
     near = explain.inside.nearest(held, own[0], NEAREST)
     return {name: np.asarray(train[name])[near.index] for name in ("image", "label")}, near.distance
+
+
+def test_image(test: data.Dataset, at: int) -> tuple[np.ndarray, str]:
+    """Return a test image, and what it is called."""
+    return np.asarray(test["image"][at]), f"test image {at}, a {test.info.class_names[test['label'][at]]!r}"
 
 
 def surest_mistake(model: Model, test: data.Dataset) -> int:

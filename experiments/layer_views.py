@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from experiments.trained import Trained
 from jaxcnn import data
 from jaxcnn.explain import inside, probes
-from jaxcnn.surgery import activations, paths
+from jaxcnn.explain.inner import layer_shapes
+from jaxcnn.surgery.tree import leaf_paths
 
 PIXELS = "pixels"
 FEATURES = 1024  # numbers of an image, at most, that a layer's maps are averaged down to
@@ -39,12 +39,8 @@ class Space(NamedTuple):
 
 def behind_activations(found: Trained, most: int = 6) -> list[str]:
     """Return paths of layers behind activation functions, the first, the last, and some between; else of any."""
-    every = paths(found.net)
-    leaves = [path for path in every if not any(other.startswith(f"{path}/") for other in every)]
-    outputs = jax.eval_shape(
-        lambda p, s, x: activations(found.net, p, s, x, leaves)[1], found.params, found.state, found.train.spec
-    )
-    leaves = [path for path in leaves if len(outputs[path].shape) in (2, 4)]
+    shapes = layer_shapes(*found[:3], found.train.spec, leaf_paths(found.net))
+    leaves = [path for path, shape in shapes.items() if len(shape) in (2, 4)]
     acts = [path for path in leaves if path.rsplit("/", 1)[-1].startswith(("act", "relu"))]
     known = acts or leaves
     return [known[i] for i in np.unique(np.linspace(0, len(known) - 1, min(most, len(known))).round().astype(int))]

@@ -8,7 +8,7 @@ frequencies, images held still. The net that is trained here learns without
 label smoothing, with which nets are sure of nothing by 99 %. What it promises: of the image of every class, rounded to
 8 bits, the net is more than 99 % sure. Whether they resemble the class, the nearest training images say, which know
 nothing of the net. Then channels of each layer, test images remade from what each layer gives for them, and what
-layers dream of one. About 2 min on 2 cores for digits, with the training.
+layers dream of one. About half a minute on 2 cores for digits, with the training.
 
 Source: Simonyan, Vedaldi, Zisserman 2014; Olah, Mordvintsev, Schubert 2017; Mahendran, Vedaldi 2015.
 """
@@ -31,7 +31,8 @@ from experiments.trained import OfNet, Trained, trained
 from jaxcnn import report
 from jaxcnn.checking import expect
 from jaxcnn.data import to_float
-from jaxcnn.surgery import activations, paths
+from jaxcnn.explain.inner import layer_shapes
+from jaxcnn.surgery.tree import leaf_paths
 
 SURE = 0.99  # that the net has to be, of every class
 SHOWN = 10  # classes and channels at most in a row
@@ -60,7 +61,7 @@ def main(config: Config) -> Result:
     at = behind_activations(mine, config.layers)
     x = to_float(jnp.asarray(mine.test["image"][: config.inverted]))
     remade = inverted(mine, x, at, config.steps, keys[2])
-    maps = [path for path, shape in shapes_of(mine, at).items() if len(shape) == 4]
+    maps = [path for path, shape in layer_shapes(*mine[:3], mine.train.spec, at).items() if len(shape) == 4]
     best = found[CHOSEN]
     lowest, agree = float(best.eight_bit.min()), int((best.judged == classes).sum())
     holds = lowest > SURE
@@ -162,7 +163,7 @@ def ways_section(mine: Trained, found: Mapping[str, Liked]) -> report.Section:
 def channels_section(mine: Trained, at: list[str], config: Config, key: jax.Array) -> report.Section:
     """Return the images that the first channels of some layers like best."""
     rows = {}
-    for path, shape in shapes_of(mine, [before(mine, path) for path in at]).items():
+    for path, shape in layer_shapes(*mine[:3], mine.train.spec, [before(mine, path) for path in at]).items():
         rows[path] = channels_liked(mine, path, min(config.channels, shape[-1]), config.steps, key)
     caption = (
         "Images that the first channels of some layers answer most, on average over all positions (frequencies, moved "
@@ -174,18 +175,9 @@ def channels_section(mine: Trained, at: list[str], config: Config, key: jax.Arra
     )
 
 
-def shapes_of(mine: Trained, at: list[str]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of what each layer gives for one image, (1, ..., c)."""
-    found = jax.eval_shape(
-        lambda p, s, x: activations(mine.net, p, s, x, at)[1], mine.params, mine.state, mine.train.spec
-    )
-    return {path: found[path].shape for path in at}
-
-
 def before(mine: Trained, at: str) -> str:
     """Return the path of the layer before one, which has no parts; the first is before itself."""
-    every = paths(mine.net)
-    leaves = [path for path in every if not any(other.startswith(f"{path}/") for other in every)]
+    leaves = leaf_paths(mine.net)
     return leaves[max(leaves.index(at) - 1, 0)]
 
 

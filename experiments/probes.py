@@ -31,7 +31,7 @@ from jaxcnn.checking import expect
 from jaxcnn.explain import probes
 from jaxcnn.layers.layer import Layer
 from jaxcnn.surgery import paths
-from jaxcnn.surgery.tree import children_of, unwrapped
+from jaxcnn.surgery.tree import modules, unwrapped
 
 TRAINED, UNTRAINED = "trained", "untrained"
 
@@ -155,19 +155,10 @@ def second(config: Config, found: Trained) -> Weights:
 def looked_at(net: Layer, most: int) -> list[str]:
     """Return the paths of the first layer, of activation functions, evenly chosen, and of the last layer."""
     own = [path for path in paths(net) if "/" not in path]
-    functions = [path for path, layer in parts(net).items() if not isinstance(layer, Layer)]
+    functions = [path for path, layer in modules(net).items() if not isinstance(unwrapped(layer), Layer)]
     inner = [path for path in functions if path not in (own[0], own[-1])] or own[1:-1]
     chosen = np.unique(np.linspace(0, len(inner) - 1, min(most - 2, len(inner))).round().astype(int))
     return [own[0], *(inner[index] for index in chosen.tolist()), own[-1]]
-
-
-def parts(module: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the layers that are not made of layers, by path."""
-    found: dict[str, Any] = {}
-    for name, child in children_of(module).items():
-        inner = parts(child, f"{prefix}{name}/")
-        found |= inner or {f"{prefix}{name}": unwrapped(child)}
-    return found
 
 
 def separable(

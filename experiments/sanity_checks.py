@@ -5,7 +5,7 @@ a training run, for others), and explains test images by every method: for this 
 output down, one at a time and all at once, and for a net of the same form that learned random labels. A method whose
 maps stay the same shows the image, not the net, and fails. Then come the measures of trust, and for a small net trained
 on `scenes`, where the truth is known, whether maps lie on the object. What it promises: gradients pass, guided
-backpropagation and an edge detector fail. About 4 min on 2 cores.
+backpropagation and an edge detector fail. About 3 min on 2 cores.
 
 Source: Adebayo et al. 2018, "Sanity checks for saliency maps".
 """
@@ -31,7 +31,7 @@ from experiments.trust_measures import Explained, explained, measures, rows, sum
 from jaxcnn import data, report, training
 from jaxcnn.checking import expect
 from jaxcnn.explain import trust
-from jaxcnn.layers.layer import Layer, Params, State
+from jaxcnn.layers.layer import Params, State
 
 PASS, FAIL = ("gradient",), ("guided backprop", "edges of the image")  # what is known
 QUICK = ("gradient", "guided backprop", "integrated gradients", "Grad-CAM")
@@ -91,24 +91,6 @@ def main(config: Config) -> Result:
     if config.quick:
         answer, holds = f"not judged: {answer}", True
     return Result(finite(figures), sections, answer, holds, headline(checked))
-
-
-def verdicts(
-    net: Layer, params: Params, state: State, x: jax.Array, target: Any, methods: Mapping[str, Attribution], *,
-    seed: int = 0,
-) -> dict[str, trust.Verdict]:  # fmt: skip
-    """Return the verdict on each method with all weights drawn anew at once, two times: what is known in seconds.
-
-    Args:
-        net, params, state: the trained net.
-        x: images (n, H, W, C), floating; some 16 of them.
-        target: the class of each.
-        methods: as `attributions` returns them.
-        seed: of the weights.
-    """
-    plain = {name: method.fn for name, method in methods.items()}
-    key = jax.random.key(seed)
-    return dict(trust.sanity_checks(key, net, params, state, x, target, plain, at=(), draws=2).verdicts)
 
 
 def learned_by_heart(config: Config, found: Trained, key: jax.Array) -> tuple[tuple[Params, State], float]:

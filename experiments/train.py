@@ -21,7 +21,7 @@ import numpy as np
 
 import jaxcnn
 from experiments.device import console
-from experiments.explanation import explained, surest_mistake
+from experiments.explanation import explained, surest_mistake, test_image
 from experiments.predict import MODEL
 from experiments.progress import ProgressBar
 from experiments.recipes import Flip, Views, recipe
@@ -229,9 +229,8 @@ def explanation(net: layers.Layer, state: Any, train_set: Any, test_set: data.Da
     model = Model(net, state.params, state.model_state, train_set.spec, train_set.info.class_names)
     if isinstance(train_set, data.Stream):
         train_set = train_set.take(range(min(SHOWN, train_set.size))).dataset()
-    at = surest_mistake(model, test_set)
-    title = f"test image {at}, a {model.class_names[test_set['label'][at]]!r}"
-    return explained(model, train_set, test_set, test_set["image"][at], title=title, seed=seed)[0]
+    image, title = test_image(test_set, surest_mistake(model, test_set))
+    return explained(model, train_set, test_set, image, title=title, seed=seed)[0]
 
 
 def train_seeds(config: Resolved) -> Result:

@@ -25,6 +25,7 @@ from jaxcnn.layers import (
     to_json,
 )
 from jaxcnn.surgery import activations, cut, edit, paths, replace
+from jaxcnn.surgery.tree import leaf_paths, modules
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(3)
@@ -129,6 +130,14 @@ def same(a, b):
 def test_paths_lists_composites_before_their_parts():
     assert paths(NET) == PATHS
     assert paths(F.relu) == paths(Conv(3)) == []
+
+
+def test_leaves_are_the_layers_without_parts():
+    every = paths(build())
+    leaves = leaf_paths(build())
+    assert leaves == [path for path in every if not any(other.startswith(f"{path}/") for other in every)]
+    assert leaves[:3] == ["stem/conv", "stem/norm", "stem/act"]
+    assert modules(build())["stem/act"] is F.relu
 
 
 def test_paths_do_not_change_with_edits():

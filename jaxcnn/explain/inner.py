@@ -13,7 +13,7 @@ from jaxcnn.explain.score import LogitsFn, class_scores
 from jaxcnn.layers.layer import Layer, Params, State, apply
 from jaxcnn.surgery import activations, edit, paths
 
-__all__ = ["at_layer", "expect_map", "inner_gradients"]
+__all__ = ["at_layer", "expect_map", "inner_gradients", "layer_shapes"]
 
 
 def at_layer(net: Layer, params: Params, state: State, x: jax.Array, at: str) -> tuple[jax.Array, LogitsFn]:
@@ -63,11 +63,11 @@ def inner_gradients(
 def expect_map(where: str, net: Layer, params: Params, state: State, x: jax.Array, at: str) -> tuple[int, ...]:
     """Return the shape of a layer's output; raise `ValueError` unless it is a map, with as many axes as the images."""
     known = paths(net)
-    shapes = _shapes(net, params, state, x, [at] if at in known else [])
+    shapes = layer_shapes(net, params, state, x, [at] if at in known else [])
     shape = shapes.get(at)
     if shape is None or len(shape) != x.ndim or min(shape[-3:-1]) < 1:
         layers = [path for path in known if "/" not in path]
-        shapes = _shapes(net, params, state, x, layers)
+        shapes = layer_shapes(net, params, state, x, layers)
         maps = [path for path in layers if len(shapes[path]) == x.ndim]
         what = "the path of a layer with a map (..., h, w, c)"
         expect(False, where, what, f"{at!r}" + (f" of shape {shape}" if shape else ""), f"Choose among {maps}, say.")
@@ -86,9 +86,10 @@ class _Rest:
         return apply(edit(self.net, {self.at: lambda _: inside}), params, state, x, train=False)[0]
 
 
-def _shapes(net: Layer, params: Params, state: State, x: jax.Array, at: Sequence[str]) -> dict[str, tuple[int, ...]]:
+def layer_shapes(net: Layer, params: Params, state: State, x: Any, at: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what layers give for images like x, in the order of `at`; nothing is computed."""
     shapes = _inside.eval_shape(params, state, x, net=net, at=tuple(at))
-    return {path: found.shape for path, found in shapes.items()}
+    return {path: shapes[path].shape for path in at}  # traced, a dict comes out in the alphabet's order
 
 
 @functools.partial(jax.jit, static_argnames=("net", "at"))

@@ -12,6 +12,7 @@ from jaxcnn.checking import expect, expect_choice, floating, is_int, shown
 __all__ = [
     "LogitsFn",
     "Target",
+    "as_tree",
     "class_scores",
     "expect_score",
     "image_axes",
@@ -41,10 +42,10 @@ def prepared(where: str, logits_fn: LogitsFn, x: Any, target: Target) -> tuple[A
     """
     x = floating(where, "x", x)
     expect(callable(logits_fn), where, "logits_fn as a function of images", logits_fn, _PREDICTOR, TypeError)
-    logits_fn = _as_tree(logits_fn)
+    logits_fn = as_tree(logits_fn)
     outputs = _outputs.eval_shape(logits_fn, x)
     if callable(target):
-        target = _as_tree(target)
+        target = as_tree(target)
         scores = jax.eval_shape(lambda target, outputs: target(outputs), target, outputs)
         shape = getattr(scores, "shape", None)
         ok = shape is not None and x.shape[: len(shape)] == shape and jnp.issubdtype(scores.dtype, jnp.floating)
@@ -114,7 +115,8 @@ def _classes(where: str, target: Any, shape: tuple[int, ...]) -> jax.Array:
     return classes.astype(jnp.int32)
 
 
-def _as_tree(fn: Callable) -> jax.tree_util.Partial:
+def as_tree(fn: Callable) -> jax.tree_util.Partial:
+    """Return a function as what `jit` takes as an argument, compiled anew for another function alone."""
     return fn if isinstance(fn, jax.tree_util.Partial) else jax.tree_util.Partial(fn)
 
 

@@ -19,6 +19,7 @@ from jaxcnn.report.page import Picture, Section, Verbatim
 from jaxcnn.report.pictures import mistakes
 from jaxcnn.summary import summarize
 from jaxcnn.surgery import activations, paths
+from jaxcnn.surgery.tree import leaf_paths
 from jaxcnn.training.evaluation import predict
 from jaxcnn.training.run import FitResult
 
@@ -133,7 +134,7 @@ def activation_maps(net: Layer, params: Any, state: Any, image: np.ndarray) -> d
 
     Those after activation functions and pooling, or after every layer where there is neither.
     """
-    every = [path for path in paths(net) if not any(other.startswith(f"{path}/") for other in paths(net))]
+    every = leaf_paths(net)
     found = _read(params, state, to_float(image[None]), net=net, at=tuple(every))
     maps = {path: np.asarray(found[path][0], np.float32) for path in every if found[path].ndim == 4}
     chosen = [path for path in maps if path.rsplit("/", 1)[-1].startswith(("act", "relu", "pool"))] or list(maps)

@@ -11,7 +11,7 @@ import jax
 from jaxcnn.checking import expect, shown
 from jaxcnn.layers.layer import Layer, Module, Params, Spec, State, expect_net, init, rebuild
 
-__all__ = ["Around", "children_of", "paths", "paths_in", "rebuilt", "unwrapped", "wrap_at"]
+__all__ = ["Around", "children_of", "leaf_paths", "modules", "paths", "paths_in", "rebuilt", "unwrapped", "wrap_at"]
 
 
 def paths(net: Module) -> list[str]:
@@ -19,9 +19,19 @@ def paths(net: Module) -> list[str]:
     fix = "Pass a net such as Sequential(...)."
     ok = isinstance(net, Layer) or callable(net)
     expect(ok, "paths", "a layer or a function", shown(net), fix, TypeError)
-    found = []
+    return list(modules(net))
+
+
+def leaf_paths(net: Module) -> list[str]:
+    """Return the paths of the layers that are not made of layers, in order of definition."""
+    return [path for path, module in modules(net).items() if not children_of(module)]
+
+
+def modules(net: Module) -> dict[str, Module]:
+    """Return every layer of the net by its path, a composite before its parts, in order of definition."""
+    found: dict[str, Module] = {}
     for name, child in children_of(net).items():
-        found += [name, *(f"{name}/{path}" for path in paths(child))]
+        found |= {name: child} | {f"{name}/{path}": module for path, module in modules(child).items()}
     return found
 
 

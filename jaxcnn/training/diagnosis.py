@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from jaxcnn.data.dataset import to_float
 from jaxcnn.layers.layer import Layer, named_leaves
-from jaxcnn.surgery import activations, paths
+from jaxcnn.surgery import activations
+from jaxcnn.surgery.tree import leaf_paths
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import Augment, Batch, PerExample
 
@@ -31,8 +32,7 @@ def first_not_finite(
         batch = jax.jit(augment)(augment_key, batch)
         bad = _bad("the augmented images", batch["image"])
     bad = bad or _bad("the parameter", state.params)
-    known = paths(net)
-    leaves = [path for path in known if not any(other.startswith(f"{path}/") for other in known)]
+    leaves = leaf_paths(net)
     names = [*(f"the activations of {path!r}" for path in leaves), "the loss", "the statistics of", "the gradient of"]
 
     @jax.jit

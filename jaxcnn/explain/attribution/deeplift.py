@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from jaxcnn.checking import array, expect
-from jaxcnn.explain.attribution.equations import (
+from jaxcnn.explain.attribution.grad_cam import net_prepared
+from jaxcnn.explain.equations import (
     CALLS,
     ELEMENTWISE,
     LINEAR,
@@ -19,7 +20,6 @@ from jaxcnn.explain.attribution.equations import (
     evaluated,
     leaves,
 )
-from jaxcnn.explain.attribution.grad_cam import net_prepared
 from jaxcnn.explain.score import LogitsFn, Target, class_scores
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.training.evaluation import predictor

@@ -11,8 +11,8 @@ from jax.extend.core import jaxpr_as_fun
 
 from jaxcnn import functional as F
 from jaxcnn.checking import expect, shown
-from jaxcnn.explain.attribution.equations import CALLS, bound, evaluated, leaves
-from jaxcnn.explain.score import LogitsFn, Target, prepared, score_gradient
+from jaxcnn.explain.equations import CALLS, bound, evaluated, leaves
+from jaxcnn.explain.score import LogitsFn, Target, as_tree, prepared, score_gradient
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.training.evaluation import predictor
 
@@ -89,8 +89,7 @@ def with_rectifier(logits_fn: LogitsFn, rectifier: Rectifier) -> LogitsFn:
     for name, fn in (("logits_fn", logits_fn), ("rectifier", rectifier)):
         fix = "Pass functional.guided_relu as rectifier, say."
         expect(callable(fn), "with_rectifier", f"{name} as a function", shown(fn), fix, TypeError)
-    fn = logits_fn if isinstance(logits_fn, jax.tree_util.Partial) else jax.tree_util.Partial(logits_fn)
-    return jax.tree_util.Partial(_Rectified(rectifier), fn)
+    return jax.tree_util.Partial(_Rectified(rectifier), as_tree(logits_fn))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from jaxcnn.checking import expect_choice, scalar
-from jaxcnn.explain.attribution.equations import (
+from jaxcnn.explain.attribution.grad_cam import net_prepared
+from jaxcnn.explain.equations import (
     CALLS,
     ELEMENTWISE,
     LINEAR,
@@ -21,7 +22,6 @@ from jaxcnn.explain.attribution.equations import (
     evaluated,
     leaves,
 )
-from jaxcnn.explain.attribution.grad_cam import net_prepared
 from jaxcnn.explain.inner import at_layer
 from jaxcnn.explain.score import LogitsFn, Target, class_scores
 from jaxcnn.layers.gate import Gate

@@ -12,16 +12,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Literal
 
+from jaxcnn.explain.equations import CALLS, bound, followed
 from jaxcnn.explain.inside.operations import ELEMENTWISE, NOWHERE, RULES, Value, filled, least, lesser
 
 __all__ = ["places"]
-
-_CALLS = frozenset(
-    ("jit", "pjit", "call", "core_call", "closed_call", "checkpoint", "remat", "remat2", "custom_jvp_call",
-     "custom_vjp_call", "custom_vjp_call_jaxpr")
-)  # fmt: skip
 
 
 def places(program: Any, given: Sequence[jax.Array | None]) -> list[jax.Array]:
@@ -31,30 +26,23 @@ def places(program: Any, given: Sequence[jax.Array | None]) -> list[jax.Array]:
         program: what `jax.make_jaxpr` returns.
         given: of each input the numbers of its pixels, int32 of its shape, or None where it holds weights.
     """
-    found = _follow(program, [Value(numbers) for numbers in given])
-    return [filled(value, out) for value, out in zip(found, program.jaxpr.outvars, strict=True)]
+    found = followed("receptive_fields", program, _rule, [Value(numbers) for numbers in given])
+    return [filled(_value(each), out) for each, out in zip(found, program.jaxpr.outvars, strict=True)]
 
 
-def _follow(program: Any, given: Sequence[Value]) -> list[Value]:
-    body, constants = getattr(program, "jaxpr", program), getattr(program, "consts", ())
-    values = dict(zip(body.constvars, (Value(None, constant) for constant in constants), strict=True))
-    values |= dict(zip(body.invars, given, strict=True))
-
-    def read(atom: Any) -> Value:
-        return Value(None, atom.val) if isinstance(atom, Literal) else values[atom]
-
-    for eqn in body.eqns:
-        values |= dict(zip(eqn.outvars, _step(eqn, [read(atom) for atom in eqn.invars]), strict=True))
-    return [read(atom) for atom in body.outvars]
+def _value(given: Any) -> Value:
+    """Return constants of a program, which come as they are, as values too."""
+    return given if isinstance(given, Value) else Value(None, given)
 
 
-def _step(eqn: Any, given: list[Value]) -> list[Value]:
-    name = eqn.primitive.name
-    if name in _CALLS:
-        return _follow(eqn.params["jaxpr" if "jaxpr" in eqn.params else "call_jaxpr"], given)
+def _rule(eqn: Any, inputs: list[Any], _: Any) -> list[Value] | None:
+    name, given = eqn.primitive.name, [_value(each) for each in inputs]
+    if name in CALLS:
+        return None
     if name == "cond":
-        branches = [_follow(branch, given[1:]) for branch in eqn.params["branches"]]
-        return [least([given[0], *values], out) for *values, out in zip(*branches, eqn.outvars, strict=True)]
+        branches = [followed("receptive_fields", branch, _rule, given[1:]) for branch in eqn.params["branches"]]
+        merged = zip(*branches, eqn.outvars, strict=True)
+        return [least([given[0], *map(_value, values)], out) for *values, out in merged]
     if all(value.places is None for value in given):
         return _constants(eqn, [value.known for value in given])
     if name in ELEMENTWISE:
@@ -70,5 +58,4 @@ def _constants(eqn: Any, known: list[Any]) -> list[Value]:
     """Return constants of constants; of weights nothing is known."""
     if any(value is None for value in known):
         return [Value()] * len(eqn.outvars)
-    found = eqn.primitive.bind(*known, **eqn.primitive.get_bind_params(eqn.params))
-    return [Value(None, each) for each in (found if eqn.primitive.multiple_results else [found])]
+    return [Value(None, each) for each in bound(eqn, known)]

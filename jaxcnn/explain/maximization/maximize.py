@@ -14,7 +14,7 @@ from jaxcnn.explain.maximization.objective import Objective, Seen, expect_broadc
 from jaxcnn.explain.maximization.parameterization import Fourier, Parameterization
 from jaxcnn.explain.maximization.robustness import Robustness, Transform, expect_transforms, moved
 from jaxcnn.explain.maximization.seeing import images_of, looking, seen_of
-from jaxcnn.explain.score import LogitsFn
+from jaxcnn.explain.score import LogitsFn, as_tree
 from jaxcnn.layers.layer import Layer, Params, State
 
 __all__ = ["ADAM", "Maximized", "maximize", "maximize_function"]
@@ -118,8 +118,7 @@ def maximize_function(
     layers = settled(where, objective).layers
     fix = "Pass the net to maximize."
     expect(not layers, where, "an objective of outputs and images", f"one that reads {list(layers)}", fix)
-    logits_fn = logits_fn if isinstance(logits_fn, jax.tree_util.Partial) else jax.tree_util.Partial(logits_fn)
-    look = jax.tree_util.Partial(_outputs, logits_fn)
+    look = jax.tree_util.Partial(_outputs, as_tree(logits_fn))
     return _run(where, key, look, objective, shape, parameterization, transforms, steps, optimizer, start)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxcnn.checking import expect, expect_count, expect_flag, floating, shown
 from jaxcnn.explain.probes.features import LayersFn
+from jaxcnn.explain.score import as_tree
 
 __all__ = ["Similarity", "cka", "cka_matrix"]
 
@@ -82,7 +83,7 @@ def cka_matrix(first: LayersFn, second: LayersFn, images: jax.Array, *, batch_si
     expect(images.ndim == 4, where, "images (N, H, W, C)", images.shape, "Pass a batch of them.")
     size = min(expect_count(where, "batch_size", batch_size, least=4), len(images))
     expect(size >= 4, where, "at least 4 images", len(images), "Pass more.")
-    fns = [fn if isinstance(fn, jax.tree_util.Partial) else jax.tree_util.Partial(fn) for fn in (first, second)]
+    fns = [as_tree(fn) for fn in (first, second)]
     names = tuple(_names(where, name, fn, images[:size]) for name, fn in zip(("first", "second"), fns, strict=True))
     sums = []
     for start in range(0, len(images) - size + 1, size):

@@ -1,4 +1,4 @@
-"""A function evaluated equation by equation, so that some equations can have derivatives of another kind.
+"""A function evaluated equation by equation, each by a rule: other derivatives, or what depends on what.
 
 What JAX traces of a function is the same whoever wrote it and however it is wrapped: a rectifier is an equation `max`
 with a zero in it, in a layer, in a user's own function, in a rematerialised block or in a net of another library.
@@ -12,7 +12,7 @@ from jax.extend.core import Literal, jaxprs_in_params
 
 from jaxcnn.checking import expect, is_number
 
-__all__ = ["CALLS", "ELEMENTWISE", "LINEAR", "MAXIMA", "WEIGHTS", "Rule", "bound", "evaluated", "leaves"]
+__all__ = ["CALLS", "ELEMENTWISE", "LINEAR", "MAXIMA", "WEIGHTS", "Rule", "bound", "evaluated", "followed", "leaves"]
 
 Rule = Callable[[Any, list[Any], list[float | None]], Sequence[Any] | None]
 """(equation, its inputs, those of them that are known numbers, as floats) -> its outputs.
@@ -21,7 +21,7 @@ None stands for the equations inside of a call; of all else it says that there i
 arrays, or what the rule itself made of such.
 """
 
-CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2", "custom_jvp_call"}
+CALLS = {"jit", "pjit", "call", "closed_call", "core_call", "checkpoint", "remat", "remat2", "custom_jvp_call"}
 CALLS |= {"custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin"}
 
 WEIGHTS = {"dot_general", "conv_general_dilated", "convolve", "convolve_input_gradient", "convolve_kernel_gradient"}
@@ -61,8 +61,12 @@ def evaluated(where: str, fn: Callable[..., Any], rule: Rule, specs: Sequence[An
         ValueError: an equation for which there is no rule; the message says in which layer.
     """
     traced, shapes = jax.make_jaxpr(fn, return_shape=True)(*specs)
-    outputs = _run(where, traced, inputs, [None] * len(inputs), rule, "")
-    return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
+    return jax.tree.unflatten(jax.tree.structure(shapes), followed(where, traced, rule, inputs))
+
+
+def followed(where: str, traced: Any, rule: Rule, inputs: Sequence[Any]) -> list[Any]:
+    """Return the outputs of what `jax.make_jaxpr` returned, or of a branch inside of it; see `evaluated`."""
+    return _run(where, traced, inputs, [None] * len(inputs), rule, "")
 
 
 def bound(eqn: Any, inputs: Sequence[Any]) -> list[Any]:
