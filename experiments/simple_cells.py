@@ -6,7 +6,7 @@ Krizhevsky et al. (2012) noted of their filters: explained variance beside that 
 orientations, frequencies, and the widths in cycles of Ringach (2002). Then gratings drift over each unit, over the
 net's own max-pooling of it, and over the energy of a quadrature pair, the textbook's complex cell: F1/F0 says how much
 the answer hangs on the phase. What it promises: learned kernels are nearer to Gabor functions than both others. About
-8 min on 2 cores.
+4 min on 2 cores.
 """
 
 import dataclasses
