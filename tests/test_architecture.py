@@ -22,6 +22,7 @@ ROOT = Path(jaxcnn.__file__).parent
 # A part of jaxcnn imports itself and the floors below it. A new file or folder of jaxcnn needs a place here.
 FLOORS = [
     {"checking", "fingerprint", "whole_file"},
+    {"classifier", "variants"},
     {"functional"},
     {"filters"},
     {"initializers"},

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect
-from jaxcnn.explain.score import LogitsFn, class_scores
+from jaxcnn.classifier import LogitsFn
+from jaxcnn.explain.score import class_scores
 from jaxcnn.layers.layer import Layer, Params, State, apply
 from jaxcnn.surgery import activations, edit, paths
 

@@ -1,18 +1,17 @@
 """The number that an explanation is about: what a net gives one class of one image."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, expect_choice, floating, is_int, shown
+from jaxcnn.checking import expect, expect_choice, floating, shown
+from jaxcnn.classifier import LogitsFn, as_tree, classes, expect_logits, logits_of, outputs
 
 __all__ = [
-    "LogitsFn",
     "Target",
-    "as_tree",
     "class_scores",
     "expect_score",
     "image_axes",
@@ -23,12 +22,6 @@ __all__ = [
 ]
 
 SCORES = ("probability", "score")
-
-LogitsFn = Callable[[jax.Array], Any]
-"""Images (..., H, W, C) -> logits (..., classes): `training.predictor(net, params, state)`, or any such function.
-
-It is only ever called with as many images as x has, in the same axes; variants of them are `vmap`ped.
-"""
 
 Target = int | jax.Array | np.ndarray | Callable[[Any], jax.Array]
 """Whose score is explained: a class for all images, one for each, or a function of the outputs -> scores (...)."""
@@ -43,20 +36,17 @@ def prepared(where: str, logits_fn: LogitsFn, x: Any, target: Target) -> tuple[A
     x = floating(where, "x", x)
     expect(callable(logits_fn), where, "logits_fn as a function of images", logits_fn, _PREDICTOR, TypeError)
     logits_fn = as_tree(logits_fn)
-    outputs = _outputs.eval_shape(logits_fn, x)
+    given = outputs.eval_shape(logits_fn, x)
     if callable(target):
         target = as_tree(target)
-        scores = jax.eval_shape(lambda target, outputs: target(outputs), target, outputs)
+        scores = jax.eval_shape(lambda target, given: target(given), target, given)
         shape = getattr(scores, "shape", None)
         ok = shape is not None and x.shape[: len(shape)] == shape and jnp.issubdtype(scores.dtype, jnp.floating)
         expect(ok, where, "a target that gives one score an image", shown(scores), "Sum over the outputs' other axes.")
         return logits_fn, x, target
-    logits = _logits(outputs)
-    shape = getattr(logits, "shape", ())
-    ok = len(shape) > 0 and x.shape[: len(shape) - 1] == shape[:-1]
     fix = "Pass a function of the outputs as target, such as lambda y: y[..., 3].mean((-2, -1))."
-    expect(ok, where, "outputs (..., classes), one row an image", shown(logits), fix)
-    return logits_fn, x, _classes(where, target, shape)
+    shape = expect_logits(where, logits_of(given), x, fix)
+    return logits_fn, x, classes(where, "target", target, shape, "a class, an array of classes, or a function")
 
 
 def score(logits_fn: LogitsFn, x: jax.Array, target: Any) -> jax.Array:
@@ -68,7 +58,7 @@ def class_scores(outputs: Any, target: Any) -> jax.Array:
     """Return the score (...) of each image, read from the net's outputs."""
     if callable(target):
         return target(outputs)
-    logits = _logits(outputs)
+    logits = logits_of(outputs)
     at = jnp.broadcast_to(target, logits.shape[:-1])[..., None]
     return jnp.take_along_axis(logits, at, axis=-1)[..., 0]
 
@@ -100,34 +90,6 @@ def score_gradient(logits_fn: LogitsFn, x: jax.Array, target: Any) -> tuple[jax.
 def image_axes(logits_fn: LogitsFn, x: jax.Array, target: Any) -> tuple[int, ...]:
     """Return the axes of x that are one image's: those behind the axes that the scores have."""
     return tuple(range(len(jax.eval_shape(score, logits_fn, x, target).shape), x.ndim))
-
-
-def _classes(where: str, target: Any, shape: tuple[int, ...]) -> jax.Array:
-    fix = f"Pass a class from 0 to {shape[-1] - 1}, or an integer array with one for each image."
-    known = is_int(target) or (hasattr(target, "dtype") and jnp.issubdtype(target.dtype, jnp.integer))
-    expect(known, where, "target as a class, an array of classes, or a function", shown(target), fix, TypeError)
-    given = target
-    classes = jnp.asarray(target)
-    expect(classes.shape in ((), shape[:-1]), where, f"target of shape () or {shape[:-1]}", classes.shape, fix)
-    if not isinstance(classes, jax.core.Tracer):
-        ok = bool(np.all((np.asarray(given) >= 0) & (np.asarray(given) < shape[-1])))
-        expect(ok, where, f"target in 0..{shape[-1] - 1}", shown(np.asarray(given).tolist()), fix)
-    return classes.astype(jnp.int32)
-
-
-def as_tree(fn: Callable) -> jax.tree_util.Partial:
-    """Return a function as what `jit` takes as an argument, compiled anew for another function alone."""
-    return fn if isinstance(fn, jax.tree_util.Partial) else jax.tree_util.Partial(fn)
-
-
-@jax.jit
-def _outputs(logits_fn: LogitsFn, x: jax.Array) -> Any:
-    return logits_fn(x)
-
-
-def _logits(outputs: Any) -> Any:
-    """Return the logits of a net with further heads, which are given by name, too."""
-    return outputs["logits"] if isinstance(outputs, Mapping) else outputs
 
 
 _PREDICTOR = "Pass training.predictor(net, params, state), say."

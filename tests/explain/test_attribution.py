@@ -11,9 +11,9 @@ from jaxcnn import explain
 from jaxcnn import functional as F
 from jaxcnn.explain import attribution
 from jaxcnn.explain.inner import inner_gradients
-from jaxcnn.explain.variants import MANY_PIXELS, PIXELS, chunk_of, over_variants, total_over_variants
 from jaxcnn.layers import Dense, GlobalAvgPool, Sequential
-from tests.explain.conftest import CASES
+from jaxcnn.variants import MANY_PIXELS, PIXELS, chunk_of, over_variants, total_over_variants
+from tests.small_nets import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

@@ -8,7 +8,7 @@ import pytest
 from jaxcnn.explain import trust
 from jaxcnn.explain.baseline import blurred
 from jaxcnn.explain.trust.pixels import rank_of_pixels
-from tests.explain.conftest import CASES
+from tests.small_nets import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

@@ -17,7 +17,7 @@ from jaxcnn.explain.dissection.thresholds import _values
 from jaxcnn.explain.dissection.upsampling import unit_centres, upsampled
 from jaxcnn.layers import AvgPool, Conv, Dense, GlobalAvgPool, MaxPool, Sequential
 from jaxcnn.surgery import activations
-from tests.explain.conftest import CASES
+from tests.small_nets import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

@@ -9,7 +9,7 @@ from jaxcnn import functional as F
 from jaxcnn.explain import probes
 from jaxcnn.explain.probes.receptive_field import _field
 from jaxcnn.layers import Conv, Dense, Flatten, MaxPool, Residual, Sequential
-from tests.explain.conftest import CASES
+from tests.small_nets import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

@@ -15,9 +15,9 @@ from jaxcnn.explain.attribution.guided_backprop import guided_backprop
 from jaxcnn.explain.attribution.guided_grad_cam import guided_grad_cam
 from jaxcnn.explain.attribution.score_cam import score_cam
 from jaxcnn.layers import Auxiliary, Conv, Dense, Dropout, Flatten, GlobalAvgPool, Sequential
-from tests.explain.conftest import CASES
-from tests.explain.torch_twins import array, tensor, twin
+from tests.small_nets import CASES
 from tests.torch_nets import torchvision
+from tests.torch_twins import array, tensor, twin
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

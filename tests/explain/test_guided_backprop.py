@@ -14,9 +14,9 @@ from jaxcnn import surgery
 from jaxcnn.explain.attribution.guided_backprop import _run, deconvnet, guided_backprop, with_rectifier
 from jaxcnn.explain.score import prepared, score_gradient
 from jaxcnn.layers import Auxiliary, Conv, Dense, Flatten, Gate, GlobalAvgPool, Layer, MaxPool, Residual, Sequential
-from tests.explain.conftest import CASES
-from tests.explain.torch_twins import array, tensor, twin
+from tests.small_nets import CASES
 from tests.torch_nets import torchvision
+from tests.torch_twins import array, tensor, twin
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

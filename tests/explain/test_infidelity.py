@@ -7,9 +7,9 @@ import pytest
 
 from jaxcnn.explain import trust
 from jaxcnn.explain.attribution import gradient
-from tests.explain.conftest import CASES
-from tests.explain.torch_twins import tensor, twin
 from tests.explain.trust_peers import captum
+from tests.small_nets import CASES
+from tests.torch_twins import tensor, twin
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

@@ -11,7 +11,7 @@ from jaxcnn.explain import inside
 from jaxcnn.explain.inside import streaming
 from jaxcnn.layers import Conv, Dense, GlobalAvgPool, Sequential
 from jaxcnn.surgery import activations, freeze
-from tests.explain.conftest import CASES
+from tests.small_nets import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

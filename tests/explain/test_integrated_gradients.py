@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from jaxcnn.explain import attribution
-from tests.explain.conftest import CASES
-from tests.explain.torch_twins import array, tensor, twin
 from tests.explain.trust_peers import captum
+from tests.small_nets import CASES
+from tests.torch_twins import array, tensor, twin
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

@@ -12,7 +12,7 @@ from jaxcnn.explain.dissection import ablate, class_effects, force
 from jaxcnn.explain.dissection.effects import _sums
 from jaxcnn.layers import Auxiliary, Conv, Dense, GlobalAvgPool, Sequential
 from jaxcnn.surgery import activations
-from tests.explain.conftest import CASES, CLASSES
+from tests.small_nets import CASES, CLASSES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

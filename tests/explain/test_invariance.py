@@ -8,7 +8,7 @@ import pytest
 from jaxcnn import augment, surgery
 from jaxcnn.explain import probes
 from jaxcnn.layers import Conv, GlobalAvgPool, MaxPool, Sequential
-from tests.explain.conftest import CASES
+from tests.small_nets import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

@@ -9,7 +9,7 @@ from jaxcnn import data, surgery
 from jaxcnn.explain import probes
 from jaxcnn.explain.probes import linear
 from jaxcnn.losses import cross_entropy
-from tests.explain.conftest import CASES
+from tests.small_nets import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

@@ -26,9 +26,9 @@ from jaxcnn.layers import (
     Residual,
     Sequential,
 )
-from tests.explain.conftest import CASES, SPEC
-from tests.explain.torch_twins import array, tensor, twin
+from tests.small_nets import CASES, SPEC
 from tests.torch_nets import torchvision
+from tests.torch_twins import array, tensor, twin
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

@@ -13,7 +13,7 @@ from jaxcnn import surgery
 from jaxcnn.explain import maximization as mx
 from jaxcnn.explain.maximization.objective import Seen, settled
 from jaxcnn.layers import Conv, Dense, Flatten, GlobalAvgPool, Sequential
-from tests.explain.conftest import CASES, CLASSES
+from tests.small_nets import CASES, CLASSES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

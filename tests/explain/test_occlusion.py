@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from jaxcnn.explain import attribution
-from tests.explain.torch_twins import array, tensor, twin
 from tests.explain.trust_peers import captum
+from tests.torch_twins import array, tensor, twin
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

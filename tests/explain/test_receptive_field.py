@@ -33,7 +33,7 @@ from jaxcnn.layers import (
 from jaxcnn.models.cifar_resnet import PadShortcut
 from jaxcnn.summary import summarize
 from jaxcnn.surgery import activations, freeze, paths, rematerialize
-from tests.explain.conftest import CASES, NETS, SPEC
+from tests.small_nets import CASES, NETS, SPEC
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

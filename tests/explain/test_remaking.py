@@ -8,7 +8,7 @@ import pytest
 from jaxcnn import surgery
 from jaxcnn.explain import maximization as mx
 from jaxcnn.layers import Conv, Dense, Flatten, GlobalAvgPool, Sequential
-from tests.explain.conftest import CASES
+from tests.small_nets import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

@@ -7,7 +7,7 @@ import pytest
 
 from jaxcnn.explain import attribution
 from jaxcnn.explain.attribution.rise import _mask
-from tests.explain.conftest import CASES
+from tests.small_nets import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

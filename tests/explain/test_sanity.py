@@ -11,7 +11,7 @@ from scipy import ndimage, stats
 from jaxcnn import surgery, training
 from jaxcnn.explain import attribution, trust
 from jaxcnn.explain.trust.similarity import similarities
-from tests.explain.conftest import CASES, CLASSES
+from tests.small_nets import CASES, CLASSES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

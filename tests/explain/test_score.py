@@ -10,7 +10,7 @@ from jaxcnn.explain.inner import expect_map, inner_gradients
 from jaxcnn.explain.score import prepared, score, score_gradient
 from jaxcnn.layers import Dense, GlobalAvgPool, Sequential
 from jaxcnn.surgery import paths
-from tests.explain.torch_twins import array, tensor, twin
+from tests.torch_twins import array, tensor, twin
 
 close = np.testing.assert_allclose
 
@@ -50,7 +50,7 @@ def test_gradient_inside_is_the_gradient_of_the_rest(case, images, targets):
 
 
 def test_the_shortcut_around_a_layer_goes_on_seeing_the_images(images):
-    from tests.explain.conftest import CASES
+    from tests.small_nets import CASES
 
     case = CASES["residual"]
     inside, rest = explain.at_layer(case.net, case.params, case.state, images, "block2/branch/bn2")
@@ -60,7 +60,7 @@ def test_the_shortcut_around_a_layer_goes_on_seeing_the_images(images):
 
 
 def test_layers_of_a_frozen_stage_can_be_read(images):
-    from tests.explain.conftest import CASES
+    from tests.small_nets import CASES
 
     case = CASES["residual"]
     at = ["block1/branch/act"]

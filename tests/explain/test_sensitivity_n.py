@@ -8,7 +8,7 @@ from scipy import stats
 
 from jaxcnn.explain import trust
 from jaxcnn.explain.trust.correlation import pearson, spearman
-from tests.explain.conftest import CASES
+from tests.small_nets import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

@@ -7,7 +7,7 @@ import pytest
 
 from jaxcnn.explain import probes
 from jaxcnn.explain.probes import similarity
-from tests.explain.conftest import CASES
+from tests.small_nets import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from jaxcnn.checking import array, expect
+from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.attribution.grad_cam import net_prepared
 from jaxcnn.explain.equations import (
     CALLS,
@@ -20,7 +21,7 @@ from jaxcnn.explain.equations import (
     evaluated,
     leaves,
 )
-from jaxcnn.explain.score import LogitsFn, Target, class_scores
+from jaxcnn.explain.score import Target, class_scores
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.training.evaluation import predictor
 

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, expect_count, expect_key, floating
-from jaxcnn.explain.score import LogitsFn, Target, image_axes, prepared, score_gradient
-from jaxcnn.explain.variants import chunk_of, total_over_variants
+from jaxcnn.classifier import LogitsFn
+from jaxcnn.explain.score import Target, image_axes, prepared, score_gradient
+from jaxcnn.variants import chunk_of, total_over_variants
 
 __all__ = ["expected_gradients"]
 

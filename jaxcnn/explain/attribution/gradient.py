@@ -2,7 +2,8 @@
 
 import jax
 
-from jaxcnn.explain.score import LogitsFn, Target, prepared, score_gradient
+from jaxcnn.classifier import LogitsFn
+from jaxcnn.explain.score import Target, prepared, score_gradient
 
 __all__ = ["gradient", "gradient_x_input"]
 

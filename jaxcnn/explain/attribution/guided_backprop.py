@@ -11,8 +11,9 @@ from jax.extend.core import jaxpr_as_fun
 
 from jaxcnn import functional as F
 from jaxcnn.checking import expect, shown
+from jaxcnn.classifier import LogitsFn, as_tree
 from jaxcnn.explain.equations import CALLS, bound, evaluated, leaves
-from jaxcnn.explain.score import LogitsFn, Target, as_tree, prepared, score_gradient
+from jaxcnn.explain.score import Target, prepared, score_gradient
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.training.evaluation import predictor
 

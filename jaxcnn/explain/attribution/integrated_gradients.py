@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, expect_choice, expect_count, shaped, shown
+from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.baseline import baseline_of
-from jaxcnn.explain.score import LogitsFn, Target, image_axes, prepared, score, score_gradient
-from jaxcnn.explain.variants import chunk_of, total_over_variants
+from jaxcnn.explain.score import Target, image_axes, prepared, score, score_gradient
+from jaxcnn.variants import chunk_of, total_over_variants
 
 __all__ = ["completeness_error", "integrated_gradients"]
 

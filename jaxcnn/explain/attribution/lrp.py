@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from jaxcnn.checking import expect_choice, scalar
+from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.attribution.grad_cam import net_prepared
 from jaxcnn.explain.equations import (
     CALLS,
@@ -23,7 +24,7 @@ from jaxcnn.explain.equations import (
     leaves,
 )
 from jaxcnn.explain.inner import at_layer
-from jaxcnn.explain.score import LogitsFn, Target, class_scores
+from jaxcnn.explain.score import Target, class_scores
 from jaxcnn.layers.gate import Gate
 from jaxcnn.layers.layer import Layer, Module, Params, State
 from jaxcnn.surgery import edit, fold_batch_norm

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, is_int, shown
+from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.baseline import baseline_of
-from jaxcnn.explain.score import LogitsFn, Target, prepared, score
-from jaxcnn.explain.variants import chunk_of, over_variants
+from jaxcnn.explain.score import Target, prepared, score
+from jaxcnn.variants import chunk_of, over_variants
 
 __all__ = ["occlusion"]
 

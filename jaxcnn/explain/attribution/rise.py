@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, expect_count, expect_key, scalar
+from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.baseline import baseline_of
-from jaxcnn.explain.score import LogitsFn, Target, expect_score, outcome, prepared
-from jaxcnn.explain.variants import chunk_of, total_over_variants
+from jaxcnn.explain.score import Target, expect_score, outcome, prepared
+from jaxcnn.variants import chunk_of, total_over_variants
 
 __all__ = ["rise"]
 

@@ -11,9 +11,9 @@ from jaxcnn.checking import expect_flag
 from jaxcnn.explain.attribution.grad_cam import net_prepared, upsampled
 from jaxcnn.explain.inner import expect_map
 from jaxcnn.explain.score import Target, class_scores
-from jaxcnn.explain.variants import chunk_of, over_variants
 from jaxcnn.layers.layer import Layer, Params, State, apply
 from jaxcnn.surgery import activations
+from jaxcnn.variants import chunk_of, over_variants
 
 __all__ = ["score_cam"]
 

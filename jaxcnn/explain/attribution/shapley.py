@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect_count, expect_key
+from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.attribution.occlusion import Size, pair
 from jaxcnn.explain.baseline import baseline_of
-from jaxcnn.explain.score import LogitsFn, Target, prepared, score
-from jaxcnn.explain.variants import chunk_of, over_variants
+from jaxcnn.explain.score import Target, prepared, score
+from jaxcnn.variants import chunk_of, over_variants
 
 __all__ = ["shapley_sampling"]
 

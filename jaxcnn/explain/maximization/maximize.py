@@ -10,11 +10,11 @@ import numpy as np
 import optax
 
 from jaxcnn.checking import expect, expect_count, expect_key, shown, sizes
+from jaxcnn.classifier import LogitsFn, as_tree
 from jaxcnn.explain.maximization.objective import Objective, Seen, expect_broadcast, settled
 from jaxcnn.explain.maximization.parameterization import Fourier, Parameterization
 from jaxcnn.explain.maximization.robustness import Robustness, Transform, expect_transforms, moved
 from jaxcnn.explain.maximization.seeing import images_of, looking, seen_of
-from jaxcnn.explain.score import LogitsFn, as_tree
 from jaxcnn.layers.layer import Layer, Params, State
 
 __all__ = ["ADAM", "Maximized", "maximize", "maximize_function"]

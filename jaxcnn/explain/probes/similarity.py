@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, expect_count, expect_flag, floating, shown
+from jaxcnn.classifier import as_tree
 from jaxcnn.explain.probes.features import LayersFn
-from jaxcnn.explain.score import as_tree
 
 __all__ = ["Similarity", "cka", "cka_matrix"]
 

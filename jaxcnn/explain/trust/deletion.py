@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect_count
+from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.baseline import baseline_of
-from jaxcnn.explain.score import LogitsFn, Target, expect_score, outcome, prepared
+from jaxcnn.explain.score import Target, expect_score, outcome, prepared
 from jaxcnn.explain.trust.pixels import pixel_map, rank_of_pixels
-from jaxcnn.explain.variants import chunk_of, over_variants
+from jaxcnn.variants import chunk_of, over_variants
 
 __all__ = ["Curve", "deletion", "insertion"]
 

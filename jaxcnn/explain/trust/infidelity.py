@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, expect_count, expect_flag, expect_key, shown
+from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.baseline import baseline_of
-from jaxcnn.explain.score import LogitsFn, Target, prepared, score
+from jaxcnn.explain.score import Target, prepared, score
 from jaxcnn.explain.trust.perturbations import GaussianNoise
 from jaxcnn.explain.trust.pixels import pixel_map
-from jaxcnn.explain.variants import chunk_of, over_variants
+from jaxcnn.variants import chunk_of, over_variants
 
 __all__ = ["infidelity"]
 

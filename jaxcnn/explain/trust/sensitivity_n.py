@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, expect_count, expect_key, is_int, shown
+from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.baseline import baseline_of
-from jaxcnn.explain.score import LogitsFn, Target, prepared, score
+from jaxcnn.explain.score import Target, prepared, score
 from jaxcnn.explain.trust.correlation import pearson
 from jaxcnn.explain.trust.pixels import pixel_map, rank_of_pixels
-from jaxcnn.explain.variants import chunk_of, over_variants
+from jaxcnn.variants import chunk_of, over_variants
 
 __all__ = ["sensitivity_n"]
 

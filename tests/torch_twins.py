@@ -1,4 +1,4 @@
-"""The nets of `conftest.py` in PyTorch, with the same weights, each ReLU and pooling a module of its own."""
+"""The nets of `small_nets.py` in PyTorch, with the same weights, each ReLU and pooling a module of its own."""
 
 import functools
 from typing import Any
@@ -7,19 +7,26 @@ import numpy as np
 import pytest
 
 from jaxcnn import interop
-from tests.explain.conftest import CASES, CLASSES, SPEC
+from tests.small_nets import CASES, CLASSES, SPEC
 
 
 @functools.cache
 def twin(name: str) -> Any:
     """Return the net as a `torch.nn.Module` in evaluation, or skip the test."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    case, net = CASES[name], _net(name)
-    weights = interop.torch.state_dict(case.net, case.params, case.state, layout="paths", spec=SPEC)
-    told = net.load_state_dict({name: torch.tensor(np.asarray(value)) for name, value in weights.items()}, strict=False)
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    case = CASES[name]
+    return with_weights(_net(name), case.net, case.params, case.state, SPEC)
+
+
+def with_weights(module: Any, net: Any, params: Any, state: Any, spec: Any) -> Any:
+    """Return a `torch.nn.Module` whose parts have the paths of the net's layers, with its weights, in evaluation."""
+    import torch
+
+    weights = interop.torch.state_dict(net, params, state, layout="paths", spec=spec)
+    told = module.load_state_dict({n: torch.tensor(np.asarray(value)) for n, value in weights.items()}, strict=False)
     assert not told.unexpected_keys
     assert all(name.endswith("num_batches_tracked") for name in told.missing_keys)
-    return net.eval()
+    return module.eval()
 
 
 def tensor(images: Any) -> Any:

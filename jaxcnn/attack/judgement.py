@@ -1,0 +1,78 @@
+"""What became of attacked images: looked at again, by the net itself."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.attack.goal import image_axes, prepared, reached
+from jaxcnn.attack.norms import size
+from jaxcnn.checking import expect
+from jaxcnn.classifier import LogitsFn, logits_of, outputs
+
+__all__ = ["Judgement", "judge"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a net makes of attacked images; arrays (...), one an image."""
+
+    success: np.ndarray  # bool: the goal is reached
+    prediction: np.ndarray  # int: the class that the net gives
+    confidence: np.ndarray  # its probability
+    linf: np.ndarray  # the largest change of a value
+    l2: np.ndarray  # the Euclidean length of the change
+    l1: np.ndarray  # the sum of all changes
+    l0: np.ndarray  # how many values changed
+
+    @property
+    def robust_accuracy(self) -> float:
+        """The fraction of images that withstood, for attacks without a target."""
+        return float(1 - self.success.mean())
+
+
+def judge(
+    logits_fn: LogitsFn, x: Any, adversarial: Any, y: Any, *, target: Any = None, bounds: tuple[float, float] = (0, 1)
+) -> Judgement:
+    """Return whether attacked images fool the net and how far they are from the originals, evaluated anew.
+
+        adversarial = attack.pgd(key, logits_fn, x, y, epsilon=8 / 255)
+        found = attack.judge(logits_fn, x, adversarial, y)
+        found.success.mean(), found.linf.max()
+
+    Args:
+        logits_fn: images -> logits.
+        x: the original images (..., H, W, C), within the bounds.
+        adversarial: the attacked ones, (..., H, W, C), or with further axes in front: several of each image.
+        y: the true classes, one for all or one each.
+        target: the classes that were wanted, or None for any but y.
+        bounds: the least and the largest value of a pixel.
+
+    Returns:
+        The judgement, arrays on the host with one value for each attacked image.
+
+    Raises:
+        ValueError: images out of bounds, classes that are none, shapes that do not fit.
+    """
+    where = "judge"
+    logits_fn, x, goal, (low, high) = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
+    adversarial = jnp.asarray(adversarial)
+    ok = adversarial.shape[max(0, adversarial.ndim - x.ndim) :] == x.shape
+    fix = "Pass what the attack gave for these images."
+    expect(ok, where, f"adversarial of shape (..., {', '.join(map(str, x.shape))})", adversarial.shape, fix)
+    inside = bool(jnp.all((adversarial >= low) & (adversarial <= high)))
+    expect(inside, where, f"adversarial images within bounds=({low}, {high})", "others", fix)
+    axes = image_axes(x, goal)
+    rows = []
+    # One set of images after the other, by the program that has looked at x.
+    for images in adversarial.reshape(-1, *x.shape):
+        found = logits_of(outputs(logits_fn, images))
+        found = found.astype(jnp.promote_types(found.dtype, jnp.float32))
+        probability = jax.nn.softmax(found).max(-1)
+        delta = images - x
+        sizes = [size(delta, norm, axes) for norm in ("linf", "l2", "l1", "l0")]
+        rows.append([np.asarray(a) for a in (reached(found, goal), found.argmax(-1), probability, *sizes)])
+    shape = adversarial.shape[: adversarial.ndim - len(axes)]
+    return Judgement(*(np.stack(column).reshape(shape) for column in zip(*rows, strict=True)))
