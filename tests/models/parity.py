@@ -57,14 +57,10 @@ def check_same_net(net, theirs, *, layout="torchvision", size=32, tolerance=1e-4
     assert error < tolerance
 
     back = interop.torch.state_dict(net, params, state, layout=layout, spec=spec)
-    # timm's heads are now and then 1x1 convolutions.
-    shaped = {
-        name: torch.from_numpy(a.reshape(a.shape + (1,) * (given[name].ndim - a.ndim))) for name, a in back.items()
-    }
     with torch.no_grad():
         for tensor in theirs.state_dict().values():
             tensor.zero_()
-    keys = theirs.load_state_dict(shaped, strict=False)
+    keys = theirs.load_state_dict({name: torch.from_numpy(a) for name, a in back.items()}, strict=False)
     assert not keys.unexpected_keys
     assert all(name.endswith("num_batches_tracked") for name in keys.missing_keys)
     np.testing.assert_array_equal(logits_of(theirs, x), expected)

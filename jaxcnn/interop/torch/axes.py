@@ -35,15 +35,18 @@ def from_torch(array: np.ndarray, leaf: str, flat: Any, shape: tuple[int, ...], 
     return np.ascontiguousarray(array) if array.shape == shape else None
 
 
-def to_torch(array: np.ndarray, leaf: str, flat: Any, module: Module) -> np.ndarray:
-    """Return the array with PyTorch's axes."""
+def to_torch(array: np.ndarray, leaf: str, flat: Any, module: Module, *, conv: bool = False) -> np.ndarray:
+    """Return the array with PyTorch's axes; the kernel of a dense layer as that of a convolution if `conv`."""
     if leaf == "kernel":
         if isinstance(module, ConvTranspose):
             array = _regrouped(array.transpose(3, 2, 0, 1), module.groups).transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
         else:
             array = array.transpose(-1, -2, *range(array.ndim - 2))
         if flat:
-            array = array.reshape(-1, *flat).transpose(0, 3, 1, 2).reshape(len(array), -1)
+            array = array.reshape(-1, *flat).transpose(0, 3, 1, 2)
+            array = array if conv else array.reshape(len(array), -1)
+        elif conv:
+            array = array[:, :, None, None]
     return np.ascontiguousarray(array)
 
 

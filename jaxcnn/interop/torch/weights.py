@@ -26,6 +26,7 @@ LEAVES = {
 }
 SIZES = (224, 32, 28)  # pixels across the images that nets are built for where no spec is given
 COLUMN = "[:, None, None]"  # after the name of an array that PyTorch spreads over (C, H, W)
+AS_CONV = " (conv)"  # after the name of a dense layer of ours that PyTorch writes as a convolution
 COUNTERS = ".num_batches_tracked"  # batch norm's count of batches, which is used by none of the nets here
 WRAPPERS = ("state_dict", "state_dict_ema", "model", "model_state_dict", "net")
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -150,15 +151,18 @@ def state_dict(
     result = {}
     for name, array in sorted(own.items(), key=lambda item: order.get(item[0].rpartition("/")[0], -1)):
         layer, _, leaf = name.rpartition("/")
-        array = to_torch(array, leaf, flat.get(layer), module_at(net, layer))
         theirs = tables[0][layer]
+        conv = theirs.endswith(AS_CONV)
+        array = to_torch(array, leaf, flat.get(layer), module_at(net, layer), conv=conv)
         result[_array_name(theirs, leaf)] = array[:, None, None] if theirs.endswith(COLUMN) else array
     return result
 
 
 def _array_name(theirs: str, leaf: str) -> str:
     """Return the name of the array: the layer's and the array's, or what stands before an index, the array's own."""
-    return theirs.partition("[")[0] if "[" in theirs else f"{theirs}.{LEAVES.get(leaf, leaf)}"
+    if "[" in theirs:
+        return theirs.partition("[")[0]
+    return f"{theirs.removesuffix(AS_CONV)}.{LEAVES.get(leaf, leaf)}"
 
 
 class _Target:

@@ -13,6 +13,6 @@ TIMM = rules(
         "stage{i}/block{j}/residual/branch/conv{k}": "stages.{i-1}.blocks.{j-1}.conv{k}",
         "stage{i}/block{j}/residual/shortcut/conv": "stages.{i-1}.blocks.{j-1}.downsample.conv",
         "norm": "norm",
-        "head": "head.fc",
+        "head": "head.fc (conv)",
     }
 )

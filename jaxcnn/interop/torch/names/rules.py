@@ -16,7 +16,7 @@ def rules(table: Mapping[str, str]) -> Layout:
 
     A letter in braces stands for a number; on the right one may be added to it or taken from it. A name with an index
     behind it is that of an array, of a layer that has only one: "gamma[:]", or "gamma[:, None, None]" where PyTorch's
-    has the shape (C, 1, 1).
+    has the shape (C, 1, 1). " (conv)" behind it says that our dense layer is a convolution there.
     """
     compiled = [
         (re.compile("".join(map(_part, re.split(r"(\{[a-z]\})", ours)))), theirs) for ours, theirs in table.items()

@@ -1,0 +1,54 @@
+"""What became of attacked images: looked at again."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn.attack.judgement import judge
+
+
+def test_unchanged_images_are_judged_as_the_net_takes_them(digits):
+    found = judge(digits.logits_fn, digits.x, digits.x, digits.y)
+    expected = digits.logits_fn(digits.x).argmax(-1)
+    np.testing.assert_array_equal(found.prediction, expected)
+    np.testing.assert_array_equal(found.success, expected != digits.y)
+    assert found.robust_accuracy == pytest.approx(float((expected == digits.y).mean()))
+    assert not found.linf.any()
+    assert not found.l0.any()
+
+
+def test_sizes_of_changes(linear):
+    moved = linear.x.at[0, 0, 0].add(0.3).at[0, 1, 1].add(-0.4)
+    found = judge(linear.logits_fn, linear.x, moved, linear.y)
+    sizes = [found.linf[0], found.l2[0], found.l1[0], found.l0[0]]
+    np.testing.assert_allclose(sizes, [0.4, 0.5, 0.7, 2], rtol=1e-5)
+    assert found.l2[1:].tolist() == [0] * 5
+
+
+def test_several_of_each_image_and_targets(linear):
+    several = jnp.stack([linear.x, jnp.zeros_like(linear.x), jnp.ones_like(linear.x)])
+    target = linear.logits_fn(several[2]).argmax(-1)
+    found = judge(linear.logits_fn, linear.x, several, linear.y, target=target)
+    assert found.success.shape == (3, 6)
+    assert found.success[2].all()
+    np.testing.assert_array_equal(found.success[1], linear.logits_fn(several[1]).argmax(-1) == target)
+    assert (found.confidence > 0.25).all()
+
+
+def test_one_image(linear):
+    found = judge(linear.logits_fn, linear.x[0], linear.x[0], linear.y[0])
+    assert found.success.shape == ()
+    assert not found.success
+
+
+@pytest.mark.parametrize(
+    ("adversarial", "message"),
+    [
+        (np.zeros((6, 3, 2, 1), np.float32), r"expected adversarial of shape \(\.\.\., 6, 3, 3, 1\), got \(6, 3, 2, 1\)"),
+        (np.full((6, 3, 3, 1), 1.5, np.float32), r"expected adversarial images within bounds=\(0.0, 1.0\), got others"),
+        (np.full((6, 3, 3, 1), np.nan, np.float32), "expected adversarial images within bounds"),
+    ],
+)
+def test_images_that_no_attack_gave(linear, adversarial, message):
+    with pytest.raises(ValueError, match=f"^judge: {message}"):
+        judge(linear.logits_fn, linear.x, adversarial, linear.y)
