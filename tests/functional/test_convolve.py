@@ -14,6 +14,7 @@ from jax import lax
 from jaxcnn.functional.primitives import forms
 from jaxcnn.functional.primitives.convolve import convolve, convolve_transposed, multiply_adds
 from jaxcnn.functional.primitives.forms import LIBRARY, Geometry, fast_on_cpu
+from jaxcnn.functional.primitives.side_by_side import copies
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -116,6 +117,35 @@ def test_windows_beyond_the_image_equal_the_library(vertical, horizontal, counts
     three_kinds(forms._WHOLE, geometry_of(vertical, horizontal, *counts))
 
 
+def test_a_window_that_fits_the_image_equals_the_library():
+    geometry = Geometry((4, 5), (4, 5), (1, 2), ((0, 0), (0, 0)), (1, 1), 3, 6, 1)
+    three_kinds(fast_on_cpu(geometry, 3, np.float32), geometry)
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "stride", "counts", "m"),
+    [
+        (24, 5, 1, (1, 6), 4),  # 24 features of 6, and 4 divides 24
+        (14, 5, 1, (2, 6), 7),  # 4 is enough, 7 divides 14
+        (14, 5, 1, (6, 16), 2),
+        (13, 3, 1, (4, 3), 13),  # the whole row
+        (23, 3, 1, (4, 3), 7),  # nothing divides 23: five positions are cut off
+        (20, 3, 2, (3, 16), 2),
+        (30, 5, 3, (3, 4), 5),
+        (14, 5, 1, (16, 6), 4),  # 7 would multiply too many zeros
+        (28, 7, 1, (16, 1), 1),  # and so would whatever is enough
+        (24, 3, 1, (17, 6), 1),
+        (24, 3, 1, (1, 17), 1),
+    ],
+)
+def test_positions_side_by_side(size, window, stride, counts, m):
+    pixels = (size - 1) * stride + window - 2  # and one more on both sides
+    geometry = Geometry((7, pixels), (window, window), (stride, stride), ((1, 1), (1, 1)), (1, 1), *counts, 1)
+    assert geometry.positions[1] == size
+    assert copies(geometry) == m
+    three_kinds(fast_on_cpu(geometry, 3, np.float32), geometry)
+
+
 @given(
     st.tuples(st.integers(3, 9), st.tuples(st.integers(0, 3), st.integers(0, 3))),
     st.tuples(st.integers(3, 9), st.tuples(st.integers(0, 3), st.integers(0, 3))),
@@ -182,6 +212,8 @@ PLAIN = Geometry((32, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 64, 64, 1)
         ({"size": (2, 2)}, 64, forms._WHOLE),  # beyond the image on both sides
         ({"size": (4, 4), "window": (5, 5), "padding": ((2, 2), (2, 2))}, 64, forms._WHOLE),
         ({"size": (3, 3)}, 64, forms._DENSE),
+        ({"size": (3, 3), "padding": ((0, 0), (0, 0))}, 64, forms._WHOLE),  # fits the image
+        ({"size": (1, 200), "window": (1, 200), "padding": ((0, 0), (0, 0))}, 64, forms._WHOLE),
         ({"size": (4, 4), "dilation": (2, 2), "padding": ((2, 2), (2, 2))}, 64, forms._WHOLE),
         ({"size": (1, 200)}, 64, forms._DENSE),  # a matrix of 200 x 200 for three taps
         ({"groups": 64}, 64, forms._DEPTHWISE),

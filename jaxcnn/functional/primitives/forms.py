@@ -3,9 +3,9 @@
 All take one batch: images (N, *size, channels), a kernel (*window, channels / groups, features), cotangents of the
 maps (N, *positions, features). Sizes are tuples of any length: images have two axes.
 
-XLA on CPU has fast kernels for convolutions that are written with the channels last, and it rewrites others to that
-layout outside of loops alone; it multiplies by the zeros that a stride puts between the pixels of a gradient; it
-computes a depthwise convolution as a dense one. The forms here leave it nothing to rewrite.
+XLA on CPU has fast kernels for convolutions that are written with the channels last, if these are many, and it rewrites
+others to that layout outside of loops alone; it multiplies by the zeros that a stride puts between the pixels of a
+gradient; it computes a depthwise convolution as a dense one. The forms here leave it nothing to rewrite.
 `experiments.benchmarks.peers` measures what they bring.
 """
 
@@ -21,6 +21,7 @@ import numpy as np
 from jax import lax
 
 from jaxcnn.functional.primitives.parts import in_parts
+from jaxcnn.functional.primitives.side_by_side import copies, repeated
 from jaxcnn.functional.primitives.taps import padded, taps
 from jaxcnn.functional.primitives.winograd import winograd, winograd_kernel_gradient
 from jaxcnn.functional.spread import along_channels
@@ -101,6 +102,16 @@ def _library_kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> 
 # Dense: every tap meets every channel
 
 
+def _dense(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+    """Return the library's convolution, some positions at once where channels and features are few."""
+    m = copies(geometry)
+    if m == 1:
+        return _library(x, kernel, geometry)
+    y = _library(x, *repeated(kernel, geometry, m))
+    y = y.reshape(*y.shape[:-2], -1, geometry.features)
+    return lax.slice_in_dim(y, 0, geometry.positions[-1], axis=-2)
+
+
 class _Run(NamedTuple):
     """Neighbouring phases of an image axis (pixels equal modulo the stride) that read the same pixels of the maps."""
 
@@ -126,7 +137,7 @@ def _runs(size: int, window: int, stride: int, padding: tuple[int, int], dilatio
     return [_Run(tuple(taps for taps, _ in run), step, edges) for (_, step, edges), run in runs]
 
 
-def _dense_input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, convolve: Form = _library) -> jax.Array:
+def _dense_input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, convolve: Form = _dense) -> jax.Array:
     """Return one convolution of g without stride for each run of phases of the stride, interleaved."""
     rank = len(geometry.size)
     axes = [_runs(*axis) for axis in zip(*geometry[:5], geometry.positions, strict=True)]
@@ -233,11 +244,17 @@ def _pointwise_kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -
 
 
 # Whole: a window larger than the image, for which XLA on CPU has naive loops alone, is a matrix from all pixels to all
-# positions
+# positions; one as large as the image is a dense layer
+
+
+def _fits(geometry: Geometry) -> bool:
+    return geometry.window == geometry.size and not any(map(any, geometry.padding))
 
 
 def _matrix(kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """Return (pixels * channels, positions * features): the tap with which a pixel meets a position, or 0."""
+    if _fits(geometry):
+        return kernel.reshape(-1, geometry.features)
     tap, met = np.zeros((1, 1), np.int32), np.ones((1, 1), bool)
     axes = (geometry.size, geometry.window, geometry.stride, geometry.padding, geometry.dilation, geometry.positions)
     for size, window, stride, (before, _), dilation, positions in zip(*axes, strict=True):
@@ -261,6 +278,13 @@ def _whole(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
 def _whole_input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     x = jnp.dot(g.reshape(len(g), -1), _matrix(kernel, geometry).T, precision=geometry.precision)
     return x.reshape(len(g), *geometry.size, geometry.channels)
+
+
+def _whole_kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
+    if not _fits(geometry):
+        return _dense_kernel_gradient(x, g, geometry)
+    y = jnp.dot(x.reshape(len(x), -1).T, g.reshape(len(g), -1), precision=geometry.precision)
+    return y.reshape(geometry.kernel)
 
 
 # Depthwise: every channel has taps of its own; weighted sums of shifted images, fused into one loop
@@ -325,11 +349,11 @@ def _grouped(form: Form) -> Form:
 # Which runs where
 
 LIBRARY = Forms(_library, _library_input_gradient, _library_kernel_gradient)
-_DENSE = Forms(_library, _dense_input_gradient, _dense_kernel_gradient, sequential=True)
+_DENSE = Forms(_dense, _dense_input_gradient, _dense_kernel_gradient, sequential=True)
 _FEW_CHANNELS = _DENSE._replace(kernel_gradient=_few_channels_kernel_gradient)
 _GROUPED = Forms(*map(_grouped, _DENSE[:3]), sequential=True)
 _POINTWISE = Forms(_library, _pointwise_input_gradient, _pointwise_kernel_gradient, sequential=True)
-_WHOLE = Forms(_whole, _whole_input_gradient, _dense_kernel_gradient, sequential=True)
+_WHOLE = Forms(_whole, _whole_input_gradient, _whole_kernel_gradient, sequential=True)
 _DEPTHWISE = Forms(_depthwise, _depthwise_input_gradient, _depthwise_kernel_gradient)
 
 
@@ -350,7 +374,7 @@ def fast_on_cpu(geometry: Geometry, batch: int, dtype: Any) -> Forms:
         return _POINTWISE
     spans = [(w - 1) * d + 1 for w, d in zip(geometry.window, geometry.dilation, strict=True)]
     beyond = any(span > size for span, size in zip(spans, geometry.size, strict=True))
-    if beyond and math.prod(geometry.size) <= 4 * math.prod(geometry.window):
+    if _fits(geometry) or (beyond and math.prod(geometry.size) <= 4 * math.prod(geometry.window)):
         return _WHOLE
     three = geometry.window == (3, 3) and geometry.stride == geometry.dilation == (1, 1)
     positions = math.prod(geometry.positions)
