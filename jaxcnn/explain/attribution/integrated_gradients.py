@@ -11,7 +11,8 @@ import numpy as np
 from jaxcnn.checking import expect, expect_choice, expect_count, shaped, shown
 from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.baseline import baseline_of
-from jaxcnn.explain.score import Target, image_axes, prepared, score, score_gradient
+from jaxcnn.explain.front import front_of
+from jaxcnn.explain.score import Target, class_scores, image_axes, prepared, score
 from jaxcnn.variants import chunk_of, total_over_variants
 
 __all__ = ["completeness_error", "integrated_gradients"]
@@ -97,14 +98,23 @@ def completeness_error(
 
 @functools.partial(jax.jit, static_argnames="chunk")
 def _run(logits_fn, x: jax.Array, target, baselines: jax.Array, nodes, weights, *, chunk: int) -> jax.Array:
-    def part(variant: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        node, weight, which = variant
-        way = x - baselines[which]
-        return weight * way * score_gradient(logits_fn, baselines[which] + node * way, target)[1]
+    front, rest = front_of(logits_fn, x)
+    there = front(x)
 
-    many, steps = len(baselines), len(nodes)
-    variants = jnp.tile(nodes, many), jnp.tile(weights / many, many), jnp.repeat(jnp.arange(many), steps)
-    return total_over_variants(part, variants, chunk).astype(x.dtype)
+    def from_one(baseline: jax.Array) -> jax.Array:
+        # The way is straight up to the first nonlinearity, and what leads back from there is linear.
+        here, back = jax.vjp(front, baseline)
+
+        def part(variant: tuple[jax.Array, jax.Array]) -> Any:
+            node, weight = variant
+            inside = jax.tree.map(lambda a, b: a + node * (b - a), here, there)
+            slope = jax.grad(lambda inside: class_scores(rest(inside), target).sum())(inside)
+            return jax.tree.map(lambda leaf: weight * leaf, slope)
+
+        total = total_over_variants(part, (nodes, weights), chunk)
+        return (x - baseline) * back(jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), total, here))[0]
+
+    return jax.lax.map(from_one, baselines).mean(0).astype(x.dtype)
 
 
 @jax.jit

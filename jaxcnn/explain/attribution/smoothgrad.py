@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from jaxcnn.checking import expect_count, expect_key, scalar
 from jaxcnn.classifier import LogitsFn
-from jaxcnn.explain.score import Target, image_axes, prepared, score_gradient
+from jaxcnn.explain.front import front_of
+from jaxcnn.explain.score import Target, class_scores, image_axes, prepared, score_gradient
 from jaxcnn.variants import chunk_of, total_over_variants
 
 __all__ = ["smoothgrad", "smoothgrad_squared", "vargrad"]
@@ -122,14 +123,26 @@ def _statistic(
 def _run(key, logits_fn, x: jax.Array, target, noise, *, statistic: str, samples: int, chunk: int) -> jax.Array:
     axes = image_axes(logits_fn, x, target)
     deviation = (noise * (x.max(axes, keepdims=True) - x.min(axes, keepdims=True))).astype(x.dtype)
+    keys = jax.random.split(key, samples)
+
+    def noisy(key: jax.Array) -> jax.Array:
+        return x + deviation * jax.random.normal(key, x.shape, x.dtype)
+
+    if statistic == "smoothgrad":
+        front, rest = front_of(logits_fn, x)
+        inside, back = jax.vjp(front, x)
+
+        def slope(key: jax.Array) -> Any:
+            return jax.grad(lambda inside: class_scores(rest(inside), target).sum())(front(noisy(key)))
+
+        total = total_over_variants(slope, keys, chunk)
+        return back(jax.tree.map(lambda leaf, like: (leaf / samples).astype(like.dtype), total, inside))[0]
     # A variance is that of what is left of one gradient: nearly all of it would cancel.
     center = score_gradient(logits_fn, x, target)[1] if statistic == "vargrad" else jnp.zeros_like(x)
 
     def powers(key: jax.Array) -> list[jax.Array]:
-        noisy = x + deviation * jax.random.normal(key, x.shape, x.dtype)
-        slope = score_gradient(logits_fn, noisy, target)[1] - center
-        return [slope] * (statistic != "smoothgrad_squared") + [slope**2] * (statistic != "smoothgrad")
+        slope = score_gradient(logits_fn, noisy(key), target)[1] - center
+        return [slope] * (statistic == "vargrad") + [slope**2]
 
-    total = total_over_variants(powers, jax.random.split(key, samples), chunk)
-    *first, last = [power / samples for power in total]
+    *first, last = [power / samples for power in total_over_variants(powers, keys, chunk)]
     return (jnp.maximum(last - first[0] ** 2, 0) if first else last).astype(x.dtype)
