@@ -15,9 +15,20 @@ hypothesis.settings.register_profile("quick", deadline=None, derandomize=True, m
 hypothesis.settings.load_profile("quick")
 
 # What is done here is of no one version of Python: the oldest runs what compares with PyTorch, which is there, alone.
-OF_NO_VERSION = {"attack", "augment", "data", "experiments", "explain", "interop", "models", "search"}
+OF_NO_VERSION = {
+    "attack",
+    "augment",
+    "data",
+    "detection",
+    "experiments",
+    "explain",
+    "interop",
+    "models",
+    "search",
+    "segmentation",
+}
 MOST_MAPS = 30_000
-WITH_PYTORCH = re.compile("torch|timm|captum|zennit|grad_cam|foolbox|twin|same_logits|logits_of")
+WITH_PYTORCH = re.compile("torch|timm|captum|zennit|grad_cam|foolbox|coco|twin|same_logits|logits_of")
 
 # From our order of axes to PyTorch's.
 _TORCH_AXES = {

@@ -14,6 +14,7 @@ from jaxcnn.layers import Sequential
 from jaxcnn.models.airbench import airbench
 from jaxcnn.models.alexnet import alexnet
 from jaxcnn.models.all_convolutional import all_convolutional
+from jaxcnn.models.centernet import centernet
 from jaxcnn.models.cifar_densenet import cifar_densenet
 from jaxcnn.models.cifar_resnet import cifar_resnet
 from jaxcnn.models.cifar_vgg import cifar_vgg
@@ -42,6 +43,7 @@ __all__ = [
     "airbench",
     "alexnet",
     "all_convolutional",
+    "centernet",
     "cifar_densenet",
     "cifar_preact_resnet",
     "cifar_resnet",

@@ -46,8 +46,12 @@ def test_what_is_given_comes_back_for_jit(linear):
     [
         ({"logits_fn": 3}, TypeError, "expected logits_fn as a function of images, got 3"),
         ({"x": np.zeros((6, 3, 3, 1), np.uint8)}, TypeError, r"got uint8\. Convert it first, uint8 images with"),
-        ({"x": np.full((6, 3, 3, 1), 255.0, np.float32)}, ValueError, r"within bounds=\(0.0, 1.0\), got values from 255"),
-        ({"x": np.full((6, 3, 3, 1), np.nan, np.float32)}, ValueError, "got values from nan to nan. Scale the images"),
+        (
+            {"x": np.full((6, 3, 3, 1), 255.0, np.float32)},
+            ValueError,
+            r"within bounds=\(0.0, 1.0\), got values from 255",
+        ),
+        ({"x": np.full((6, 3, 3, 1), np.nan)}, ValueError, "got values from nan to nan. Scale the images"),
         ({"y": 4}, ValueError, r"expected y in 0\.\.3, got 4"),
         ({"y": np.zeros(5, int)}, ValueError, r"expected y of shape \(\) or \(6,\), got \(5,\)"),
         ({"y": 1.5}, TypeError, "expected y as a class, an array of classes, got 1.5"),
@@ -55,7 +59,7 @@ def test_what_is_given_comes_back_for_jit(linear):
         ({"bounds": (1, 0)}, ValueError, r"expected bounds as \(least, largest\) value of a pixel, got \(1, 0\)"),
         ({"bounds": 1}, ValueError, "expected bounds as"),
         ({"bounds": (0, float("inf"))}, ValueError, "expected bounds as"),
-        ({"logits_fn": lambda x: x.mean((1, 2, 3))[:2]}, ValueError, r"expected outputs \(\.\.\., classes\), one row"),
+        ({"logits_fn": lambda x: x.mean((1, 2))[:2]}, ValueError, r"expected outputs \(\.\.\., classes\), one row"),
         ({"logits_fn": lambda x: x.mean((1, 2))}, ValueError, "expected logits of at least 2 classes, got 1"),
     ],
 )

@@ -44,7 +44,7 @@ def test_one_image(linear):
 @pytest.mark.parametrize(
     ("adversarial", "message"),
     [
-        (np.zeros((6, 3, 2, 1), np.float32), r"expected adversarial of shape \(\.\.\., 6, 3, 3, 1\), got \(6, 3, 2, 1\)"),
+        (np.zeros((6, 3, 2, 1)), r"expected adversarial of shape \(\.\.\., 6, 3, 3, 1\), got \(6, 3, 2, 1\)"),
         (np.full((6, 3, 3, 1), 1.5, np.float32), r"expected adversarial images within bounds=\(0.0, 1.0\), got others"),
         (np.full((6, 3, 3, 1), np.nan, np.float32), "expected adversarial images within bounds"),
     ],

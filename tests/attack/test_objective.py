@@ -68,5 +68,5 @@ def test_climbing_gives_each_image_its_own_gradient(linear):
 def test_names_of_objectives():
     assert objective("pgd", "dlr") is dlr
     assert objective("pgd", cross_entropy) is cross_entropy
-    with pytest.raises(ValueError, match=r"^pgd: expected loss as one of \('cross_entropy', 'margin', 'dlr'\), got 'ce'"):
+    with pytest.raises(ValueError, match=r"^pgd: expected loss as one of \('cross_entropy', 'margin', 'dlr'\), got"):
         objective("pgd", "ce")

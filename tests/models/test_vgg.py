@@ -2,14 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from jaxcnn import interop, models, summarize, surgery
+from jaxcnn import models, summarize, surgery
 from jaxcnn.layers import BatchNorm
 from jaxcnn.models.vgg import vgg
 from tests.models.measures import deviations
-from tests.models.parity import check_same_net, images, logits_of, randomised
+from tests.models.parity import check_same_net
 from tests.torch_nets import timm, torchvision
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -1,0 +1,27 @@
+"""Finding objects: the loss of a net that marks their centres, the boxes that it stands for, and how good they are.
+
+    net = models.centernet(3, backbone=models.resnet(18, width=16, small_images=True), skips=2)
+    training.fit(net, train, loss=detection.centre_loss(stride=2), ...)      # "boxes" (N, K, 4), "box_class" (N, K)
+    found = detection.decode(logits_fn(images), stride=2)
+    detection.average_precision(rows_found, rows_true, classes=3).at(0.5)
+
+Boxes are x0, y0, x1, y1 in pixels, pixel (i, j) covering [j, j + 1] x [i, i + 1]; a class of -1 says that a row is no
+box, so that every image has as many rows.
+"""
+
+from jaxcnn.detection.average_precision import AveragePrecision, average_precision
+from jaxcnn.detection.boxes import area, intersection_over_union, non_maximum_suppression
+from jaxcnn.detection.centres import CentreLoss, Found, centre_loss, decode, heat_map
+
+__all__ = [
+    "AveragePrecision",
+    "CentreLoss",
+    "Found",
+    "area",
+    "average_precision",
+    "centre_loss",
+    "decode",
+    "heat_map",
+    "intersection_over_union",
+    "non_maximum_suppression",
+]

@@ -1,0 +1,88 @@
+"""How well masks fit: intersection over union of each class, of counts that add up over images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.checking import expect, expect_count, integral
+
+__all__ = ["MeanOverlap", "class_overlaps", "counts", "mean_overlap"]
+
+
+def counts(labels: jax.Array, predictions: jax.Array, classes: int) -> jax.Array:
+    """Return how many pixels of each true class (row) were taken for each class (column), an image at a time.
+
+    Args:
+        labels: integers (..., H, W); those outside 0..classes-1 do not count.
+        predictions: integers of the same shape, such as `logits.argmax(-1)`.
+        classes: how many there are.
+
+    Returns:
+        (..., classes, classes) float32.
+
+    Raises:
+        ValueError: shapes that differ.
+        TypeError: labels or predictions that are no integers.
+    """
+    where, fix = "counts", "Pass classes of pixels."
+    labels, predictions = integral(where, "labels", labels, fix), integral(where, "predictions", predictions, fix)
+    classes = expect_count(where, "classes", classes)
+    ok = labels.shape == predictions.shape and labels.ndim >= 2
+    expect(ok, where, f"predictions of the labels' shape {labels.shape}", predictions.shape, "Resize one of them.")
+    # A product of one-hots: additions of 0 and 1, exact in float32 up to 2^24 pixels an image.
+    truth = jax.nn.one_hot(labels.reshape(*labels.shape[:-2], -1), classes)
+    found = jax.nn.one_hot(predictions.reshape(*labels.shape[:-2], -1), classes)
+    return jnp.einsum("...pc,...pd->...cd", truth, found, precision=jax.lax.Precision.HIGHEST)
+
+
+def class_overlaps(counted: jax.Array | np.ndarray) -> np.ndarray:
+    """Return the intersection over union of each class: pixels rightly its by those that are its or taken for it.
+
+    Args:
+        counted: (classes, classes), of `counts`, summed or averaged over images.
+
+    Returns:
+        (classes,), in [0, 1]; NaN for a class that no pixel has or is taken for.
+
+    Source: Everingham et al. 2010, section 4.1.
+    """
+    counted = np.asarray(counted, np.float64)
+    both = np.diagonal(counted)
+    either = counted.sum(0) + counted.sum(1) - both
+    return np.where(either > 0, both / np.where(either > 0, either, 1), np.nan)
+
+
+@dataclass(frozen=True)
+class MeanOverlap:
+    """The trainer's metric: see `mean_overlap`."""
+
+    classes: int
+    name: str = "mask"
+
+    def __call__(self, outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
+        """Return the counts of each image, (N, classes, classes)."""
+        labels = batch[self.name]
+        labels = labels[..., 0] if labels.ndim == outputs.ndim else labels
+        return counts(labels, outputs.argmax(-1), self.classes)
+
+    def summary(self, mean: jax.Array) -> float:
+        """Return the mean over the classes of what they overlap, of counts averaged over images."""
+        found = class_overlaps(mean)
+        return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+
+
+def mean_overlap(classes: int, *, name: str = "mask") -> MeanOverlap:
+    """Return the trainer's metric for masks: the mean intersection over union, of the pixels of all images together.
+
+    It is no mean over images, so it gives counts for each, and makes a number of what they add up to.
+
+    Args:
+        classes: of the net.
+        name: of the labels (N, H, W) in a batch.
+
+    Source: Everingham et al. 2010; Long et al. 2015, section 5.
+    """
+    return MeanOverlap(expect_count("mean_overlap", "classes", classes), name)

@@ -1,0 +1,116 @@
+"""Losses of masks, against PyTorch, by hand, and with pixels that do not count."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn.segmentation import cross_entropy, dice, focal, pixel_loss
+
+LOGITS = jax.random.normal(jax.random.key(0), (2, 4, 6, 3))
+LABELS = jax.random.randint(jax.random.key(1), (2, 4, 6), 0, 3).at[0, 0, :2].set(255).at[1, 0, 0].set(-1)
+WEIGHTS = (0.5, 2.0, 1.0)
+
+
+def test_agrees_with_torch():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    for weights in (None, WEIGHTS):
+        found = cross_entropy(LOGITS, LABELS, weights=weights)
+        for one, logits, labels in zip(found, LOGITS, jnp.where(LABELS < 0, 255, LABELS), strict=True):
+            expected = torch.nn.functional.cross_entropy(
+                torch.tensor(np.asarray(logits).transpose(2, 0, 1))[None],
+                torch.tensor(np.asarray(labels))[None].long(),
+                weight=None if weights is None else torch.tensor(weights),
+                ignore_index=255,
+            )
+            np.testing.assert_allclose(one, expected.item(), rtol=1e-5)
+
+
+def test_cross_entropy_and_focal_loss_by_hand():
+    p = np.asarray(jax.nn.softmax(LOGITS), np.float64)
+    for image in range(2):
+        total, sharp, weight = 0.0, 0.0, 0.0
+        for at in np.ndindex(4, 6):
+            label = int(LABELS[image][at])
+            if 0 <= label < 3:
+                own = p[image][at][label]
+                total += WEIGHTS[label] * -np.log(own)
+                sharp += WEIGHTS[label] * (1 - own) ** 3 * -np.log(own)
+                weight += WEIGHTS[label]
+        np.testing.assert_allclose(cross_entropy(LOGITS, LABELS, weights=WEIGHTS)[image], total / weight, rtol=1e-5)
+        np.testing.assert_allclose(focal(LOGITS, LABELS, gamma=3, weights=WEIGHTS)[image], sharp / weight, rtol=1e-5)
+    np.testing.assert_allclose(focal(LOGITS, LABELS, gamma=0), cross_entropy(LOGITS, LABELS), rtol=1e-6)
+
+
+def test_dice_by_hand():
+    soft = np.asarray(jax.nn.softmax(LOGITS), np.float64)
+    for image in range(2):
+        real = np.asarray((LABELS[image] >= 0) & (LABELS[image] < 3))
+        ratios = []
+        for label in range(3):
+            truth, mine = (np.asarray(LABELS[image]) == label)[real], soft[image, ..., label][real]
+            ratios.append((2 * mine[truth].sum() + 1) / (mine.sum() + truth.sum() + 1))
+        np.testing.assert_allclose(dice(LOGITS, LABELS)[image], 1 - np.mean(ratios), rtol=1e-5)
+
+
+def test_perfect_masks_have_no_loss_and_classes_that_are_not_there_do_not_count():
+    labels = jnp.zeros((4, 4), jnp.int32).at[:2].set(1)
+    logits = 50 * jax.nn.one_hot(labels, 5)
+    for loss in (cross_entropy, focal, dice):
+        np.testing.assert_allclose(loss(logits, labels), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, focal, dice])
+def test_an_image_without_a_pixel_that_counts_has_loss_and_gradient_0(loss):
+    void = jnp.full((2, 4, 6), 255)
+    assert loss(LOGITS, void).tolist() == [0, 0]
+    slope = jax.grad(lambda z: loss(z, void).sum())(LOGITS)
+    assert not slope.any()
+
+
+def test_the_trainers_loss():
+    batch = {"image": LOGITS, "object_mask": LABELS[..., None].astype(jnp.uint8)}
+    loss = pixel_loss("focal", weights=WEIGHTS, dice=0.5, name="object_mask")
+    expected = focal(LOGITS, LABELS, weights=WEIGHTS) + 0.5 * dice(LOGITS, LABELS)
+    np.testing.assert_allclose(loss(LOGITS, batch), expected, rtol=1e-6)
+    assert loss == pixel_loss("focal", weights=WEIGHTS, dice=0.5, name="object_mask")
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.zeros((2, 8, 8), np.uint8), r"expected masks \(N, 4, 6\), got \(2, 8, 8\)\. Resize the masks"),
+        (np.full((2, 4, 6), 3, np.uint8), r"expected labels in 0\.\.2 for a net of 3 classes, got \[3\]\. Number the"),
+        (None, "expected data with 'mask', got"),
+    ],
+)
+def test_bad_masks_are_refused_before_any_work(mask, message):
+    arrays = {"image": np.zeros((2, 4, 6, 3))} | ({} if mask is None else {"mask": mask})
+    with pytest.raises(ValueError, match=f"^pixel_loss: {message}"):
+        pixel_loss(void=(255,)).validate(jax.ShapeDtypeStruct((2, 4, 6, 3), jnp.float32), arrays)
+
+
+def test_void_labels_are_named():
+    arrays = {"mask": np.full((2, 4, 6), 255)}
+    outputs = jax.ShapeDtypeStruct((2, 4, 6, 3), jnp.float32)
+    pixel_loss(void=(255,)).validate(outputs, arrays)
+    with pytest.raises(ValueError, match=r"^pixel_loss: expected void labels outside 0\.\.2, got \[2\]"):
+        pixel_loss(void=(255, 2)).validate(outputs, arrays)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: cross_entropy(LOGITS, LABELS[0]), ValueError, r"labels of shape \(2, 4, 6\), got \(4, 6\)"),
+        (lambda: cross_entropy(LOGITS, LABELS * 1.0), TypeError, "labels of an integer dtype"),
+        (lambda: cross_entropy(LOGITS, LABELS, weights=(1, 2)), ValueError, "expected 3 weights, got 2"),
+        (lambda: cross_entropy(LOGITS, LABELS, weights=(1, -2, 1)), ValueError, "expected weights as numbers >= 0"),
+        (lambda: focal(LOGITS, LABELS, gamma=-1), ValueError, "focal: expected gamma >= 0, got -1"),
+        (lambda: dice(LOGITS, LABELS, smooth=-1), ValueError, "dice: expected smooth >= 0, got -1"),
+        (lambda: pixel_loss("tversky"), ValueError, 'pixel_loss: expected kind as "cross_entropy" or "focal"'),
+        (lambda: pixel_loss()(LOGITS, {"image": LOGITS}), ValueError, "pixel_loss: expected a batch with 'mask'"),
+    ],
+)
+def test_bad_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
