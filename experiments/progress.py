@@ -69,7 +69,8 @@ class ProgressBar(_Bar):
         if not self.console.is_terminal or now - self.looked < 0.1:
             return
         self.looked = now
-        shown = {name: float(np.mean(value)) for name, value in event.metrics.items()}
+        axes = np.ndim(event.metrics["loss"])  # 1 of several steps; a metric with more is no number yet
+        shown = {name: float(np.mean(value)) for name, value in event.metrics.items() if np.ndim(value) == axes}
         figures = "  ".join(f"{n} {value:.4f}" for n, value in shown.items() if n != "skipped" or value)
         self._advance(event, f"{figures}  {self.shown}")
 

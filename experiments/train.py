@@ -25,6 +25,7 @@ from experiments.explanation import explained, surest_mistake, test_image
 from experiments.predict import MODEL
 from experiments.progress import ProgressBar
 from experiments.recipes import Flip, Views, recipe
+from experiments.robustness import BRIEF, broken
 from experiments.run_folder import write_json
 from experiments.run_record import write_data
 from experiments.runner import Common, Result, record, run
@@ -91,6 +92,7 @@ class Config(Common):
     resume: str | None = None  # folder of a run to go on with; its options hold
     views: Views | None = None  # of a test image, over which the net's outputs are averaged
     explain: bool = False  # show why the net answered what it did to one test image: some 10 s
+    attack: bool = False  # show how small a change fools the net: about a minute
     seeds: int = 1  # how many seeds, from --seed on
     overfit_batch: bool = False  # learn one batch by heart, as a check of the whole path
     find_lr: bool = False  # try learning rates and suggest one, instead of training
@@ -191,6 +193,11 @@ def train(config: Resolved) -> Result:
     sections[0] = report.Section(sections[0].title, [curves, shown, *others])
     counts = {n: np.bincount(p["label"]) for n, p in (("train", train_set), ("test", test_set))}
     save_picture(report.label_counts(counts, train_set.info.class_names), folder / "labels.png")
+    if config.attack:
+        model = Model(net, params, model_state, train_set.spec, train_set.info.class_names)
+        found = broken(model, train_set, test_set, effort=BRIEF, seed=config.seed)
+        figures["robust_accuracy"] = found.figures["robust_accuracy"]
+        sections[1:1] = found.sections
     if config.explain:
         sections[1:1] = explanation(net, state, train_set, shown_set, config.seed)
     accuracy = f"{100 * test['accuracy']:.2f} %"

@@ -8,8 +8,10 @@ result = training.fit(net, train, validation=0.1, epochs=20, key=jax.random.key(
 """
 
 from jaxcnn import (
+    attack,
     augment,
     data,
+    detection,
     explain,
     filters,
     functional,
@@ -21,6 +23,7 @@ from jaxcnn import (
     models,
     report,
     search,
+    segmentation,
     surgery,
     training,
     transfer,
@@ -30,8 +33,10 @@ from jaxcnn.interop.safetensors import load, save
 from jaxcnn.summary import summarize
 
 __all__ = [
+    "attack",
     "augment",
     "data",
+    "detection",
     "explain",
     "filters",
     "fingerprint",
@@ -46,6 +51,7 @@ __all__ = [
     "report",
     "save",
     "search",
+    "segmentation",
     "summarize",
     "surgery",
     "training",

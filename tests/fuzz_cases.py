@@ -375,8 +375,8 @@ def created(net, optimizer, key, spec):
 OPTIMIZER = training.sgd(0.1)
 
 
-def one_step(net, optimizer, loss, metrics, augment, dtype, accumulate, rematerialize, batch):
-    options = {"metrics": metrics, "augment": augment, "dtype": dtype}
+def one_step(net, optimizer, loss, metrics, augment, attack, dtype, accumulate, rematerialize, batch):
+    options = {"metrics": metrics, "augment": augment, "attack": attack, "dtype": dtype}
     options |= {"accumulate": accumulate, "rematerialize": rematerialize}
     step = training.make_train_step(net, optimizer, loss, **options)
     return step(training.TrainState.create(NET, OPTIMIZER, KEY, SPEC), batch)
@@ -395,6 +395,7 @@ def trainings() -> dict[str, Case]:
             loss=losses.classification(),
             metrics=None,
             augment=lambda key, batch: batch,
+            attack=lambda key, logits_fn, batch: batch,
             dtype=jnp.float32,
             accumulate=1,
             rematerialize=(),

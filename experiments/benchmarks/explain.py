@@ -24,7 +24,7 @@ import numpy as np
 from experiments.benchmarks.nets import CLASSES, NETS, VGG
 from experiments.benchmarks.nets.ours import lenet
 from experiments.benchmarks.pairs import Program, compare
-from experiments.benchmarks.torch_process import Theirs, TorchProcess, written
+from experiments.benchmarks.peer_process import PeerProcess, Theirs, written
 from experiments.device import console
 from experiments.runner import Common, Result, run
 from jaxcnn import functional as F
@@ -119,7 +119,7 @@ def measured(config: Config, name: str, scratch: Path) -> Iterator[tuple[dict[st
         "rise": lambda: attribution.rise(jax.random.clone(key), *given, masks=config.masks, cells=CELLS),
         "grad_cam": lambda: attribution.grad_cam(net, params, state, x, target, at=at)[..., None],
     }
-    with TorchProcess(config.torch_python, file) as torch:
+    with PeerProcess("explain", config.torch_python, "torch_explanations.py", file, "PyTorch and captum") as torch:
         for method in config.methods:
             times = torch.times(method)
             way = min(times, key=times.__getitem__)
@@ -127,7 +127,7 @@ def measured(config: Config, name: str, scratch: Path) -> Iterator[tuple[dict[st
             row = {"net": name, "method": method, "theirs": way, **pairs.figures()}
             row["defaults_ms"] = 1e3 * next(iter(times.values()))
             if method in EQUAL:
-                theirs = np.moveaxis(torch.maps(method, way, scratch / "maps.npy"), 1, -1)
+                theirs = torch.given(method, way, scratch / "maps.npy")[0]
                 largest = float(np.abs(theirs).max()) or 1.0  # of Grad-CAM nothing may be left
                 row["difference"] = float(np.quantile(np.abs(own[method]() - theirs), 0.9)) / largest
             yield row, torch.versions

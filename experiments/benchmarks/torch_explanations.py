@@ -1,85 +1,23 @@
 """PyTorch's side of `experiments.benchmarks.explain`, in a process of its own, for which torch and captum suffice.
 
-It is told in a file what net to make, with which weights, and what to explain. Then it is asked a line at a time, in
-JSON, and answers likewise: {"method": "occlusion", "way": "8 windows at once", "calls": 3} is answered with the seconds
-that a call took, and with "write" as well, a file to write the maps into.
+See `answers` for what is asked and told.
 """
 
 import functools
-import json
 import math
-import os
-import sys
-import time
-import warnings
-from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-Ways = dict[str, Callable[[], Any]]
+from answers import Ways, answer, torch_net  # pyrefly: ignore  # beside this script, in whatever Python
 
 
-def main(file: str) -> None:
-    """Answer until there is no more question."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever libraries print is no answer
-    warnings.simplefilter("ignore")
-
-    def answer(**what: Any) -> None:
-        print(json.dumps(what), file=answers, flush=True)
-
-    try:
-        import captum  # pyrefly: ignore
-        import torch  # pyrefly: ignore
-    except ImportError as missing:
-        answer(missing=f"{missing.name}")
-        return
-    with np.load(file) as found:
-        arrays = dict(found)
-    about = json.loads(str(arrays.pop("about")))
-    x, target = torch.tensor(arrays.pop("image")), torch.tensor(arrays.pop("target")).long()
-    net = made(about["layers"], arrays)
-    table = methods(net, x.permute(0, 3, 1, 2), target, about)
-    ways = {method: list(by_way) for method, by_way in table.items()}
-    answer(torch=torch.__version__, captum=captum.__version__, threads=torch.get_num_threads(), ways=ways)
-    for line in sys.stdin:
-        question = json.loads(line)
-        call = table[question["method"]][question["way"]]
-        maps: Any = None
-        began = time.perf_counter()
-        for _ in range(question["calls"]):
-            maps = call()
-        seconds = (time.perf_counter() - began) / question["calls"]
-        if "write" in question:
-            np.save(question["write"], maps.detach().numpy())
-        answer(seconds=seconds)
-
-
-def made(layers: Sequence[Sequence[Any]], weights: dict[str, np.ndarray]) -> Any:
-    """Return the net of layers (name, kind, options), each of which takes its weights by its name."""
-    import torch  # pyrefly: ignore
-    from torch import nn  # pyrefly: ignore
-
-    kinds = {
-        "Conv": nn.Conv2d, "BatchNorm": nn.BatchNorm2d, "relu": nn.ReLU, "tanh": nn.Tanh,
-        "MaxPool": nn.MaxPool2d, "AvgPool": nn.AvgPool2d,
-        "GlobalAvgPool": lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-        "Flatten": nn.Flatten, "Dense": nn.Linear,
-    }  # fmt: skip
-    net = nn.Sequential()
-    for name, kind, options in layers:
-        net.add_module(name, kinds[kind](**options))
-    told = net.load_state_dict({name: torch.tensor(array) for name, array in weights.items()}, strict=False)
-    lost = [name for name in told.missing_keys if not name.endswith("num_batches_tracked")]
-    if lost or told.unexpected_keys:
-        raise ValueError(f"made: expected weights of every layer, got none of {lost}, others of {told.unexpected_keys}")
-    return net.eval()
-
-
-def methods(net: Any, x: Any, target: Any, about: dict[str, Any]) -> dict[str, Ways]:
+def methods(arrays: dict[str, Any], about: dict[str, Any]) -> dict[str, Ways]:
     """Return of each method the ways in which it can be called; the fastest is what is compared."""
+    import torch  # pyrefly: ignore
     from captum import attr  # pyrefly: ignore
+
+    x = torch.tensor(arrays.pop("image")).permute(0, 3, 1, 2)
+    target = torch.tensor(arrays.pop("target")).long()
+    net = torch_net(about["layers"], arrays)
 
     images, count = len(x), about["count"]
     occlude = {
@@ -146,4 +84,4 @@ def rise(net: Any, x: Any, *, target: Any, masks: int, cells: int, at_once: int)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    answer(("torch", "captum"), methods)

@@ -17,12 +17,17 @@ __all__ = [
     "Goal",
     "epsilons",
     "expect_finite",
+    "expect_inside",
+    "expect_no_probabilities",
     "image_axes",
+    "is_trusted",
     "logits",
     "margin",
     "per_image",
     "prepared",
     "reached",
+    "repeated",
+    "trusted",
 ]
 
 Bounds = tuple[float, float]
@@ -73,13 +78,38 @@ def prepared(
     if target is not None:
         target = jnp.broadcast_to(classes(where, "target", target, shape), shape[:-1])
     known = not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((logits_fn, x)))
-    if known:
-        held = np.asarray(x)
-        inside = bool(np.all((held >= low) & (held <= high)))  # of NaN neither
-        got = f"values from {held.min()} to {held.max()}" if held.size else "none"
-        expect(inside or not held.size, where, f"images within bounds=({low}, {high})", got, _RESCALE)
+    if known and not is_trusted(logits_fn):
+        expect_inside(where, x, (low, high))
         _expect_classifier(where, logits_fn, x, decision)
     return logits_fn, x, Goal(label, target), (low, high)
+
+
+def expect_inside(where: str, x: jax.Array, bounds: Bounds) -> None:
+    """Raise `ValueError` unless known images are within the bounds; NaN never is."""
+    held = np.asarray(x)
+    inside = bool(np.all((held >= bounds[0]) & (held <= bounds[1])))
+    got = f"values from {held.min()} to {held.max()}" if held.size else "none"
+    expect(inside, where, f"images within bounds=({bounds[0]}, {bounds[1]})", got, _RESCALE)
+
+
+def trusted(logits_fn: LogitsFn) -> jax.tree_util.Partial:
+    """Return a function that `prepared` takes as it is, with its images: who made it has looked, and reports."""
+    return jax.tree_util.Partial(_as_it_is, as_tree(logits_fn))
+
+
+def is_trusted(logits_fn: jax.tree_util.Partial) -> bool:
+    """Return whether it is what `trusted` made, of which attacks raise no errors either."""
+    return logits_fn.func is _as_it_is
+
+
+def _as_it_is(logits_fn: LogitsFn, x: jax.Array) -> Any:
+    return logits_fn(x)
+
+
+def repeated(logits_fn: jax.tree_util.Partial, x: jax.Array) -> np.ndarray | None:
+    """Return the logits in float32, or None where the function gives others the second time."""
+    one, other = (np.asarray(logits_of(outputs(logits_fn, x)), np.float32) for _ in range(2))
+    return one if np.array_equal(one, other, equal_nan=True) and _traces_alike(logits_fn, x) else None
 
 
 def epsilons(where: str, epsilon: Any) -> jax.Array:
@@ -142,16 +172,18 @@ def _bounds(where: str, bounds: Any) -> Bounds:
 
 def _expect_classifier(where: str, logits_fn: jax.tree_util.Partial, x: jax.Array, decision: bool) -> None:
     """Raise `ValueError` where the function is random, or gives probabilities to an attack that needs logits."""
-    found = np.asarray(logits_of(outputs(logits_fn, x)), np.float32)
-    again = np.asarray(logits_of(outputs(logits_fn, x)), np.float32)
-    same = np.array_equal(found, again, equal_nan=True) and _traces_alike(logits_fn, x)
+    found = repeated(logits_fn, x)
     fix = "Average over the randomness inside of logits_fn, and pass it a key of its own."
-    expect(same, where, "logits_fn to give the same logits twice", "others", fix)
-    if decision or not found.size:
-        return
-    sums = np.abs(found.sum(-1) - 1) < 1e-3
+    expect(found is not None, where, "logits_fn to give the same logits twice", "others", fix)
+    if not decision and found is not None:
+        expect_no_probabilities(where, found)
+
+
+def expect_no_probabilities(where: str, found: np.ndarray) -> None:
+    """Raise `ValueError` where known outputs are probabilities."""
+    probable = found.size > 0 and bool(np.all(found >= 0)) and bool(np.all(np.abs(found.sum(-1) - 1) < 1e-3))
     fix = "Pass logits: leave out the softmax, or take lambda x: jax.numpy.log(probabilities(x))."
-    expect(not (bool(np.all(found >= 0)) and bool(np.all(sums))), where, "logits", "probabilities", fix)
+    expect(not probable, where, "logits", "probabilities", fix)
 
 
 def _traces_alike(logits_fn: jax.tree_util.Partial, x: jax.Array) -> bool:

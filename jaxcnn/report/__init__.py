@@ -15,8 +15,10 @@
 Drawing takes numpy arrays and returns matplotlib figures; it needs `pip install "jaxcnn[viz]"`.
 """
 
+from jaxcnn.report.adversarial_rows import adversarial_rows
 from jaxcnn.report.annotated import annotated
 from jaxcnn.report.attributions import attributions
+from jaxcnn.report.boxes import boxes
 from jaxcnn.report.by_layer import by_layer
 from jaxcnn.report.class_means import class_means
 from jaxcnn.report.classes import confusion, label_counts
@@ -27,10 +29,13 @@ from jaxcnn.report.epochs import curves
 from jaxcnn.report.heat_map import heat_map
 from jaxcnn.report.histograms import value_histograms
 from jaxcnn.report.insides import feature_maps, filters
+from jaxcnn.report.masks import masks
 from jaxcnn.report.overlay import overlay
 from jaxcnn.report.page import Facts, Number, Page, Picture, Section, Table, Verbatim
+from jaxcnn.report.perturbation_sizes import perturbation_sizes
 from jaxcnn.report.pictures import image_grid, mistakes
 from jaxcnn.report.rates import learning_rates
+from jaxcnn.report.robustness_curves import robustness_curves
 from jaxcnn.report.rows import image_rows
 from jaxcnn.report.seeds import seed_dots
 from jaxcnn.report.unit_patches import unit_patches
@@ -43,8 +48,10 @@ __all__ = [
     "Section",
     "Table",
     "Verbatim",
+    "adversarial_rows",
     "annotated",
     "attributions",
+    "boxes",
     "by_layer",
     "class_means",
     "classifier_sections",
@@ -59,8 +66,11 @@ __all__ = [
     "image_rows",
     "label_counts",
     "learning_rates",
+    "masks",
     "mistakes",
     "overlay",
+    "perturbation_sizes",
+    "robustness_curves",
     "seed_dots",
     "unit_patches",
     "value_histograms",

@@ -15,7 +15,6 @@ from jaxcnn.checking import expect, expect_count, expect_dtype, expect_key, is_n
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.splitting import split
 from jaxcnn.layers.layer import Layer, expect_net
-from jaxcnn.losses import Classification, WithAuxiliary
 from jaxcnn.search.lane import Program
 from jaxcnn.surgery.tree import paths_in
 from jaxcnn.training.early_stopping import early_stopping
@@ -140,6 +139,9 @@ def prepare(
         optimizer = sgd(warmup_cosine(0.05, epochs * (size // batch_size)))
     loss, metrics = with_defaults(where, loss, metrics)
     expect_augment(where, augment)
+    others = [name for name, metric in metrics.items() if hasattr(metric, "summary")]
+    fix = "Measure them afterwards: training.evaluate."
+    expect(not others, where, "metrics that are means over examples", others, fix)
     known = ["loss", *metrics]
     expect(monitor in known, where, f"monitor as one of {known}", shown(monitor), "Pass metrics with it.")
     watched = validation is not None or (patience is None and monitor == "loss")
@@ -157,11 +159,12 @@ def prepare(
     freeze = paths_in(where, freeze)
     surgery.freeze(one, freeze)  # says which paths are unknown
     expect_optimizer(where, make_optimizer(first))
-    if isinstance(loss, Classification | WithAuxiliary):
+    validate = getattr(loss, "validate", None)
+    if validate is not None:
         outputs = jax.eval_shape(lambda k, x: one.apply(*one.init(k, x), x, train=False)[0], key, train.spec)
         for part in (train, validation):
             if part is not None:
-                loss.validate(outputs, part)
+                validate(outputs, part)
     program = Program(
         net=make_net,
         optimizer=make_optimizer,

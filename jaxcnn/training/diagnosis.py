@@ -1,5 +1,6 @@
 """Where infinite or NaN values came from: the first array of a step that holds one."""
 
+import functools
 from typing import Any
 
 import jax
@@ -10,18 +11,25 @@ from jaxcnn.layers.layer import Layer, named_leaves
 from jaxcnn.surgery import activations
 from jaxcnn.surgery.tree import leaf_paths
 from jaxcnn.training.state import TrainState
-from jaxcnn.training.step import Augment, Batch, PerExample
+from jaxcnn.training.step import Attack, Augment, Batch, PerExample, attacked
 
 __all__ = ["first_not_finite"]
 
 
 def first_not_finite(
-    net: Layer, loss: PerExample, augment: Augment | None, dtype: Any, accumulate: int, state: TrainState, batch: Batch
+    net: Layer,
+    loss: PerExample,
+    augment: Augment | None,
+    attack: Attack | None,
+    dtype: Any,
+    accumulate: int,
+    state: TrainState,
+    batch: Batch,
 ) -> str:
     """Return in words which array of the step from `state` on `batch` is the first with an infinite or NaN value.
 
     Args:
-        net, loss, augment, dtype, accumulate: of the step.
+        net, loss, augment, attack, dtype, accumulate: of the step.
         state: before the step.
         batch: of the step.
     """
@@ -32,6 +40,7 @@ def first_not_finite(
         batch = jax.jit(augment)(augment_key, batch)
         bad = _bad("the augmented images", batch["image"])
     bad = bad or _bad("the parameter", state.params)
+    under_attack = jax.jit(functools.partial(attacked, net, attack))
     leaves = leaf_paths(net)
     names = [*(f"the activations of {path!r}" for path in leaves), "the loss", "the statistics of", "the gradient of"]
 
@@ -53,6 +62,9 @@ def first_not_finite(
             return bad
         key = net_key if accumulate == 1 else jax.random.fold_in(net_key, number)
         part = {name: rows[number::accumulate] for name, rows in batch.items()}
+        part, key = under_attack(state.params, model_state, part, key)
+        if bad := _bad("the attacked images", part["image"]):
+            return bad
         found, model_state = arrays(state.params, model_state, part, key)
         bad = next(filter(None, map(_bad, names, found)), "")
     return bad or "what the optimizer makes of them"

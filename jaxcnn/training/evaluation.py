@@ -16,7 +16,7 @@ from jaxcnn.data.dataset import Dataset, to_float
 from jaxcnn.data.stream import Stream, on_device
 from jaxcnn.layers.layer import Layer, apply, expect_arrays, expect_net
 from jaxcnn.training.mesh import mesh_of, own_rows, placed, replicated, rows
-from jaxcnn.training.step import Batch, PerExample, expect_batch, per_example, with_defaults
+from jaxcnn.training.step import Batch, PerExample, expect_batch, per_example, summarized, with_defaults
 
 __all__ = ["evaluate", "masked_sums", "padded_batches", "predict", "predictor"]
 
@@ -59,7 +59,9 @@ def evaluate(
     batches = padded_batches("evaluate", dataset, batch_size, mesh_of(params))
     totals = [run(params, state, batch, mask) for batch, mask in batches]
     size = _size(dataset)
-    return jax.tree.map(lambda *values: sum(map(float, values)) / size, *totals)
+    # On the host in float64: there may be many batches.
+    means = jax.tree.map(lambda *values: sum(np.asarray(value, np.float64) for value in values) / size, *totals)
+    return summarized(metrics, means)
 
 
 def predict(
@@ -189,8 +191,12 @@ def masked_sums(
     functions: Mapping[str, PerExample], outputs: jax.Array, batch: Batch, mask: jax.Array
 ) -> dict[str, jax.Array]:
     """Return the sum of each loss or metric over the rows of a batch that count."""
-    values = {name: per_example(name, fn(outputs, batch), batch) for name, fn in functions.items()}
-    return {name: jnp.sum(jnp.where(mask, value, 0.0)) for name, value in values.items()}
+
+    def total(values: jax.Array) -> jax.Array:
+        real = mask.reshape(-1, *(1,) * (values.ndim - 1))
+        return jnp.sum(jnp.where(real, values, 0.0), axis=0)
+
+    return {name: total(per_example(name, fn, outputs, batch)) for name, fn in functions.items()}
 
 
 @functools.lru_cache(maxsize=32)

@@ -1,5 +1,6 @@
 """How a training set reaches the step: from the devices' memory, or from disk batch by batch."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -34,6 +35,8 @@ class Feed(Protocol):
 
     waited: float
     """Seconds in all that a step waited for its batch."""
+    replays: int
+    """Steps in a row that each batch is for."""
 
     def advance(self, state: TrainState, step: int) -> tuple[TrainState, Metrics]:
         """Return the state after the step, or after it and some that follow it, and their metrics, each (steps,)."""
@@ -48,7 +51,15 @@ class Feed(Protocol):
         ...
 
 
-def feed(step: Step, train: Dataset | Stream, batch_size: int, key: jax.Array, mesh: Mesh, start: int = 0) -> Feed:
+def feed(
+    step: Step,
+    train: Dataset | Stream,
+    batch_size: int,
+    key: jax.Array,
+    mesh: Mesh,
+    start: int = 0,
+    replays: int = 1,
+) -> Feed:
     """Return the feed of a training set.
 
     Args:
@@ -58,10 +69,21 @@ def feed(step: Step, train: Dataset | Stream, batch_size: int, key: jax.Array, m
         key: decides the order of every epoch, and the crops of a stream.
         mesh: the devices.
         start: the step that comes first.
+        replays: steps in a row that each batch is for; what they draw is of its number, not of theirs.
     """
     if isinstance(train, Stream):
-        return _Streamed(step, train, batch_size, key, mesh, start)
-    return _InMemory(step, train, batch_size, key, mesh)
+        return _Streamed(_replayed(step, replays), train, batch_size, key, mesh, start, replays)
+    return _InMemory(_replayed(step, replays), train, batch_size, key, mesh, replays)
+
+
+def _replayed(step: Step, replays: int) -> Step:
+    """Return the step that counts all steps, and draws by the number of the batch."""
+
+    def run(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        after, metrics = step(dataclasses.replace(state, step=state.step // replays), batch)
+        return dataclasses.replace(after, step=state.step + 1), metrics
+
+    return step if replays == 1 else run
 
 
 class _InMemory:
@@ -69,16 +91,16 @@ class _InMemory:
 
     waited = 0.0
 
-    def __init__(self, step: Step, train: Dataset, batch_size: int, key: jax.Array, mesh: Mesh) -> None:
+    def __init__(self, step: Step, train: Dataset, batch_size: int, key: jax.Array, mesh: Mesh, replays: int) -> None:
         self.arrays: dict[str, Any] = dict(train.items())
-        self.per_epoch = train.size // batch_size
+        self.per_epoch, self.replays = train.size // batch_size * replays, replays
         self.at_once = STEPS_PER_CALL.get(mesh.devices.flat[0].platform, 1)
         self.whole, self.rows, self.mesh = replicated(mesh), rows(mesh), mesh
         self.shuffle = jax.jit(partial(order_of, key, size=train.size), out_shardings=self.whole)
         self.epoch, self.order = -1, jnp.zeros(0, jnp.int32)
 
         def gathered(arrays: Any, order: jax.Array, step: jax.Array) -> Batch:
-            epoch, at = step // self.per_epoch, step % self.per_epoch
+            epoch, at = step // self.per_epoch, step % self.per_epoch // replays
             index = jax.lax.dynamic_slice_in_dim(order, at * batch_size, batch_size)
             index = jax.lax.with_sharding_constraint(index, self.rows)
             return numbered({name: array[index] for name, array in arrays.items()}, index, epoch)
@@ -130,8 +152,10 @@ class _InMemory:
 class _Streamed:
     """Batches come from disk, the next ones already on their way while the device computes."""
 
-    def __init__(self, step: Step, train: Stream, batch_size: int, key: jax.Array, mesh: Mesh, start: int) -> None:
-        self.per_epoch = train.size // batch_size
+    def __init__(
+        self, step: Step, train: Stream, batch_size: int, key: jax.Array, mesh: Mesh, start: int, replays: int
+    ) -> None:
+        self.per_epoch, self.replays = train.size // batch_size * replays, replays
         self.waited = 0.0
         sharding, mine = rows(mesh), own_rows(mesh, batch_size)
 
@@ -139,23 +163,25 @@ class _Streamed:
             return {n: jax.make_array_from_process_local_data(sharding, array) for n, array in batch.items()}
 
         def read(first: int) -> Iterator[dict[str, jax.Array]]:
-            return on_device(train.batches(batch_size, key=key, start=first, rows=mine), place)
+            return on_device(train.batches(batch_size, key=key, start=first // replays, rows=mine), place)
 
         def one(state: TrainState, batch: Any):
             return step(state, numbered(batch, batch["index"], state.step // self.per_epoch))
 
         self.read, self.one, self.mesh = read, one, mesh
         self.batches: Any = read(start)
+        self.held: Any = None
         self.run: Any = None
 
     def advance(self, state: TrainState, step: int):
         began = time.perf_counter()
-        batch = next(self.batches)
+        if self.held is None or step % self.replays == 0:
+            self.held = next(self.batches)
         self.waited += time.perf_counter() - began
         if self.run is None:
             shardings = state_shardings(self.mesh, state), replicated(self.mesh)
             self.run = jax.jit(self.one, donate_argnums=0, out_shardings=shardings)
-        return self.run(state, batch)
+        return self.run(state, self.held)
 
     def batch(self, step: int) -> Batch:
         reading: Any = self.read(step)

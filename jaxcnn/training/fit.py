@@ -18,7 +18,6 @@ from jaxcnn.data.splitting import split
 from jaxcnn.data.stream import Stream
 from jaxcnn.fingerprint import fingerprint
 from jaxcnn.layers.layer import Layer, expect_net
-from jaxcnn.losses import Classification, WithAuxiliary
 from jaxcnn.surgery.tree import paths_in
 from jaxcnn.training.checkpoint import latest_checkpoint
 from jaxcnn.training.diagnosis import first_not_finite
@@ -30,7 +29,15 @@ from jaxcnn.training.mesh import device_mesh, state_shardings
 from jaxcnn.training.optimizer import except_frozen, expect_optimizer, sgd, warmup_cosine
 from jaxcnn.training.run import Event, FitResult, Plan, Run
 from jaxcnn.training.state import TrainState, run_keys
-from jaxcnn.training.step import Augment, PerExample, expect_augment, make_train_step, with_defaults
+from jaxcnn.training.step import (
+    Attack,
+    Augment,
+    PerExample,
+    expect_attack,
+    expect_augment,
+    make_train_step,
+    with_defaults,
+)
 
 __all__ = ["fit"]
 
@@ -47,6 +54,8 @@ def fit(
     batch_size: int = 64,
     key: jax.Array,
     augment: Augment | None = None,
+    attack: Attack | None = None,
+    replays: int = 1,
     dtype: Any = jnp.float32,
     accumulate: int = 1,
     rematerialize: Sequence[str] = (),
@@ -82,10 +91,11 @@ def fit(
         train: the training set, in memory or a stream.
         validation: a data set; or a fraction of `train` to hold out, stratified; or None.
         optimizer: any optax transformation; `sgd(warmup_cosine(0.05, all steps))` unless given.
-        loss, metrics, augment, dtype, accumulate, rematerialize: as for `make_train_step`.
+        loss, metrics, augment, attack, dtype, accumulate, rematerialize: as for `make_train_step`.
         epochs: passes through the training set.
+        replays: how many steps in a row each batch is for; they draw the same augmentation and dropout.
         batch_size: images per step, on all devices together.
-        key: decides everything random: initial values, held-out part, order, dropout, augmentation.
+        key: decides everything random: initial values, held-out part, order, dropout, augmentation, attack.
         start: parameters and running statistics to begin with, in the place of new ones.
         freeze: paths of layers that stay as they are: see `surgery.freeze`.
         patience: stop after so many epochs without improvement; None trains to the end.
@@ -94,8 +104,8 @@ def fit(
         run_dir: a folder for `metrics.jsonl` (a line per epoch) and `checkpoints/`.
         resume: go on from the latest whole checkpoint of `run_dir`, or begin where it has none. All other arguments
             have to be those of that run, but for `mesh`, `rematerialize`, `save_every`, `keep`, `skip_limit`,
-            `callbacks`. What has no description of its own (loss, augmentation, the optimizer's numbers, a stream's
-            crops) is not compared.
+            `callbacks`. What has no description of its own (loss, augmentation, attack, the optimizer's numbers, a
+            stream's crops) is not compared.
         save_every: steps between checkpoints; a minute and the end of the run unless given.
         keep: how many checkpoints stay; each holds the best state too.
         skip_limit: give up after so many skipped steps one after another.
@@ -116,6 +126,7 @@ def fit(
     epochs = expect_count(where, "epochs", epochs)
     batch_size = expect_count(where, "batch_size", batch_size)
     accumulate = expect_count(where, "accumulate", accumulate)
+    replays = expect_count(where, "replays", replays)
     keep = expect_count(where, "keep", keep)
     dtype = expect_dtype(where, dtype)
     skip_limit = expect_count(where, "skip_limit", skip_limit)
@@ -130,6 +141,7 @@ def fit(
         expect_optimizer(where, optimizer)
     loss, metrics = with_defaults(where, loss, metrics)
     expect_augment(where, augment)
+    expect_attack(where, attack)
     fix = "Pass device_mesh(), or leave it out."
     expect(mesh is None or isinstance(mesh, Mesh), where, "mesh as a jax.sharding.Mesh", shown(mesh), fix, TypeError)
     ok, fix = run_dir is None or isinstance(run_dir, str | Path), 'Pass "runs/first", say.'
@@ -146,7 +158,7 @@ def fit(
         expect(0 < validation < 1, where, "validation as a fraction in (0, 1)", validation, fix)
         whole: Any = train
         train, validation = split(whole, validation, key=keys.split)
-    steps_per_epoch = train.size // batch_size
+    steps_per_epoch = train.size // batch_size * replays
     expect(
         steps_per_epoch >= 1,
         where,
@@ -170,12 +182,13 @@ def fit(
         "Pass validation=0.1, say.",
     )
     stopping = early_stopping(patience)
-    if isinstance(loss, Classification | WithAuxiliary):
+    validate = getattr(loss, "validate", None)
+    if validate is not None:
         outputs = jax.eval_shape(lambda k, x: net.apply(*net.init(k, x), x, train=False)[0], key, train.spec)
         parts_of: tuple[Any, ...] = (train, validation)
         for part in parts_of:
             if part is not None:
-                loss.validate(outputs, part)
+                validate(outputs, part)
     freeze = paths_in(where, freeze)
     surgery.freeze(net, freeze)  # says which paths are unknown
     ok, fix = start is None or (isinstance(start, tuple) and len(start) == 2), "Pass the two that a training returned."
@@ -187,6 +200,7 @@ def fit(
         loss,
         metrics=metrics,
         augment=augment,
+        attack=attack,
         dtype=dtype,
         accumulate=accumulate,
         rematerialize=rematerialize,
@@ -205,6 +219,7 @@ def fit(
         "validation": None if validation is None else validation.info.fingerprint,
         "epochs": epochs,
         "batch_size": batch_size,
+        "replays": replays,
         "accumulate": accumulate,
         "dtype": jnp.dtype(dtype).name,
         "patience": None if patience is None else int(patience),
@@ -227,7 +242,7 @@ def fit(
         keep=keep,
         skip_limit=skip_limit,
         callbacks=callbacks,
-        diagnose=partial(first_not_finite, net, loss, augment, dtype, accumulate),
+        diagnose=partial(first_not_finite, net, loss, augment, attack, dtype, accumulate),
         settings=settings,
     )
     with ExitStack() as stack:
@@ -235,7 +250,7 @@ def fit(
         run = Run(plan, begin(keys.init, start), files, stack.enter_context(interruption(files is not None)))
         if files is not None and resume:
             _take_up(run, files, template, shardings)
-        run.fed = stack.enter_context(closing(feed(step, train, batch_size, keys.order, mesh, run.step)))
+        run.fed = stack.enter_context(closing(feed(step, train, batch_size, keys.order, mesh, run.step, replays)))
         return run.go()
 
 

@@ -27,7 +27,7 @@ from jaxcnn.training.interruption import Preempted
 from jaxcnn.training.mesh import whole
 from jaxcnn.training.processes import largest
 from jaxcnn.training.state import TrainState
-from jaxcnn.training.step import PerExample
+from jaxcnn.training.step import PerExample, summarized
 
 __all__ = ["Event", "FitResult", "Plan", "Run"]
 
@@ -100,7 +100,7 @@ class Plan(NamedTuple):
 class Epoch:
     """What the steps of the epoch under way have said so far."""
 
-    totals: dict[str, float] = field(default_factory=dict)
+    totals: dict[str, Any] = field(default_factory=dict)  # floats, or nested lists, as JSON has them
     counted: int = 0
     skipped: int = 0
     seconds: float = 0.0
@@ -205,8 +205,9 @@ class Run:
         """Evaluate, write the figures of the epoch, and say whether it is the last."""
         plan, epoch = self.plan, self.epoch
         line: dict[str, Any] = {"epoch": number, "step": self.step}
-        means = {name: total / epoch.counted if epoch.counted else math.nan for name, total in epoch.totals.items()}
-        line |= {f"train_{name}": mean for name, mean in means.items()} | {"skipped": epoch.skipped}
+        means = {name: np.asarray(total) / (epoch.counted or math.nan) for name, total in epoch.totals.items()}
+        line |= {f"train_{name}": mean for name, mean in summarized(plan.metrics, means).items()}
+        line["skipped"] = epoch.skipped
         watched, improved = self.watched, True
         if plan.validation is not None:
             params, state = self.state.params, self.state.model_state
@@ -237,11 +238,15 @@ class Run:
         self.pending = []
         epoch.seconds += time.perf_counter() - self.clock
         epoch.waited += self.fed.waited - self.waited
-        values = {name: np.concatenate([np.atleast_1d(part[name]) for part in found]) for name in found[0]}
-        skipped = values.pop("skipped").astype(bool).tolist()
+        # A call gives what one step measured, or what several did, one after the other.
+        values = {
+            name: [value for part in found for value in (part[name] if np.ndim(part["loss"]) else [part[name]])]
+            for name in found[0]
+        }
+        skipped = [bool(value) for value in values.pop("skipped")]
         for name, of in values.items():
-            finite = (float(value) for value, skip in zip(of, skipped, strict=True) if not skip)
-            epoch.totals[name] = sum(finite, epoch.totals.get(name, 0.0))
+            finite = (np.asarray(value, np.float64) for value, skip in zip(of, skipped, strict=True) if not skip)
+            epoch.totals[name] = sum(finite, np.asarray(epoch.totals.get(name, 0.0))).tolist()
         epoch.skipped += sum(skipped)
         epoch.counted += len(skipped) - sum(skipped)
         runs = list(itertools.accumulate(skipped, lambda run, skip: (run + 1) * skip, initial=skipped_before))[1:]
@@ -252,8 +257,8 @@ class Run:
 
     def give_up(self, done: int, skipped: int) -> None:
         """Raise `FloatingPointError` for the steps that were skipped after the first `done` ones."""
-        plan = self.plan
-        array = plan.diagnose(dataclasses.replace(self.state, step=jnp.int32(done)), self.fed.batch(done))
+        plan, drawn = self.plan, jnp.int32(done // self.fed.replays)  # the number by which the step drew
+        array = plan.diagnose(dataclasses.replace(self.state, step=drawn), self.fed.batch(done))
         raise FloatingPointError(
             f"fit: expected finite values, got infinite or NaN ones at step {done + 1} (epoch "
             f"{done // plan.steps_per_epoch + 1}), first in {array}, and in {skipped} steps one after another. Lower "

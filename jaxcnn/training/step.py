@@ -11,6 +11,7 @@ import optax
 
 from jaxcnn import surgery
 from jaxcnn.checking import expect, expect_count, expect_dtype, is_array, shown
+from jaxcnn.classifier import LogitsFn
 from jaxcnn.data.dataset import to_float
 from jaxcnn.layers.layer import Layer, expect_net
 from jaxcnn.losses import Classification, WithAuxiliary, batch_accuracy, classification, with_auxiliary
@@ -18,13 +19,29 @@ from jaxcnn.surgery.tree import paths_in
 from jaxcnn.training.optimizer import except_frozen, expect_optimizer
 from jaxcnn.training.state import TrainState
 
-__all__ = ["Augment", "Batch", "PerExample", "make_train_step", "per_example", "with_defaults"]
+__all__ = [
+    "Attack",
+    "Augment",
+    "Batch",
+    "PerExample",
+    "attacked",
+    "make_train_step",
+    "per_example",
+    "summarized",
+    "with_defaults",
+]
 
 Batch = Mapping[str, jax.Array]
 PerExample = Callable[[jax.Array, Batch], jax.Array]
-"""`(outputs, batch) -> (N,)`: a loss or a metric."""
+"""`(outputs, batch) -> (N,)`: a loss or a metric.
+
+A metric that is no mean over examples, such as `segmentation.mean_overlap`, gives (N, ...) and has a method `summary`:
+what those average to -> a float.
+"""
 Augment = Callable[[jax.Array, Any], Any]
 """`(key, batch) -> batch`, on float images in [0, 1]; `augment.batched` makes one."""
+Attack = Callable[[jax.Array, LogitsFn, Any], Any]
+"""`(key, logits_fn, batch) -> batch`, after the augmentation; `attack.defence` has some."""
 
 
 def make_train_step(
@@ -34,6 +51,7 @@ def make_train_step(
     *,
     metrics: Mapping[str, PerExample] | None = None,
     augment: Augment | None = None,
+    attack: Attack | None = None,
     dtype: Any = jnp.float32,
     accumulate: int = 1,
     rematerialize: Sequence[str] = (),
@@ -41,8 +59,9 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """Return the function of one step: `(state, batch) -> (state, metrics)`, pure, for `jit`, `vmap` and `scan`.
 
-    params <- params + optimizer(d/d params mean_n loss(net(augment(x_n)), batch_n)); the batch-norm statistics that
-    the forward pass returns go into the new state; dropout and augmentation draw from `fold_in(state.key, step)`.
+    params <- params + optimizer(d/d params mean_n loss(net(attack(augment(x_n))), batch_n)); the batch-norm statistics
+    that the forward pass returns go into the new state; dropout, augmentation and attack draw from
+    `fold_in(state.key, step)`.
 
     Where the loss, a gradient, a statistic or what the optimizer makes of them is infinite or NaN, the step is
     skipped: it counts, and all else of the state stays as it was, to the bit.
@@ -53,6 +72,11 @@ def make_train_step(
         loss: `(outputs, batch) -> (N,)`; `losses.classification()` unless given.
         metrics: more such functions by name; accuracy unless given, where the loss is `classification`'s.
         augment: `(key, batch) -> batch` on float images in [0, 1], such as `augment.batched(augment.shift)`.
+        attack: `(key, logits_fn, batch) -> batch`, what makes the augmented batch hard for the parameters that the step
+            begins with: `logits_fn` is `predictor(net, params, model_state)`. So it attacks the net that would be used
+            if training ended here, with running statistics and without dropout, each image by itself; nothing of it
+            is differentiated or moves the statistics. The images that it gives are (N, H, W, C), or (N, views, H, W,
+            C), several of each: the outputs are (N, views, ...) then, and batch norm sees all of them together.
         dtype: of the images that the net sees: its compute dtype. With `jnp.bfloat16` parameters, statistics and the
             optimizer stay float32.
         accumulate: the batch goes through the net in so many parts, one after another, whose gradients are averaged:
@@ -76,6 +100,7 @@ def make_train_step(
     expect_optimizer(where, optimizer)
     loss, metrics = with_defaults(where, loss, metrics)
     expect_augment(where, augment)
+    expect_attack(where, attack)
     dtype = expect_dtype(where, dtype)
     accumulate = expect_count(where, "accumulate", accumulate)
     freeze = paths_in(where, freeze)
@@ -85,10 +110,14 @@ def make_train_step(
     def objective(params: Any, model_state: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
         outputs, model_state = net.apply(params, model_state, batch["image"], train=True, key=key)
         functions = {"loss": loss, **metrics}
-        means = {name: jnp.mean(per_example(name, fn(outputs, batch), batch)) for name, fn in functions.items()}
+        means = {name: jnp.mean(per_example(name, fn, outputs, batch), axis=0) for name, fn in functions.items()}
         return means["loss"], (means, model_state)
 
-    differentiate = jax.grad(objective, has_aux=True)
+    gradient_of = jax.grad(objective, has_aux=True)
+
+    def differentiate(params: Any, model_state: Any, batch: Batch, key: jax.Array) -> Any:
+        batch, key = attacked(net, attack, params, model_state, batch, key)
+        return gradient_of(params, model_state, batch, key)
 
     def in_parts(params: Any, model_state: Any, batch: Batch, key: jax.Array) -> Any:
         def add(carried: Any, part: Any) -> Any:
@@ -132,6 +161,22 @@ def make_train_step(
     return step
 
 
+def attacked(
+    net: Layer, attack: Attack | None, params: Any, model_state: Any, batch: Batch, key: jax.Array
+) -> tuple[Batch, jax.Array]:
+    """Return what the attack makes of the batch, and the key that is left for the net itself."""
+    if attack is None:
+        return batch, key
+    attack_key, key = jax.random.split(key)
+
+    def logits(params: Any, model_state: Any, image: jax.Array) -> Any:
+        return net.apply(params, model_state, image, train=False)[0]
+
+    batch = attack(attack_key, jax.tree_util.Partial(logits, params, model_state), batch)
+    expect_batch("attack", batch)
+    return batch, key
+
+
 def _finite(tree: Any) -> jax.Array:
     leaves = (jnp.asarray(leaf) for leaf in jax.tree.leaves(tree))
     return functools.reduce(
@@ -164,6 +209,12 @@ def expect_augment(where: str, augment: Any) -> None:
     expect(ok, where, "augment as a function of key and batch", shown(augment), fix, TypeError)
 
 
+def expect_attack(where: str, attack: Any) -> None:
+    """Raise `TypeError` unless `attack` is a function or None."""
+    ok, fix = attack is None or callable(attack), "Pass one of attack.defence, say."
+    expect(ok, where, "attack as a function of key, logits_fn and batch", shown(attack), fix, TypeError)
+
+
 def expect_batch(where: str, batch: Any) -> None:
     """Raise `TypeError` unless `batch` is a dict of arrays with `["image"]`."""
     ok = isinstance(batch, Mapping) and "image" in batch and all(map(is_array, batch.values()))
@@ -174,8 +225,15 @@ def expect_batch(where: str, batch: Any) -> None:
     expect(ok, where, "arrays with one example per row", f"shapes {shapes}", "Give each as many rows as images.")
 
 
-def per_example(name: str, values: jax.Array, batch: Batch) -> jax.Array:
-    """Return `values`, having checked that there is one for each image: a mean could not be masked."""
+def per_example(name: str, fn: PerExample, outputs: jax.Array, batch: Batch) -> jax.Array:
+    """Return what a loss or metric gives, having checked that it is one for each image: a mean could not be masked."""
+    values = fn(outputs, batch)
     wanted, got = (len(batch["image"]),), jnp.shape(values)
-    expect(got == wanted, name, f"one number per image, shape {wanted}", f"shape {got}", "Return it without .mean().")
+    ok = got == wanted or (hasattr(fn, "summary") and got[:1] == wanted)
+    expect(ok, name, f"one number per image, shape {wanted}", f"shape {got}", "Return it without .mean().")
     return values
+
+
+def summarized(functions: Mapping[str, PerExample], means: Mapping[str, Any]) -> dict[str, float]:
+    """Return the figures that losses and metrics average to, of such averages on the host."""
+    return {name: float(getattr(functions.get(name), "summary", float)(mean)) for name, mean in means.items()}

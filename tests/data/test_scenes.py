@@ -380,6 +380,21 @@ def test_bias_ties_one_of_them_to_the_class(biased, bias):
     assert uniform(np.bincount(getattr(drawn.surfaces, biased)[:, 0], minlength=10))
 
 
+@pytest.mark.parametrize("bias", [0.5, 1.0])
+def test_bias_ties_the_ground_to_the_label(bias):
+    draw = functools.partial(generator.layout, objects=(2, 2), classes=10, bias=bias, biased="ground")
+    drawn = jax.jit(jax.vmap(draw))(jax.random.split(KEY, 2000))
+    label = np.asarray(drawn.objects.label[:, 0])
+    colour, texture = (np.asarray(getattr(drawn.surfaces, name)) for name in ("colour", "texture"))
+    for ground in (colour[:, 0], texture[:, 0]):
+        assert np.mean(ground == label) == pytest.approx(bias + (1 - bias) / 10, abs=0.03 if bias < 1 else 0)
+        assert uniform(np.bincount(ground, minlength=10))
+    both = (colour[:, 0] == label) & (texture[:, 0] == label)
+    assert both.mean() == pytest.approx(bias + (1 - bias) / 100, abs=0.03 if bias < 1 else 0)
+    for object_ in (colour[:, 1], texture[:, 1], colour[:, 2]):
+        assert np.mean(object_ == label) == pytest.approx(0.1, abs=0.025)
+
+
 # --- the image shows what is true
 
 
@@ -716,7 +731,7 @@ def test_labels_can_be_learned():
         ({"bias": -0.1}, "bias in [0, 1], got -0.1. Pass a"),
         ({"bias": 1.1}, "bias in [0, 1], got 1.1."),
         ({"bias": float("nan")}, "bias in [0, 1], got nan."),
-        ({"biased": "shape"}, 'biased "colour" or "texture", got \'shape\'. Choose'),
+        ({"biased": "shape"}, "biased as one of ('colour', 'texture', 'ground'), got 'shape'. Choose"),
         ({"noise": -0.1}, "noise in [0, 1], got -0.1. 1 is"),
         ({"noise": 2}, "noise in [0, 1], got 2."),
     ],

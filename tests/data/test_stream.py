@@ -265,6 +265,22 @@ def test_batches_know_their_examples_and_their_epoch():
         seen.clear()
 
 
+def test_replays_give_a_batch_of_a_stream_again():
+    seen = []
+
+    def augment(key, batch):
+        jax.debug.callback(lambda i, e: seen.append((tuple(i.tolist()), int(e[0]))), batch["index"], batch["epoch"])
+        return batch
+
+    training.fit(NET, stream(), epochs=2, batch_size=10, key=KEY, augment=augment)
+    jax.effects_barrier()
+    once = list(seen)
+    seen.clear()
+    training.fit(NET, stream(), epochs=2, batch_size=10, key=KEY, augment=augment, replays=3)
+    jax.effects_barrier()
+    assert seen == [batch for batch in once for _ in range(3)]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

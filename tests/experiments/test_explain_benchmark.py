@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import explain
-from experiments.benchmarks.torch_process import Theirs, TorchProcess, written
+from experiments.benchmarks.peer_process import PeerProcess, Theirs, written
 from jaxcnn.layers import BatchNorm, Conv, Dense, Flatten, MaxPool, Sequential
 from tests.torch_nets import torchvision
 
@@ -32,14 +32,14 @@ def test_without_pytorch_it_says_so(tmp_path):
 
 
 def test_a_process_that_ends_is_no_answer(tmp_path):
-    with pytest.raises(OSError, match=r"^explain: expected an answer of PyTorch's process, got its end\."):
-        TorchProcess(script(tmp_path, "exit 1"), tmp_path)
+    with pytest.raises(OSError, match=r"^explain: expected an answer of the other process, got its end\."):
+        PeerProcess("explain", script(tmp_path, "exit 1"), "torch_explanations.py", tmp_path, "PyTorch and captum")
 
 
 def test_times_are_those_that_the_process_says(tmp_path):
     answers = """echo '{"torch": "2", "ways": {"rise": ["one", "two"]}}'
     while read line; do case $line in *two*) echo '{"seconds": 0.5}';; *) echo '{"seconds": 2}';; esac; done"""
-    with TorchProcess(script(tmp_path, answers), tmp_path) as process:
+    with PeerProcess("explain", script(tmp_path, answers), "torch_explanations.py", tmp_path, "captum") as process:
         assert process.versions == {"torch": "2"}
         assert process.times("rise") == {"one": 2, "two": 0.5}
         assert Theirs(process, "rise", "two").seconds(7) == 0.5

@@ -88,7 +88,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_first_bad_array_is_named_and_the_step_skipped(case, state):
     expected, net, batch, loss, augment = CASES[case]
-    assert first_not_finite(net, loss, augment, jnp.float32, 1, state, batch) == expected
+    assert first_not_finite(net, loss, augment, None, jnp.float32, 1, state, batch) == expected
     skipped(make_train_step(net, OPTIMIZER, loss, augment=augment), state, batch)
 
 
@@ -100,7 +100,7 @@ def test_statistics(state):
     fresh = TrainState.create(net, OPTIMIZER, jax.random.key(0), spec)
     skipped(make_train_step(net, OPTIMIZER, LOSS), fresh, huge)
     params = state.params | {"head": jax.tree.map(lambda leaf: leaf * jnp.nan, state.params["head"])}
-    found = first_not_finite(NET, LOSS, None, jnp.float32, 1, replace(state, params=params), BATCH)
+    found = first_not_finite(NET, LOSS, None, None, jnp.float32, 1, replace(state, params=params), BATCH)
     assert found == "the parameter head/bias"
 
 
@@ -110,7 +110,7 @@ def test_a_batch_in_parts(state):
         images = BATCH["image"].copy()
         images[row] = 3e38 * np.sign(images[row] - 0.5)  # finite, and the sum of the stem's products is not
         batch = BATCH | {"image": images}
-        found = first_not_finite(NET, LOSS, None, jnp.float32, parts, state, batch)
+        found = first_not_finite(NET, LOSS, None, None, jnp.float32, parts, state, batch)
         assert found == "the activations of 'stem'"
         skipped(make_train_step(NET, OPTIMIZER, LOSS, accumulate=parts), state, batch)
 
@@ -122,15 +122,46 @@ def test_a_part_with_a_bad_loss(state):
         return LOSS(outputs, batch) + jnp.where(batch["number"] == 1, jnp.nan, 0.0)
 
     batch = BATCH | {"number": np.arange(4)}
-    assert first_not_finite(NET, loss, None, jnp.float32, 2, state, batch) == "the loss"
+    assert first_not_finite(NET, loss, None, None, jnp.float32, 2, state, batch) == "the loss"
     batch["number"] = batch["number"] + 2
-    assert first_not_finite(NET, loss, None, jnp.float32, 2, state, batch) == "what the optimizer makes of them"
+    assert first_not_finite(NET, loss, None, None, jnp.float32, 2, state, batch) == "what the optimizer makes of them"
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_an_attack(parts, state):
+    """Of the net that the step has, on the part that goes through it."""
+
+    def attack(key, logits_fn, batch):
+        bad = (batch["number"] == 3)[:, None, None, None] & jnp.isfinite(logits_fn(batch["image"])).all()
+        return dict(batch, image=jnp.where(bad, jnp.nan, batch["image"]))
+
+    batch = BATCH | {"number": np.arange(4)}
+    found = first_not_finite(NET, LOSS, None, attack, jnp.float32, parts, state, batch)
+    assert found == "the attacked images"
+    skipped(make_train_step(NET, OPTIMIZER, LOSS, attack=attack, accumulate=parts), state, batch)
+
+
+def test_what_is_random_is_drawn_as_in_the_step(state):
+    """A net that goes wrong by one draw in many is found by the key of that draw, attack or no attack."""
+    drawn = []
+
+    def attack(key, logits_fn, batch):
+        jax.debug.callback(lambda data: drawn.append(data.tolist()), jax.random.key_data(key))
+        return batch
+
+    for parts in (1, 2):
+        drawn.clear()
+        jax.jit(make_train_step(NET, OPTIMIZER, LOSS, attack=attack, accumulate=parts))(state, BATCH)
+        first_not_finite(NET, LOSS, None, attack, jnp.float32, parts, state, BATCH)
+        jax.effects_barrier()
+        assert drawn[:parts] == drawn[parts:]
+        assert len({tuple(data) for data in drawn}) == parts
 
 
 def test_an_optimizer_that_overflows(state):
     own = TrainState.create(NET, explode(), jax.random.key(0), jax.eval_shape(lambda: jnp.asarray(BATCH["image"])))
     skipped(make_train_step(NET, explode(), LOSS), own, BATCH)
-    assert first_not_finite(NET, LOSS, None, jnp.float32, 1, state, BATCH) == "what the optimizer makes of them"
+    assert first_not_finite(NET, LOSS, None, None, jnp.float32, 1, state, BATCH) == "what the optimizer makes of them"
 
 
 def skipped(step, state, batch):

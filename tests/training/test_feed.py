@@ -74,3 +74,28 @@ def test_several_steps_in_one_call(at_once, monkeypatch):
     again = trained(4, part)
     assert again[1] == losses[4:]
     assert fingerprint(again[0]) == fingerprint(state)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_replays(at_once, monkeypatch):
+    """Each batch is for three steps in a row, which draw the same, whichever of them share a call."""
+    train = data.from_arrays(np.random.default_rng(0).random((20, 6, 6, 3), np.float32), np.arange(20) % 2)
+    drawn = {"first": lambda y, batch: jnp.broadcast_to(batch["index"][0], 8), "noise": lambda y, batch: batch["noise"]}
+
+    def noisy(key, batch):
+        return dict(batch, noise=jax.random.uniform(key, 8))
+
+    monkeypatch.setitem(STEPS_PER_CALL, "cpu", at_once)
+    step = make_train_step(NET, optax.sgd(0.1), metrics=drawn, augment=noisy)
+    state = TrainState.create(NET, optax.sgd(0.1), KEY, train.spec)
+    fed, rows, done = feed(step, train, 8, KEY, device_mesh(), replays=3), [], 0
+    while done < 12:  # two epochs of two batches
+        state, measured = fed.advance(state, done)
+        rows += zip(*(np.atleast_1d(measured[name]).tolist() for name in drawn), strict=True)
+        done += measured["loss"].size
+    assert (len(rows), int(state.step)) == (12, 12)
+    batches = [set(rows[at : at + 3]) for at in range(0, 12, 3)]
+    assert [len(batch) for batch in batches] == [1] * 4
+    assert len(set.union(*batches)) == 4
+    for at in range(12):
+        assert fed.batch(at)["index"][0] == rows[at][0]

@@ -357,6 +357,76 @@ def test_augmentation_is_for_training_alone():
     assert result.history[0]["validation_loss"] == pytest.approx((4 * 0.4 - 2.4) ** 2, rel=1e-5)
 
 
+def test_an_attack_is_for_training_alone():
+    seen = []
+
+    def twice(key, logits_fn, batch):
+        seen.append(batch["image"].shape)
+        return dict(batch, image=2 * batch["image"])
+
+    result = fit_drift(validation=HELD, epochs=1, attack=twice)
+    assert seen == [(3, 2, 2, 1)]
+    assert result.history[0]["validation_loss"] == pytest.approx((4 * 0.4 - 2.4) ** 2, rel=1e-5)
+
+
+def test_an_attack_that_breaks_is_named():
+    def breaking(key, logits_fn, batch):
+        return dict(batch, image=batch["image"] / (logits_fn(batch["image"]).max() < 0.7))  # after two steps
+
+    message = r"at step 3 \(epoch 2\), first in the attacked images, and in 2 steps one after another"
+    with pytest.raises(FloatingPointError, match=message):
+        fit_drift(epochs=3, attack=breaking, skip_limit=2)
+
+
+def test_replays_are_steps_in_a_row_of_one_batch_and_one_draw():
+    seen = []
+
+    def drawn(key, batch):
+        return dict(batch, drawn=jnp.broadcast_to(jax.random.uniform(key), 3))
+
+    def note(event):
+        if event.kind == "step":
+            seen.append((float(event.metrics["drawn"]), float(event.metrics["bits"])))
+
+    metrics = {"drawn": lambda y, batch: batch["drawn"], "bits": lambda y, batch: 2.0 ** batch["number"]}
+    result = fit_drift(
+        epochs=2,
+        replays=3,
+        augment=drawn,
+        metrics=metrics,
+        callbacks=[note],
+    )
+    batches = [seen[at : at + 3] for at in range(0, 12, 3)]
+    assert all(len(set(rows)) == 1 for rows in batches)
+    assert len({rows[0][0] for rows in batches}) == 4
+    assert [sum(3 * rows[0][1] for rows in batches[at : at + 2]) for at in (0, 2)] == pytest.approx([63, 63])
+    assert [entry["step"] for entry in result.history] == [6, 12]
+    np.testing.assert_allclose(result.state.params["head"]["kernel"], 1.2, rtol=1e-5)
+
+
+def test_the_replay_that_goes_wrong_is_named_by_its_step_and_found_by_its_draw():
+    def augment(key, batch):
+        return dict(batch, drawn=jnp.broadcast_to(jax.random.uniform(key), 3))
+
+    draws = []
+    note = {"drawn": lambda y, batch: batch["drawn"]}
+    fit_drift(
+        epochs=2,
+        replays=2,
+        augment=augment,
+        metrics=note,
+        callbacks=[lambda e: draws.append(float(e.metrics["drawn"])) if e.kind == "step" else None],
+    )
+    third = draws[4]  # of the third batch, whose first step is the fifth
+
+    def loss(outputs, batch):
+        return jnp.where(jnp.abs(batch["drawn"] - third) < 1e-6, jnp.nan, -outputs[:, 0])
+
+    message = r"at step 5 \(epoch 2\), first in the loss, and in 2 steps one after another"
+    with pytest.raises(FloatingPointError, match=message):
+        fit_drift(epochs=2, replays=2, augment=augment, loss=loss, skip_limit=2)
+
+
 # --- interruptions
 
 
@@ -445,6 +515,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         ({"batch_size": 0}, r"fit: expected batch_size as a positive int, got 0\."),
         ({"batch_size": 8.0}, r"fit: expected batch_size as a positive int, got 8\.0\."),
         ({"save_every": 0}, r"fit: expected save_every as a positive int, got 0\."),
+        ({"replays": 0}, r"fit: expected replays as a positive int, got 0\."),
         ({"keep": 0}, r"fit: expected keep as a positive int, got 0\."),
         ({"skip_limit": 0}, r"fit: expected skip_limit as a positive int, got 0\."),
         ({"accumulate": 3}, r"fit: expected a batch_size that 1 devices and accumulate=3 divide, got 8\."),
@@ -494,6 +565,7 @@ def test_a_line_cut_off_by_a_crash_ends_the_figures(tmp_path):
         ({"validation": (1, 2)}, "validation as a data.Dataset, a fraction or None, got tuple"),
         ({"optimizer": 0.1}, "an optax transformation as optimizer, got 0.1"),
         ({"key": 0}, "one PRNG key, got 0"),
+        ({"attack": 0.1}, "attack as a function of key, logits_fn and batch, got 0.1"),
     ],
 )
 def test_arguments_of_another_type(options, message, net, easy):

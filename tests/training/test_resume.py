@@ -30,6 +30,12 @@ def nudge(key, batch):
     )
 
 
+def disturb(key, logits_fn, batch):
+    """Draw from the key, and depend on the parameters and statistics of the step."""
+    noise = jax.random.uniform(key, batch["image"].shape)
+    return dict(batch, image=batch["image"] + 0.1 * noise * logits_fn(batch["image"]).mean())
+
+
 @pytest.fixture(scope="module")
 def train(easy):
     options = {
@@ -39,6 +45,7 @@ def train(easy):
         "batch_size": 6,
         "key": jax.random.key(3),
         "augment": nudge,
+        "attack": disturb,
         "patience": 2,
     }
     return functools.partial(fit, NET, easy.take(range(46)), **options)
@@ -83,6 +90,17 @@ def test_resumed_at_every_step(step, train, whole, tmp_path):
     result = train(run_dir=tmp_path / "run", resume=True, callbacks=[lambda e: steps.append((e.kind, e.step))])
     assert end_of(result) == end_of(whole)
     assert [at for kind, at in steps if kind == "step"] == list(range(step + 1, STEPS + 1))
+
+
+@pytest.mark.parametrize("step", [3, 14])
+def test_resumed_between_the_replays_of_a_batch(step, train, tmp_path):
+    whole = train(run_dir=tmp_path / "whole", replays=2)
+    with pytest.raises(RuntimeError, match="stop here"):
+        train(run_dir=tmp_path / "run", replays=2, callbacks=[stop_at(step, how=raise_error)])
+    steps = []
+    again = train(run_dir=tmp_path / "run", replays=2, resume=True, callbacks=[lambda e: steps.append(e.step)])
+    assert end_of(again) == end_of(whole)
+    assert steps[0] == step
 
 
 @pytest.mark.slow
@@ -167,6 +185,7 @@ def test_a_damaged_checkpoint_is_passed_over(train, whole, tmp_path):
         ({"validation": None, "patience": None}, "validation"),
         ({"monitor": "accuracy"}, "monitor"),
         ({"accumulate": 2}, "accumulate"),
+        ({"replays": 2}, "replays"),
         ({"dtype": jnp.bfloat16}, "dtype"),
     ],
 )

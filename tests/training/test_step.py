@@ -14,7 +14,7 @@ from jaxcnn import augment, losses
 from jaxcnn import functional as F
 from jaxcnn.functional import BatchStats
 from jaxcnn.layers import BatchNorm, Conv, Dense, Dropout, Flatten, GlobalAvgPool, Sequential
-from jaxcnn.training import TrainState, evaluate, make_train_step, sgd
+from jaxcnn.training import TrainState, evaluate, make_train_step, predictor, sgd
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATE, MOMENTUM, DECAY = 0.1, 0.9, 0.01
@@ -143,6 +143,107 @@ def test_the_compute_dtype_is_that_of_the_images(net, start, batch):
     assert seen == [jnp.bfloat16]
     assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {jnp.dtype(jnp.float32)}
     assert measured["loss"].dtype == jnp.float32
+
+
+# --- an attack
+
+
+STILL = Sequential(flatten=Flatten(), norm=BatchNorm(), head=Dense(3))
+
+
+@pytest.fixture(scope="module")
+def still(easy):
+    """A state whose running statistics are those of no batch."""
+    state = TrainState.create(STILL, sgd(RATE), jax.random.key(0), easy.spec)
+    return state.replace(model_state={"norm": BatchStats(jnp.full(16, 0.3), jnp.full(16, 0.2))})
+
+
+def climbed(key, logits_fn, batch):
+    """One step of the size 0.1 along the sign of the gradient."""
+    slope = jax.grad(lambda x: losses.cross_entropy(logits_fn(x), batch["label"]).sum())(batch["image"])
+    return dict(batch, image=batch["image"] + 0.1 * jnp.sign(slope))
+
+
+def test_an_attack_is_of_the_parameters_and_statistics_that_the_step_begins_with(still, batch):
+    plain = jax.jit(make_train_step(STILL, sgd(RATE)))
+    step = jax.jit(make_train_step(STILL, sgd(RATE), attack=climbed))
+    state = still
+    for _ in range(3):
+        logits_fn = predictor(STILL, state.params, state.model_state)
+        by_hand = climbed(None, logits_fn, dict(batch, image=np.float32(batch["image"]) / 255))
+        expected, state = plain(state, by_hand), step(state, batch)
+        close(state[1], expected[1])
+        close(state[0].params, expected[0].params)
+        close(state[0].model_state, expected[0].model_state)
+        state = state[0]
+    assert jnp.abs(state.params["head"]["kernel"] - still.params["head"]["kernel"]).max() > 0.01
+
+
+def test_an_attack_comes_after_the_augmentation_and_sees_no_dropout(net, start, batch):
+    def look(key, logits_fn, batch):
+        return dict(batch, seen=logits_fn(batch["image"])[:, 0], pixel=batch["image"][:, 0, 0, 0])
+
+    metrics = {name: lambda y, batch, name=name: batch[name] for name in ("seen", "pixel")}
+    brighter = lambda key, batch: dict(batch, image=batch["image"] + 2)  # noqa: E731
+    step = jax.jit(make_train_step(net, sgd(RATE), metrics=metrics, augment=brighter, attack=look))
+    x = np.float32(batch["image"]) / 255 + 2
+    measured = step(start, batch)[1]
+    logits = predictor(net, start.params, start.model_state)(x)
+    close((measured["seen"], measured["pixel"]), (logits[:, 0].mean(), x[:, 0, 0, 0].mean()))
+
+
+def test_several_views_of_an_image_are_one_batch_to_batch_norm(still, batch):
+    def views(key, logits_fn, batch):
+        return dict(batch, image=jnp.stack([batch["image"], climbed(key, logits_fn, batch)["image"]], 1))
+
+    def mean(outputs, batch):
+        return losses.cross_entropy(outputs, jnp.repeat(batch["label"][:, None], 2, 1)).mean(1)
+
+    step = make_train_step(STILL, sgd(RATE), mean, attack=views)
+    found, measured = jax.jit(step)(still, batch)
+    batch = dict(batch, image=np.float32(batch["image"]) / 255)
+    other = climbed(None, predictor(STILL, still.params, still.model_state), batch)
+    both = {name: np.concatenate([batch[name], other[name]]) for name in ("image", "label")}
+    expected, of_both = jax.jit(make_train_step(STILL, sgd(RATE)))(still, both)
+    close((found.params, found.model_state), (expected.params, expected.model_state))
+    close(measured["loss"], of_both["loss"])
+
+
+def test_an_attack_draws_by_seed_and_step_and_apart_from_the_rest(batch, easy):
+    def attack(key, logits_fn, batch):
+        return dict(batch, attacked=jax.random.uniform(key, 12))
+
+    def augment(key, batch):
+        return dict(batch, augmented=jax.random.uniform(key, 12))
+
+    metrics = {name: lambda y, batch, name=name: batch[name] for name in ("attacked", "augmented")}
+    step = make_train_step(SHOWING, sgd(RATE), lambda y, _: y[:, 0], metrics=metrics, augment=augment, attack=attack)
+    with jax.debug_key_reuse(True):
+        step = jax.jit(step)
+        state = TrainState.create(SHOWING, sgd(RATE), jax.random.key(0), easy.spec)
+        seen = []
+        for _ in range(3):
+            state, measured = step(state, batch)
+            seen += [float(measured["attacked"]), float(measured["augmented"])]
+    assert len(set(seen)) == 6
+    again = step(state.replace(step=jnp.int32(1)), batch)[1]
+    assert [float(again["attacked"]), float(again["augmented"])] == seen[2:4]
+
+
+@pytest.mark.parametrize("parts", [2, 12])
+def test_an_attack_on_parts_is_that_on_the_whole(parts, blocks, batch):
+    whole, measured = jax.jit(make_train_step(BLOCKS, sgd(RATE), attack=climbed))(blocks, batch)
+    accumulated = jax.jit(make_train_step(BLOCKS, sgd(RATE), attack=climbed, accumulate=parts))(blocks, batch)
+    close(accumulated[0].params, whole.params)
+    close(accumulated[1], measured)
+    assert measured["loss"] > jax.jit(make_train_step(BLOCKS, sgd(RATE)))(blocks, batch)[1]["loss"]
+
+
+def test_attacks_that_are_none(net, start, batch):
+    with pytest.raises(TypeError, match=r"^make_train_step: expected attack as a function of key, logits_fn and batch"):
+        make_train_step(net, sgd(RATE), attack=0.1)
+    with pytest.raises(TypeError, match=r"^attack: expected a batch as a dict of arrays with \"image\", got an array"):
+        make_train_step(net, sgd(RATE), attack=lambda key, logits_fn, batch: batch["image"])(start, batch)
 
 
 # --- purity

@@ -24,6 +24,7 @@ __all__ = ["Scenes", "load_scenes"]
 CHUNK = 16
 SIDES = (32, 128)
 MOST = 8
+BIASED = ("colour", "texture", "ground")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Scenes:
         classes: names out of `CLASSES`, in the order of the labels.
         bias: the probability, in [0, 1], that an object has the colour or texture of its class: that of the same
             place in `COLOURS` or `TEXTURES` as the class in `classes`. With 0 they tell nothing of the class.
-        biased: "colour" or "texture", which of them.
+        biased: "colour" or "texture", which of them; or "ground": then it is the ground that has both of the class of
+            object 1, which is the label.
         noise: the largest standard deviation, in [0, 1], of the sensor's noise; each scene has its own, uniform
             from 0 on.
 
@@ -52,7 +54,7 @@ class Scenes:
     objects: tuple[int, int] = (1, 3)
     classes: tuple[str, ...] = CLASSES
     bias: float = 0.0
-    biased: Literal["colour", "texture"] = "colour"
+    biased: Literal["colour", "texture", "ground"] = "colour"
     noise: float = 0.05
 
     def __post_init__(self):
@@ -69,7 +71,7 @@ class Scenes:
         ok = bool(known) and all(isinstance(name, str) for name in known)
         ok = ok and len(set(known)) == len(known) and set(known) <= set(CLASSES)
         expect(ok, "Scenes", f"different classes out of {CLASSES}", shown(self.classes), "Name each class once.")
-        expect_choice("Scenes", 'biased "colour" or "texture"', self.biased, ("colour", "texture"))
+        expect_choice("Scenes", f"biased as one of {BIASED}", self.biased, BIASED)
         fix = "1 is all from black to white."
         values = {
             "size": int(self.size),

@@ -57,8 +57,8 @@ def layout(key: jax.Array, *, objects: tuple[int, int], classes: int, bias: floa
         key: a typed key.
         objects: the smallest and the largest number of objects.
         classes: how many classes there are.
-        bias: the probability that an object's colour or texture is that of its class.
-        biased: which of the two, "colour" or "texture".
+        bias: the probability that an object's colour or texture is that of its class, or the ground's that of object 1.
+        biased: which of them, "colour", "texture" or "ground" for both of the ground.
     """
     most = objects[1]
     # All random numbers in one draw: each row has one number for the scene or its ground and one for each object.
@@ -101,11 +101,10 @@ def _surfaces(
 ) -> Surfaces:
     ground = jnp.arange(1 + len(label)) == 0
     colour, texture = _choice(next(draw), len(COLOURS)), _choice(next(draw), len(TEXTURES))
-    own, label = ~ground & (next(draw) < bias), jnp.pad(label, (1, 0))
-    if biased == "colour":
-        colour = jnp.where(own, label, colour)
-    else:
-        texture = jnp.where(own, label, texture)
+    own, of_class = next(draw) < bias, jnp.concatenate([label[:1], label])
+    own = own & (ground if biased == "ground" else ~ground)
+    colour = jnp.where(own & (biased != "texture"), of_class, colour)
+    texture = jnp.where(own & (biased != "colour"), of_class, texture)
     first, second = tones(colour, jnp.stack([next(draw) for _ in range(4)]), ground=ground)
     angle, period = 2 * jnp.pi * next(draw), 0.1 + 0.08 * next(draw)
     seed = (next(draw) * 2**24).astype(jnp.uint32)

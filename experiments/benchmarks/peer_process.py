@@ -1,4 +1,4 @@
-"""PyTorch in a process of its own, which explains the same net on the same images: see `torch_explanations`."""
+"""A library in a process of its own, of another Python if need be, which works on the same net: see `answers`."""
 
 import json
 import os
@@ -15,19 +15,22 @@ from jaxcnn import interop
 from jaxcnn.layers import AvgPool, BatchNorm, Conv, Dense, MaxPool, Sequential
 
 
-class TorchProcess:
+class PeerProcess:
     """A process that waits for questions; `with` ends it.
 
     Args:
+        where: the benchmark.
         python: the Python that it is a process of; this one if "".
+        script: a file of this folder that calls `answers.answer`.
         file: what `written` wrote.
+        needs: what that Python is to have, in words.
     """
 
-    def __init__(self, python: str, file: Path) -> None:
-        """Start it; raise `ImportError` where that Python has no PyTorch or captum, `OSError` where there is none."""
-        script = Path(__file__).with_name("torch_explanations.py")
+    def __init__(self, where: str, python: str, script: str, file: Path, needs: str) -> None:
+        """Start it; raise `ImportError` where that Python lacks a package, `OSError` where there is none."""
+        self._where = where
         self._process = subprocess.Popen(
-            [python or sys.executable, str(script), str(file)],
+            [python or sys.executable, str(Path(__file__).with_name(script)), str(file)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -36,14 +39,14 @@ class TorchProcess:
         try:
             self.versions = self._answer()
             if missing := self.versions.get("missing"):
-                fix = "Pass --torch-python with one that has PyTorch and captum."
-                raise ImportError(f"explain: expected a Python to compare with, got one without {missing}. {fix}")
+                fix = f"Pass --torch-python with one that has {needs}."
+                raise ImportError(f"{where}: expected a Python to compare with, got one without {missing}. {fix}")
         except (ImportError, OSError):
             self.end()
             raise
         self.ways: dict[str, list[str]] = self.versions.pop("ways")
 
-    def __enter__(self) -> "TorchProcess":
+    def __enter__(self) -> "PeerProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,23 +68,25 @@ class TorchProcess:
         """Return the seconds of a second call in each way, that of its documentation first."""
         return {way: min(self.seconds(method, way) for _ in range(2)) for way in self.ways[method]}
 
-    def maps(self, method: str, way: str, file: Path) -> np.ndarray:
-        """Return the maps (N, C, H, W) of a call."""
-        self.seconds(method, way, write=str(file))
-        return np.load(file)
+    def given(self, method: str, way: str, file: Path) -> tuple[np.ndarray, float]:
+        """Return the images or maps (N, C, H, W) of a call as (N, H, W, C), and its seconds."""
+        seconds = self.seconds(method, way, write=str(file))
+        return np.moveaxis(np.load(file), 1, -1), seconds
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise OSError("explain: expected an answer of PyTorch's process, got its end. Its last words are above.")
+            raise OSError(
+                f"{self._where}: expected an answer of the other process, got its end. Its last words are above."
+            )
         return json.loads(line)
 
 
 class Theirs(Program):
     """A method in that process, which measures the time itself."""
 
-    def __init__(self, process: TorchProcess, method: str, way: str) -> None:
+    def __init__(self, process: PeerProcess, method: str, way: str) -> None:
         """Make a program that `pairs.compare` takes."""
         super().__init__(lambda: process.seconds(method, way), lambda: None)
         self._seconds = lambda calls: process.seconds(method, way, calls)
@@ -94,7 +99,7 @@ class Theirs(Program):
 def written(
     file: Path, net: Sequential, params: Any, state: Any, x: jax.Array, target: jax.Array, **about: Any
 ) -> Path:
-    """Write what `torch_explanations` reads: images, targets, the layers of a plain net with their weights, options."""
+    """Write what `answers` reads: images, targets, the layers of a plain net with their weights, options."""
     layers = [(name, *_described(layer, params.get(name, {}))) for name, layer in net.layers.items()]
     arrays: Any = interop.torch.state_dict(
         net, params, state, layout="paths", spec=jax.ShapeDtypeStruct(x.shape, x.dtype)

@@ -1,0 +1,330 @@
+"""How small a change fools a trained net, as sections of a page: the standard evaluation, curves, and pictures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.device import console
+from jaxcnn import data, report
+from jaxcnn.attack import fooling, judge
+from jaxcnn.attack.apgd import apgd
+from jaxcnn.attack.colour import colour_shift
+from jaxcnn.attack.deepfool import deepfool
+from jaxcnn.attack.fgsm import fgsm
+from jaxcnn.attack.minimum_norm import fmn
+from jaxcnn.attack.pgd import pgd
+from jaxcnn.attack.robust_accuracy import RobustReport, robust_accuracy
+from jaxcnn.attack.spatial import spatial
+from jaxcnn.attack.square import square
+from jaxcnn.attack.universal import apply_universal, universal
+from jaxcnn.interop.model import Model
+from jaxcnn.training import predictor
+
+__all__ = ["BRIEF", "Broken", "Effort", "broken", "usual_epsilon"]
+
+FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # of epsilon, along the curves
+EXAMPLES = 8  # images that are shown, of classes of their own where there are as many
+SHOWN_CLASSES = 10  # fooling images
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is done."""
+
+    images: int = 256  # test images for the standard evaluation
+    queries: int = 5000  # of Square, of each image
+    curve_images: int = 64  # of these, for the curves and the other attacks
+    curve_queries: int = 500  # of Square there
+    steps: int = 100  # of attacks by gradient
+    angles: int = 31  # of rotations that are tried
+    universal_images: int = 512  # training images that one perturbation is made on
+    universal_steps: int = 200  # of that
+
+
+BRIEF = Effort(64, 1000, 32, 100, angles=11, universal_images=128, universal_steps=50)
+"""For a section of a page about something else."""
+
+
+class Broken(NamedTuple):
+    """What became of a net."""
+
+    sections: list[report.Section]
+    figures: dict[str, Any]
+    verdict: str
+    holds: bool  # no other attack leaves less than the standard evaluation, and no sign of masking
+    headline: list[report.Number]
+
+
+def broken(
+    model: Model,
+    train: data.Dataset | data.Stream,
+    test: data.Dataset | data.Stream,
+    *,
+    epsilon: float | None = None,
+    effort: Effort | None = None,
+    seed: int = 0,
+) -> Broken:
+    """Return how a net stands up to attacks, on random test images.
+
+    Args:
+        model: the net, its weights, and the names of its classes.
+        train: on which a universal perturbation is made.
+        test: whose images are attacked.
+        epsilon: the largest change of a pixel, of full scale; the usual one of such images unless given.
+        effort: how much is done.
+        seed: of all randomness.
+    """
+    effort = effort or Effort()
+    keys = iter(jax.random.split(jax.random.key(seed), 8))
+    epsilon = usual_epsilon(train) if epsilon is None else epsilon
+    logits_fn = predictor(model.net, model.params, model.state)
+    x, y = drawn(next(keys), test, effort.images)
+    few = slice(min(effort.curve_images, len(x)))
+
+    console.print(f"standard evaluation of {len(x)} images at epsilon {epsilon:.3g}", markup=False)
+    standard = robust_accuracy(next(keys), logits_fn, x, y, epsilon=epsilon, steps=effort.steps, queries=effort.queries)
+    console.print("other attacks", markup=False)
+    sizes = epsilon * np.array(FACTORS)
+    sizes = sizes[sizes <= 1]
+    lines = curves(next(keys), logits_fn, x[few], y[few], sizes, effort)
+    right = np.flatnonzero(standard.fell_to != "clean")[few]
+    smallest = least_changes(next(keys), logits_fn, x[right], y[right], effort.steps)
+    one = universal(
+        next(keys), logits_fn, *drawn(next(keys), train, effort.universal_images), epsilon=epsilon,
+        steps=effort.universal_steps,
+    )  # fmt: skip
+    others = other_attacks(logits_fn, x[few], y[few], one, epsilon, effort)
+    nothing = fooling.ascent(
+        next(keys), logits_fn, train.spec, classes=np.arange(len(model.class_names))[:SHOWN_CLASSES]
+    )
+
+    here = int(np.argmin(np.abs(sizes - epsilon)))
+    at_epsilon = {name: float(values[here]) for name, values in lines.items()}
+    left = float(1 - standard.fooled[few].mean())
+    least = min(at_epsilon.values())
+    holds = left <= least + 1.5 / len(x[few]) and not standard.warnings
+    median = {name: median_of(values) for name, (values, _) in smallest.items()}
+    figures = {
+        "epsilon": epsilon,
+        "clean_accuracy": standard.clean_accuracy,
+        "robust_accuracy": float(standard),
+        "images": len(x),
+        "attacks": [row._asdict() for row in standard.attacks],
+        "warnings": list(standard.warnings),
+        "curves": {"epsilon": sizes.tolist(), **{name: values.tolist() for name, values in lines.items()}},
+        "curve_images": len(x[few]),
+        "median_least_change": median,
+        "others": others,
+        "fooling_confidence": np.asarray(nothing.confidence).tolist(),
+    }
+    sections = [
+        standard_section(standard),
+        curve_section(sizes, lines, standard, len(x[few])),
+        example_section(model, logits_fn, x[right], y[right], smallest),
+        other_section(others, one, epsilon, len(x[few])),
+        fooling_section(model, nothing),
+    ]
+    return Broken(sections, figures, sentence(standard, at_epsilon, median, holds), holds, headline(standard, median))
+
+
+def usual_epsilon(part: data.Dataset | data.Stream) -> float:
+    """Return the largest change of a pixel that is usually allowed: 8/255 of coloured images, 0.1 of others."""
+    return 8 / 255 if part.spec.shape[-1] == 3 else 0.1
+
+
+def drawn(key: jax.Array, part: data.Dataset | data.Stream, count: int) -> tuple[jax.Array, jax.Array]:
+    """Return so many random images, in [0, 1], and their labels, or all there are."""
+    chosen = part.take(np.asarray(jax.random.permutation(key, part.size))[:count])
+    chosen = chosen.dataset() if isinstance(chosen, data.Stream) else chosen
+    return data.to_float(jnp.asarray(chosen["image"])), jnp.asarray(chosen["label"])
+
+
+def curves(
+    key: jax.Array, logits_fn: Any, x: jax.Array, y: jax.Array, sizes: np.ndarray, effort: Effort
+) -> dict[str, np.ndarray]:
+    """Return by attack the accuracy that it leaves at each epsilon; of an attack all of them are one program."""
+    noise_key, pgd_key, apgd_key, square_key = jax.random.split(key, 4)
+    epsilon = jnp.asarray(sizes, x.dtype)
+    flips = epsilon.reshape(-1, *(1,) * x.ndim) * jax.random.rademacher(noise_key, x.shape, x.dtype)
+    queries = effort.curve_queries
+    attacked = {
+        "random noise": jnp.clip(x + flips, 0, 1),
+        "FGSM, 1 step": fgsm(logits_fn, x, y, epsilon=epsilon),
+        "PGD, 40 steps": pgd(pgd_key, logits_fn, x, y, epsilon=epsilon, steps=40),
+        f"APGD, {effort.steps} steps": apgd(apgd_key, logits_fn, x, y, epsilon=epsilon, steps=effort.steps),
+        f"Square, {queries:,} queries": square(square_key, logits_fn, x, y, epsilon=epsilon, queries=queries),
+    }
+    return {name: 1 - judge(logits_fn, x, images, y).success.mean(-1) for name, images in attacked.items()}
+
+
+def least_changes(
+    key: jax.Array, logits_fn: Any, x: jax.Array, y: jax.Array, steps: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return by attack the largest changes of a pixel, NaN where it did not fool the net, and the images."""
+    if not len(x):
+        return {}
+    attacked = {
+        "FMN": fmn(key, logits_fn, x, y, norm="linf", steps=steps),
+        "DeepFool": deepfool(logits_fn, x, y, norm="linf"),
+    }
+    seen = {name: judge(logits_fn, x, images, y) for name, images in attacked.items()}
+    return {
+        name: (np.where(seen[name].success, seen[name].linf, np.nan), np.asarray(images))
+        for name, images in attacked.items()
+    }
+
+
+def other_attacks(
+    logits_fn: Any, x: jax.Array, y: jax.Array, one: jax.Array, epsilon: float, effort: Effort
+) -> dict[str, float]:
+    """Return the accuracy that attacks leave which are in no ball."""
+    shift = max(x.shape[-3:-1]) / 10
+    attacked = {
+        "none": x,
+        f"one perturbation for all images, epsilon {epsilon:.3g}": apply_universal(x, one),
+        f"rotation up to 30°, shift up to {shift:.2g} pixels": spatial(
+            logits_fn, x, y, max_shift=shift, max_angle=30.0, angles=effort.angles
+        ),
+        "other light: gain up to 20 %, offset up to 0.1": colour_shift(logits_fn, x, y, max_gain=0.2, max_offset=0.1),
+    }
+    return {name: judge(logits_fn, x, images, y).robust_accuracy for name, images in attacked.items()}
+
+
+def standard_section(standard: RobustReport) -> report.Section:
+    rows: list[dict[str, Any]] = [{"attack": "none", "accuracy": percent(standard.clean_accuracy)}]
+    rows += [
+        {"attack": row.attack, "attacked": row.attacked, "fell": row.fell, "accuracy": percent(row.accuracy)}
+        for row in standard.attacks
+    ]
+    caption = (
+        f"AutoAttack's ensemble, no pixel changed by more than {standard.epsilon:.3g} of full scale: each attack goes "
+        f"on with what the ones before have left of {standard.fooled.size} test images."
+    )
+    words = "No sign of gradient masking." if not standard.warnings else "Signs that the net is less robust than that:"
+    return report.Section("The standard evaluation", [report.Table(rows, caption), words, *standard.warnings])
+
+
+def curve_section(
+    sizes: np.ndarray, lines: Mapping[str, np.ndarray], standard: RobustReport, count: int
+) -> report.Section:
+    quantity = "epsilon: largest change of a pixel, of full scale"
+    points = {f"standard evaluation of {standard.fooled.size} images": (standard.epsilon, float(standard))}
+    picture = report.Picture(
+        report.robustness_curves(sizes, lines, points=points, quantity=quantity),
+        f"Accuracy on {count} test images against what an attack may change. Random noise of the same size tells how "
+        "much of that is due to the attack.",
+        "Accuracy falls with epsilon, a line for each attack.",
+    )
+    return report.Section("Accuracy against epsilon", [picture])
+
+
+def example_section(
+    model: Model,
+    logits_fn: Any,
+    x: jax.Array,
+    y: jax.Array,
+    smallest: Mapping[str, tuple[np.ndarray, np.ndarray]],
+) -> report.Section:
+    if not smallest:
+        return report.Section("The smallest changes", ["The net is wrong on all images without any change."])
+    sizes, images = smallest["FMN"]
+    chosen = examples(sizes, np.asarray(y))
+    histograms = report.Picture(
+        report.perturbation_sizes(
+            {name: values for name, (values, _) in smallest.items()},
+            quantity="largest change of a pixel, of full scale",
+        ),
+        f"How small a change each attack found for {len(sizes)} images that the net is right on.",
+        "Histograms of the smallest changes.",
+    )
+    blocks: list[Any] = [histograms]
+    if len(chosen):
+        before, after = (judge(logits_fn, x[chosen], each[chosen], y[chosen]) for each in (x, jnp.asarray(images)))
+        lines = [
+            [f"{model.class_names[k]}, {100 * p:.0f} %" for k, p in zip(seen.prediction, seen.confidence, strict=True)]
+            for seen in (before, after)
+        ]
+        pictures = report.adversarial_rows(np.asarray(x[chosen]), images[chosen], *lines, fooled=after.success)
+        caption = (
+            "A test image, the smallest change that FMN found, enlarged to full scale (grey: none), and the sum of "
+            "both; with what the net says and the largest change of a pixel."
+        )
+        alt = "Images before and after a small change, and the change."
+        blocks.insert(0, report.Picture(pictures, caption, alt))
+    return report.Section("The smallest changes", blocks)
+
+
+def examples(sizes: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Return which images to show: of those that were fooled the first of each class, then others."""
+    fooled = np.flatnonzero(np.isfinite(sizes))
+    _, first = np.unique(label[fooled], return_index=True)
+    rest = np.setdiff1d(np.arange(len(fooled)), first)
+    return fooled[np.concatenate([np.sort(first), rest])[:EXAMPLES]]
+
+
+def other_section(others: Mapping[str, float], one: jax.Array, epsilon: float, count: int) -> report.Section:
+    rows = [{"attack": name, "accuracy": percent(accuracy)} for name, accuracy in others.items()]
+    shown = np.clip(0.5 + 0.5 * np.asarray(one) / max(epsilon, 1e-12), 0, 1)[None]
+    picture = report.Picture(
+        report.image_grid(shown, ["added to all"], columns=4),
+        "The perturbation for all images, made on training images, enlarged to full scale (grey: none).",
+        "One perturbation that is added to all images.",
+    )
+    table = report.Table(rows, f"{count} test images; of rotations, shifts and lights the worst for each image.")
+    return report.Section("Other attacks", [table, picture])
+
+
+def fooling_section(model: Model, nothing: fooling.Fooled) -> report.Section:
+    titles = [
+        f"{model.class_names[k]}, {100 * p:.1f} %"
+        for k, p in zip(np.asarray(nothing.classes), np.asarray(nothing.confidence), strict=True)
+    ]
+    picture = report.Picture(
+        report.image_grid(np.asarray(nothing.images), titles, columns=5),
+        "Images that gradient ascent made from noise, with what the net takes them for.",
+        "Noise that the net is sure to know.",
+    )
+    return report.Section("Fooling images", [picture])
+
+
+def median_of(sizes: np.ndarray) -> float | None:
+    """Return the median, where those not fooled count as larger than any other; None where it is one of them."""
+    found = float(np.median(np.where(np.isfinite(sizes), sizes, np.inf)))
+    return found if np.isfinite(found) else None
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def sentence(
+    standard: RobustReport, at_epsilon: Mapping[str, float], median: Mapping[str, float | None], holds: bool
+) -> str:
+    """Return what came out."""
+    told = (
+        f"of {percent(standard.clean_accuracy)} accuracy {percent(float(standard))} are left where pixels may change "
+        f"by {standard.epsilon:.3g} ({standard.fooled.size} images, standard evaluation); random noise of that size "
+        f"leaves {percent(at_epsilon['random noise'])}"
+    )
+    if median.get("FMN") is not None:
+        told += f"; half of the images need less than {median['FMN']:.3g}"
+    if standard.warnings:
+        told += f". {len(standard.warnings)} signs of gradient masking: the net may be less robust than it seems"
+    elif not holds:
+        told += ". NOT as promised: another attack leaves less than the standard evaluation"
+    return f"{told}."
+
+
+def headline(standard: RobustReport, median: Mapping[str, float | None]) -> list[report.Number]:
+    size = f"of {standard.fooled.size} images, epsilon {standard.epsilon:.3g}"
+    numbers = [
+        report.Number("accuracy", percent(standard.clean_accuracy), "without an attack"),
+        report.Number("robust accuracy", percent(float(standard)), size),
+    ]
+    if median.get("FMN") is not None:
+        numbers.append(report.Number("smallest change", f"{median['FMN']:.3g}", "of a pixel that fools, median"))
+    return [*numbers, report.Number("signs of masking", len(standard.warnings))]

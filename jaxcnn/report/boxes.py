@@ -1,0 +1,80 @@
+"""Boxes on the images that they were found in."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxcnn.checking import expect
+from jaxcnn.report.canvas import BLUE, INK, ORANGE, WIDTH, drawing, names, style
+from jaxcnn.report.tiles import GAP, LINE, board, pixels, tile
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["boxes"]
+
+
+@drawing
+def boxes(
+    images: np.ndarray,
+    truth: Sequence[Mapping[str, Any]],
+    found: Sequence[Mapping[str, Any]],
+    class_names: Sequence[str],
+    captions: Sequence[str] = (),
+    columns: int = 4,
+) -> "Figure":
+    """Return images with the true boxes in blue dashes and the found ones in orange, with class and score.
+
+    Args:
+        images: (n, h, w) or (n, h, w, 1 or 3), uint8 or floats in [0, 1].
+        truth: for each image {"boxes": (K, 4), "box_class": (K,)}, x0, y0, x1, y1 in pixels; -1 for no box.
+        found: for each image {"boxes": (K, 4), "score": (K,), "class": (K,)}; -1 for no box.
+        class_names: in the order of the classes.
+        captions: a few words for each image, or none.
+        columns: images side by side.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: no image, another number of truths, finds or captions.
+        TypeError: images of a dtype that they cannot have.
+    """
+    where = "boxes"
+    images = pixels(where, images)
+    count, height, width, _ = images.shape
+    expect(count > 0, where, "at least one image", "none", "Pass some.")
+    ok = len(truth) == len(found) == count and len(captions) in (0, count)
+    got = f"{len(truth)}, {len(found)} and {len(captions)}"
+    expect(ok, where, f"{count} truths, finds, and captions or none", got, "Give each image its own.")
+    labels = names(where, class_names, len(class_names))
+    columns = min(columns, count)
+    side = min((WIDTH + GAP) / columns - GAP, 2.5)
+    tall = side * height / width
+    step = tall + GAP + (LINE if captions else 0)
+    blank, axes = board(-(-count // columns) * step)
+    for place, image in enumerate(images):
+        left, top = place % columns * (side + GAP), place // columns * step
+        tile(axes, image, left, top, side, tall)
+        scale = side / width
+        real = np.asarray(truth[place]["box_class"]) >= 0
+        for box in np.asarray(truth[place]["boxes"])[real]:
+            _outline(axes, box, left, top, scale, BLUE, "--")
+        mine = found[place]
+        for box, score, label in zip(mine["boxes"], mine["score"], mine["class"], strict=True):
+            if label >= 0:
+                _outline(axes, np.clip(box, 0, (width, height, width, height)), left, top, scale, ORANGE, "-")
+                at = left + max(float(box[0]), 0) * scale, top + max(float(box[1]), 0) * scale
+                ink = style("#ffffff", 6.0, bbox={"facecolor": ORANGE, "edgecolor": "none", "pad": 0.8})
+                axes.text(*at, f"{labels[int(label)]} {float(score):.2f}", va="bottom", clip_on=True, **ink)
+        if captions:
+            axes.text(left, top + tall + 0.02, captions[place], va="top", **style(INK, 8.0))
+    return blank
+
+
+def _outline(axes: "Axes", box: np.ndarray, left: float, top: float, scale: float, colour: str, line: str) -> None:
+    x0, y0, x1, y1 = (float(value) * scale for value in box)
+    across, down = [left + x for x in (x0, x1, x1, x0, x0)], [top + y for y in (y0, y0, y1, y1, y0)]
+    axes.plot(across, down, color=colour, linewidth=1.2, linestyle=line, solid_joinstyle="miter")

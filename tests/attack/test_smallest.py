@@ -1,0 +1,180 @@
+"""What holds of every attack that looks for the smallest adversarial image, and what a second look says."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn.attack.carlini_wagner import _run as cw_run
+from jaxcnn.attack.carlini_wagner import carlini_wagner
+from jaxcnn.attack.deepfool import _run as deepfool_run
+from jaxcnn.attack.deepfool import deepfool
+from jaxcnn.attack.fab import _run as fab_run
+from jaxcnn.attack.fab import fab
+from jaxcnn.attack.goal import Goal
+from jaxcnn.attack.judgement import judge
+from jaxcnn.attack.minimum_norm import _ddn, _fmn, ddn, fmn
+from jaxcnn.attack.smallest import clearly_reached, none_but, slack, smaller
+from tests.attack.conftest import Known
+from tests.attack.exact import least_sizes
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+close = np.testing.assert_allclose
+KEY = jax.random.key(3)
+# The attack, its norm, what it compiles, and an option that is traced.
+ATTACKS = {
+    "deepfool l2": (functools.partial(deepfool, norm="l2", overshoot=0.005), "l2", deepfool_run, {"overshoot": 0.01}),
+    "deepfool linf": (functools.partial(deepfool, norm="linf", overshoot=0.005), "linf", deepfool_run, {}),
+    "fmn linf": (functools.partial(fmn, KEY, norm="linf"), "linf", _fmn, {"gamma": 0.06}),
+    "fmn l2": (functools.partial(fmn, KEY, norm="l2"), "l2", _fmn, {"step_size": 0.9}),
+    "fmn l1": (functools.partial(fmn, KEY, norm="l1"), "l1", _fmn, {}),
+    "fmn l0": (functools.partial(fmn, KEY, norm="l0"), "l0", _fmn, {}),
+    "ddn": (ddn, "l2", _ddn, {"gamma": 0.02, "initial_epsilon": 0.9}),
+    "carlini wagner": (
+        functools.partial(carlini_wagner, steps=150, learning_rate=0.03),
+        "l2",
+        cw_run,
+        {"confidence": 0.1},
+    ),
+    "fab linf": (functools.partial(fab, KEY, norm="linf", steps=30), "linf", fab_run, {"eta": 1.04}),
+    "fab l2": (functools.partial(fab, KEY, norm="l2", steps=30), "l2", fab_run, {"beta": 0.8}),
+    "fab l1": (functools.partial(fab, KEY, norm="l1", steps=30), "l1", fab_run, {}),
+}
+FEW = [name for name in ATTACKS if name in ("deepfool linf", "fmn l2", "ddn", "carlini wagner", "fab l2")]
+# The gradient of the cross-entropy, which `ddn` follows, looks at all classes at once.
+RELATIVE = {"ddn": 0.05}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_second_look_agrees(name, digits):
+    attack, *_ = ATTACKS[name]
+    x, y = digits.x, digits.y
+    found = attack(digits.logits_fn, x, y)
+    assert (found.shape, found.dtype) == (x.shape, x.dtype)
+    judged = judge(digits.logits_fn, x, found, y)  # which looks at the bounds, too
+    changed = np.asarray((found != x).any((1, 2, 3)))
+    wrong = np.asarray(digits.logits_fn(x).argmax(-1) != y)
+    np.testing.assert_array_equal(judged.success, changed | wrong)
+    assert not (changed & wrong).any()
+    assert judged.success.all()
+
+
+@pytest.mark.parametrize("name", list(ATTACKS))
+def test_of_a_linear_net_the_least_is_found(name, linear):
+    attack, norm, *_ = ATTACKS[name]
+    least, nearest = least_sizes(linear, norm)
+    found = attack(linear.logits_fn, linear.x, linear.y)
+    judged = judge(linear.logits_fn, linear.x, found, linear.y)
+    assert judged.success.all()
+    sizes = getattr(judged, norm)
+    assert (sizes >= least * (1 - 1e-4)).all()
+    assert (sizes <= least * (1 + RELATIVE.get(name, 0.01))).all()
+    np.testing.assert_array_equal(judged.prediction, nearest)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_target_is_found(name, linear):
+    attack, norm, *_ = ATTACKS[name]
+    least, nearest = least_sizes(linear, norm)
+    found = attack(linear.logits_fn, linear.x, linear.y, target=nearest)
+    judged = judge(linear.logits_fn, linear.x, found, linear.y, target=nearest)
+    assert judged.success.all()
+    close(getattr(judged, norm), least, rtol=RELATIVE.get(name, 0.01))
+    other = jnp.asarray(6 - nearest - np.asarray(linear.y)) % 4  # another class, or the true one
+    target = jnp.where(other == linear.y, (other + 1) % 4, other)
+    found = attack(linear.logits_fn, linear.x, linear.y, target=target)
+    judged = judge(linear.logits_fn, linear.x, found, linear.y, target=target)
+    np.testing.assert_array_equal(judged.success, np.asarray((found != linear.x).any((1, 2, 3))))
+    assert judged.success.mean() >= 0.5
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_one_image_in_jit_and_several_axes_are_as_the_batch(name, linear):
+    attack, norm, *_ = ATTACKS[name]
+    x, y = linear.x, linear.y
+    sizes = getattr(judge(linear.logits_fn, x, attack(linear.logits_fn, x, y), y), norm)
+    one = jax.jit(attack)(linear.logits_fn, x[1], y[1])
+    assert one.shape == x[1].shape
+    close(getattr(judge(linear.logits_fn, x[1], one, y[1]), norm), sizes[1], rtol=0.005)
+    pairs, labels = x.reshape(3, 2, 3, 3, 1), y.reshape(3, 2)
+    found = attack(linear.logits_fn, pairs, labels)
+    judged = judge(linear.logits_fn, pairs, found, labels)
+    assert judged.success.all()
+    close(getattr(judged, norm).ravel(), sizes, rtol=0.005)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_pixels_of_another_unit(name, linear):
+    attack, norm, *_ = ATTACKS[name]
+    kernel, bias = linear.logits_fn.args
+    wide = Known(jax.tree_util.Partial(linear.logits_fn.func, kernel / 255, bias), 255 * linear.x - 100, linear.y)
+    wide = wide._replace(logits_fn=lambda x: linear.logits_fn((x + 100) / 255))
+    found = attack(wide.logits_fn, wide.x, wide.y, bounds=(-100, 155))
+    judged = judge(wide.logits_fn, wide.x, found, wide.y, bounds=(-100, 155))
+    assert judged.success.all()
+    close(getattr(judged, norm) / 255, least_sizes(linear, norm)[0], rtol=RELATIVE.get(name, 0.01))
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_one_trace_for_other_images_classes_and_numbers(name, linear):
+    attack, _, compiled, options = ATTACKS[name]
+    attack(linear.logits_fn, linear.x, linear.y)
+    traces = compiled._cache_size()
+    other = linear.logits_fn.func, *(a + 0.01 for a in linear.logits_fn.args)
+    found = attack(jax.tree_util.Partial(*other), linear.x[::-1], linear.y[::-1], **options)
+    assert compiled._cache_size() == traces
+    again = attack(jax.tree_util.Partial(*other), linear.x[::-1], linear.y[::-1], **options)
+    np.testing.assert_array_equal(found, again)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_where_the_net_errs_without_help_nothing_changes(name, linear):
+    attack, *_ = ATTACKS[name]
+    y = (linear.y + jnp.array([1, 0, 1, 0, 1, 0])) % 4
+    found = attack(linear.logits_fn, linear.x, y)
+    np.testing.assert_array_equal((found != linear.x).any((1, 2, 3)), [False, True] * 3)
+
+
+@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("kind", ["flat", "nan"])
+def test_where_no_gradient_helps_the_images_come_back(name, kind, linear):
+    attack, *_ = ATTACKS[name]
+    ones = jnp.ones((*linear.x.shape[:1], 4)).at[:, 0].add(1)
+    flat = lambda x: ones  # noqa: E731
+    nan = lambda x: ones + jnp.sqrt(jax.nn.relu(x[:, 0, 0] - 2))  # noqa: E731  infinite times 0
+    found = attack({"flat": flat, "nan": nan}[kind], linear.x, 0)
+    np.testing.assert_array_equal(found, linear.x)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_half_precision(name, linear):
+    attack, *_ = ATTACKS[name]
+    x = linear.x.astype(jnp.bfloat16)
+    found = attack(linear.logits_fn, x, linear.y)
+    assert found.dtype == x.dtype
+    judged = judge(linear.logits_fn, x, found, linear.y)
+    np.testing.assert_array_equal(judged.success, np.asarray((found != x).any((1, 2, 3))))
+    assert judged.success.mean() > 0.8
+
+
+def test_clearly_is_by_more_than_rounding():
+    logits = jnp.array([[2.0, 2.0 + 1e-6], [2.0, 2.0 + 1e-4], [2.0, 1.0], [jnp.nan, 3.0], [-jnp.inf, 3.0]])
+    goal = Goal(jnp.zeros(5, int))
+    for dtype, expected in ((jnp.float32, [0, 1, 0, 0, 1]), (jnp.bfloat16, [0, 0, 0, 0, 1])):
+        assert clearly_reached(logits, goal, slack(logits, dtype)).tolist() == expected
+    close(slack(logits[:1], jnp.float32), 32 * 2.0**-23, rtol=1e-5)
+
+
+def test_the_smaller_is_kept(linear):
+    x = linear.x
+    best = none_but(x, jnp.arange(6) == 0)
+    assert best.size.tolist() == [0] + [np.inf] * 5
+    hit = jnp.array([True, True, False, True, True, True])
+    best = smaller(best, x, x + 0.2, hit, "linf", Goal(linear.y))
+    best = smaller(best, x, x - 0.1, jnp.arange(6) > 4, "linf", Goal(linear.y))
+    best = smaller(best, x, x + 0.3, hit, "linf", Goal(linear.y))
+    close(best.size, [0, 0.2, np.inf, 0.2, 0.2, 0.1], rtol=1e-5)
+    moves = jnp.array([0, 0.2, 0, 0.2, 0.2, -0.1])
+    close(best.image, x + moves[:, None, None, None], rtol=1e-6)
