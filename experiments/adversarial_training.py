@@ -30,10 +30,10 @@ from experiments.runner import Common, Result, run
 from jaxcnn import data, layers, losses, report, training
 from jaxcnn import functional as F
 from jaxcnn.attack.defence import certify, fast_training, free_training, noise_training, pgd_training, trades
-from jaxcnn.attack.ensemble import STANDARD
 from jaxcnn.attack.fgsm import fgsm
 from jaxcnn.attack.pgd import pgd
 from jaxcnn.attack.robust_accuracy import RobustReport, robust_accuracy
+from jaxcnn.attack.standard import STANDARD
 from jaxcnn.checking import expect
 from jaxcnn.classifier import LogitsFn
 

@@ -30,10 +30,10 @@ from experiments.statistics import summary
 from experiments.trained import OfNet, Trained, trained
 from jaxcnn import augment, data, report, search, training
 from jaxcnn.attack import corruptions
-from jaxcnn.attack.corruptions import SEVERITIES, CorruptionReport
+from jaxcnn.attack.corruptions import CORRUPTIONS, SEVERITIES, CorruptionReport
 from jaxcnn.attack.corruptions.table import corrupted
 from jaxcnn.attack.invariance import rotation_accuracy, shift_accuracy, shift_consistency
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, expect_choice
 
 PLAIN, GIVEN = "no augmentation", "the net itself"
 QUICK = ("gaussian_noise", "defocus_blur", "fog", "contrast")  # what --quick looks at
@@ -68,6 +68,8 @@ def main(config: Config) -> Result:
         config = dataclasses.replace(config, **few)
     where = "corruptions"
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
+    for kind in config.kinds:
+        expect_choice(where, f"kinds out of {tuple(CORRUPTIONS)}", kind, tuple(CORRUPTIONS))
     found = trained(where, config)
     test_key, key, fit_key = jax.random.split(jax.random.key(config.seed), 3)
     test = some(in_memory(found.test), config.images, test_key)

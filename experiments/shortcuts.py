@@ -141,7 +141,8 @@ def sets_to_test(config: Config, key: jax.Array) -> dict[str, data.Dataset]:
 def joined(parts: list[data.Dataset]) -> data.Dataset:
     """Return several sets as one."""
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return data.from_arrays(**arrays, class_names=parts[0].info.class_names, name="scenes")
+    image, label, cue = (arrays[name] for name in ("image", "label", "cue"))
+    return data.from_arrays(image, label, class_names=parts[0].info.class_names, name="scenes", cue=cue)
 
 
 def learned(
@@ -260,7 +261,9 @@ def sections(config: Config, tests: Mapping[str, data.Dataset], found: Found) ->
             dots = {name: values for name, values in dots.items() if np.isfinite(values).all()}
         else:
             dots = {
-                f"{name}: {test.removeprefix('ground ')}": [100 * seed[test].shape for seed in seeds]
+                f"{name.removeprefix('ground tells ')}: {test.removeprefix('ground ')}": [
+                    100 * seed[test].shape for seed in seeds
+                ]
                 for name, seeds in of.items()
                 for test in order
             }

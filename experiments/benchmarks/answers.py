@@ -21,7 +21,9 @@ Ways = dict[str, Callable[[], Any]]
 """The ways in which a method can be called; the fastest is what is compared."""
 
 
-def answer(packages: Sequence[str], methods: Callable[[dict[str, np.ndarray], dict[str, Any]], dict[str, Ways]]) -> None:
+def answer(
+    packages: Sequence[str], methods: Callable[[dict[str, np.ndarray], dict[str, Any]], dict[str, Ways]]
+) -> None:
     """Answer until there is no more question; the file is the script's first argument.
 
     Args:

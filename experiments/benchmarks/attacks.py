@@ -109,7 +109,7 @@ def ours(config: Config, logits_fn: Any, x: jax.Array, y: jax.Array) -> dict[str
     key = jax.random.key(config.seed)
     given: Any = (logits_fn, x, y)
     how = {"epsilon": config.epsilon, "steps": config.steps, "step_size": step_size(config)}
-    few = {"steps": config.steps, "queries": config.steps} if config.quick else {}
+    few: dict[str, Any] = {"steps": config.steps, "queries": config.steps} if config.quick else {}
     standard = lambda: robust_accuracy(jax.random.clone(key), *given, epsilon=config.epsilon, **few).adversarial  # noqa: E731
     return {"pgd": lambda: jax.block_until_ready(pgd(jax.random.clone(key), *given, **how)), "standard": standard}
 

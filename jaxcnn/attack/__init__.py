@@ -36,6 +36,7 @@ from jaxcnn.attack.spatial import spatial, spatial_random
 from jaxcnn.attack.square import square
 from jaxcnn.attack.transfer import Transfer, ensemble, transfer
 from jaxcnn.attack.universal import apply_universal, universal
+from jaxcnn.attack.worst_of_k import worst_of_k
 
 __all__ = [
     "Judgement",
@@ -78,4 +79,5 @@ __all__ = [
     "square",
     "transfer",
     "universal",
+    "worst_of_k",
 ]

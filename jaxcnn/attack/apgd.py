@@ -142,7 +142,7 @@ def _aims(where: str, logits_fn: LogitsFn, x: jax.Array, goal: Goal, targets: An
     shape = jax.eval_shape(logits, logits_fn, x).shape
     if is_int(targets, 1):
         return likeliest(logits_fn, x, goal.label, count=min(int(targets), shape[-1] - 1))
-    given = getattr(targets, "shape", ())
+    given: Any = getattr(targets, "shape", ())
     fix = "Pass targets=9, or one row of classes for each climb."
     ok = len(given) > 0 and given[0] > 0
     expect(ok, where, "targets as a count or an array (T, ...) of classes", shown(targets), fix)

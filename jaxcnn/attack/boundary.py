@@ -116,7 +116,8 @@ def _run(
         return first.active & (state.source > SMALLEST)
 
     def walk(state: _State) -> _State:
-        on_sphere, moved = _proposals(jax.random.fold_in(key, state.step), x, state, bounds, axes)
+        proposals = _proposals(jax.random.fold_in(key, state.step), x, state, bounds, axes)
+        on_sphere, moved = jax.lax.optimization_barrier(proposals)  # what is kept is what the net was asked about
         going = walks(state)
         hit = ask(moved)
         taken = going & hit & (size(moved - x, "l2", axes) < size(state.image - x, "l2", axes))

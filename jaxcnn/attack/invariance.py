@@ -145,8 +145,8 @@ def _classes(
     expect(x.ndim == goal.label.ndim + 3, where, "images (..., H, W, C)", f"shape {x.shape}", fix)
     turn = np.deg2rad(degrees)
     back = np.stack([np.cos(turn), np.sin(turn), -np.sin(turn), np.cos(turn)], -1).reshape(-1, 2, 2)
-    back, moves = (jnp.asarray(part, jnp.float32) for part in (back, moves))
-    found = _run(logits_fn, x, back, moves, outside=beyond, chunk=chunk_of(where, chunk, x))
+    motions = jnp.asarray(back, jnp.float32), jnp.asarray(moves, jnp.float32)
+    found = _run(logits_fn, x, *motions, outside=beyond, chunk=chunk_of(where, chunk, x))
     return np.asarray(found), np.asarray(goal.label)
 
 

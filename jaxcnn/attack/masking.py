@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import numpy as np
 from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, per_image, repeated
 from jaxcnn.attack.norms import ascended, random_start
 from jaxcnn.attack.objective import climbing, cross_entropy, negative_margin
-from jaxcnn.classifier import LogitsFn
+from jaxcnn.classifier import LogitsFn, as_tree
 
 __all__ = ["sign_of_black_box", "signs_of_net", "signs_of_standing"]
 
@@ -27,13 +27,13 @@ ROUNDING = 1e-5  # of the logits
 class Probed(NamedTuple):
     """What a net does at images, (...) each."""
 
-    finite: jax.Array  # the logits are
-    slope: jax.Array  # the largest value of the gradient of the margin
-    entropy_slope: jax.Array  # and of that of the cross-entropy
-    apart: jax.Array  # the largest difference of its logits
-    foretold: jax.Array  # how the margin was to change along a small step
-    happened: jax.Array  # and did
-    influenced: jax.Array  # by how much logits change where the image has another place, and other neighbours
+    finite: Any  # the logits are
+    slope: Any  # the largest value of the gradient of the margin
+    entropy_slope: Any  # and of that of the cross-entropy
+    apart: Any  # the largest difference of its logits
+    foretold: Any  # how the margin was to change along a small step
+    happened: Any  # and did
+    influenced: Any  # by how much logits change where the image has another place, and other neighbours
 
 
 def signs_of_net(logits_fn: LogitsFn, x: jax.Array, goal: Goal, bounds: Bounds, count: int) -> list[str]:
@@ -51,7 +51,7 @@ def signs_of_net(logits_fn: LogitsFn, x: jax.Array, goal: Goal, bounds: Bounds, 
     influenced = np.asarray(found.influenced)[:count:2]
     found = Probed(*(np.asarray(values)[:count] for values in found))
     of, signs = f"of {count} images", []
-    if repeated(logits_fn, x) is None:
+    if repeated(as_tree(logits_fn), x) is None:
         signs.append(
             "The net gives other logits when it is asked again: attacks climb one draw of its randomness and are "
             "judged on another. Average over it inside of logits_fn, with a key of its own."

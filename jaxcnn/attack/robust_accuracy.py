@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxcnn.attack.ensemble import STANDARD, Budget, Images, Progress, climbed
 from jaxcnn.attack.goal import Bounds, Goal, expect_inside, expect_no_probabilities, prepared, trusted
 from jaxcnn.attack.masking import sign_of_black_box, signs_of_net, signs_of_standing
 from jaxcnn.attack.norms import expect_norm
+from jaxcnn.attack.standard import STANDARD, Budget, Images, Progress, climbed
 from jaxcnn.checking import expect, expect_count, expect_key, number, shown
 from jaxcnn.classifier import LogitsFn, logits_of, outputs
 

@@ -164,7 +164,7 @@ def _turned_square(
     return jnp.where(square, jnp.clip(x + epsilon * sign, *bounds), image)
 
 
-def _schedule(queries: int, fraction: float, shape: tuple[int, int], norm: str) -> tuple[jax.Array, Hills | None]:
+def _schedule(queries: int, fraction: float, shape: tuple[int, ...], norm: str) -> tuple[jax.Array, Hills | None]:
     """Return the side of each query's square, and what is known beforehand of windows of these sides."""
     halved = np.searchsorted(HALVED, np.arange(queries) * 10_000 // queries)
     sides = np.round(np.sqrt(fraction / 2.0**halved * shape[0] * shape[1])).astype(int)
@@ -176,7 +176,7 @@ def _schedule(queries: int, fraction: float, shape: tuple[int, int], norm: str) 
     return jnp.asarray(sides, jnp.int32), known
 
 
-def _tile(shape: tuple[int, int]) -> int:
+def _tile(shape: tuple[int, ...]) -> int:
     """Return the side of the windows at the start, about five along a side."""
     return max(1, min(shape) // 5)
 

@@ -17,8 +17,8 @@ TINY = 1e-12
 class Hills(NamedTuple):
     """What is known of hills beforehand: sum_{d < k <= side / 2 + 1} k^-e at distance d (Chebyshev's) from the top."""
 
-    steps: np.ndarray  # (n,), sum_{k <= n} k^-e
-    sizes: np.ndarray  # (side + 1, 2), of the upper and the lower half of such a window: it has size 1 when divided
+    steps: jax.Array  # (n,), sum_{k <= n} k^-e
+    sizes: jax.Array  # (side + 1, 2), of the upper and the lower half of such a window: it has size 1 when divided
 
 
 def hills(sides: Iterable[int], largest: int, power: int) -> Hills:
@@ -34,17 +34,17 @@ def hills(sides: Iterable[int], largest: int, power: int) -> Hills:
             away = np.maximum(np.abs(np.arange(rows) - rows // 2)[:, None], columns)
             mass = ((steps[half + 1] - steps[away]) ** power).sum()
             sizes[side, lower] = (mass * (2 if half else 1)) ** (1 / power) or 1
-    return Hills(steps.astype(np.float32), sizes.astype(np.float32))
+    return Hills(jnp.asarray(steps, jnp.float32), jnp.asarray(sizes, jnp.float32))
 
 
-def corner(key: jax.Array, side: jax.Array, shape: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
+def corner(key: jax.Array, side: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     """Return where (...) windows of that side begin in images of that shape (H, W), all places as likely."""
     where = jax.random.uniform(key, (2, *side.shape))
     top, left = (jnp.floor(u * (n - side + 1)).astype(jnp.int32) for u, n in zip(where, shape, strict=True))
     return top, left
 
 
-def inside(top: jax.Array, left: jax.Array, side: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def inside(top: jax.Array, left: jax.Array, side: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Return which pixels (..., H, W, 1) lie in the windows."""
     rows, columns = _places(top, left, shape)
     side = side[..., None]
@@ -112,7 +112,7 @@ def _size(mass: jax.Array, power: int) -> jax.Array:
     return jnp.sqrt(mass) if power == 2 else mass
 
 
-def _places(top: jax.Array, left: jax.Array, shape: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
+def _places(top: jax.Array, left: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     """Return rows (..., H) and columns (..., W) counted from the window's corner."""
     return jnp.arange(shape[0]) - top[..., None], jnp.arange(shape[1]) - left[..., None]
 
@@ -122,7 +122,7 @@ def _eta(
     left: jax.Array,
     side: jax.Array,
     turned: jax.Array,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     hills: Hills,
     power: int,
 ) -> jax.Array:
@@ -133,8 +133,7 @@ def _eta(
     rows, columns = _places(top, left, shape)
     side, turned = side[..., None], turned[..., None]
     (up, sign_up), (across, sign_across) = (
-        _profile(place, side, split, Hills(*map(jnp.asarray, hills)))
-        for place, split in ((rows, ~turned), (columns, turned))
+        _profile(place, side, split, hills) for place, split in ((rows, ~turned), (columns, turned))
     )
     sign = sign_up[..., None] * sign_across[..., None, :]
     return sign * jnp.minimum(up[..., None], across[..., None, :])

@@ -74,21 +74,22 @@ class CentreLoss:
 
     def validate(self, outputs: jax.ShapeDtypeStruct, arrays: Mapping[str, np.ndarray]) -> None:
         """Raise `ValueError` unless boxes and classes fit such outputs; `fit` calls it before any work."""
-        where, shape = "centre_loss", getattr(outputs, "shape", ())
+        where, shape = "centre_loss", tuple(getattr(outputs, "shape", ()))
         ok = len(shape) == 4 and shape[-1] > BESIDE
         fix = "Take models.centernet, say."
         expect(ok, where, f"outputs (N, h, w, classes + {BESIDE})", shape, fix)
         held = [name for name in ("boxes", "box_class") if name in arrays]
         expect(len(held) == 2, where, 'data with "boxes" and "box_class"', list(arrays), "Pass both.")
-        boxes, kinds, classes = np.asarray(arrays["boxes"]), np.asarray(arrays["box_class"]), shape[-1] - BESIDE
+        _, height, width, maps = shape
+        boxes, kinds, classes = np.asarray(arrays["boxes"]), np.asarray(arrays["box_class"]), maps - BESIDE
         ok = boxes.ndim == 3 and boxes.shape[2] == 4 and kinds.shape == boxes.shape[:2]
         expect(ok, where, "boxes (N, K, 4) and box_class (N, K)", [boxes.shape, kinds.shape], "Fill up with -1.")
         fix = "Number the classes from 0; -1 says that there is no box."
         ok = bool(np.all((kinds >= -1) & (kinds < classes)))
         expect(ok, where, f"classes in -1..{classes - 1}", f"{kinds.min()}..{kinds.max()}", fix)
         real = boxes[kinds >= 0]
-        size = np.array([shape[2], shape[1], shape[2], shape[1]]) * self.stride
-        inside = np.isfinite(real).all() and bool(np.all((real >= 0) & (real <= size)))
+        size = np.array([width, height, width, height]) * self.stride
+        inside = bool(np.all(np.isfinite(real) & (real >= 0) & (real <= size)))
         fix = "Cut them off at the frame."
         expect(inside, where, f"boxes within the image, {size[0]}x{size[1]} pixels", "others", fix)
         ok = bool(np.all(real[:, :2] < real[:, 2:]))
@@ -135,7 +136,7 @@ def centre_loss(stride: int, *, size_weight: float = 0.1) -> CentreLoss:
     return CentreLoss(stride, number(where, "size_weight >= 0", size_weight, lambda w: w >= 0, "0.1 is the paper's."))
 
 
-def decode(outputs: jax.Array, *, stride: int, limit: int = 100, overlap: float | None = None) -> Found:
+def decode(outputs: jax.Array | np.ndarray, *, stride: int, limit: int = 100, overlap: float | None = None) -> Found:
     """Return the boxes that outputs (N, h, w, classes + 4) stand for: the highest peaks of the heat maps.
 
     A peak is a cell that none of its eight neighbours exceeds. Shapes are fixed, so that it works under `jit`.

@@ -110,20 +110,21 @@ class PixelLoss:
 
     def validate(self, outputs: jax.ShapeDtypeStruct, arrays: Mapping[str, np.ndarray]) -> None:
         """Raise `ValueError` unless the masks fit such outputs; `fit` calls it before any work."""
-        where, shape = "pixel_loss", getattr(outputs, "shape", ())
+        where, shape = "pixel_loss", tuple(getattr(outputs, "shape", ()))
         expect(len(shape) == 4, where, "outputs (N, H, W, classes)", shape, "Take models.unet, say.")
+        _, height, width, classes = shape
         expect(self.name in arrays, where, f"data with {self.name!r}", list(arrays), "Pass pixel_loss(name=...).")
         masks = np.asarray(arrays[self.name])
         masks = masks[..., 0] if masks.ndim == 4 and masks.shape[-1] == 1 else masks
         fix = "Resize the masks to the size of the outputs, without interpolation."
-        expect(masks.shape[1:] == shape[1:3], where, f"masks (N, {shape[1]}, {shape[2]})", masks.shape, fix)
+        expect(masks.shape[1:] == (height, width), where, f"masks (N, {height}, {width})", masks.shape, fix)
         fix = "Number the classes from 0, and name the labels that do not count: pixel_loss(void=(255,))."
         known = np.unique(masks)
-        others = [int(label) for label in known if not 0 <= label < shape[-1] and label not in self.void]
-        expect(not others, where, f"labels in 0..{shape[-1] - 1} for a net of {shape[-1]} classes", others, fix)
-        inside = [label for label in self.void if 0 <= label < shape[-1]]
+        others = [int(label) for label in known if not 0 <= label < classes and label not in self.void]
+        expect(not others, where, f"labels in 0..{classes - 1} for a net of {classes} classes", others, fix)
+        inside = [label for label in self.void if 0 <= label < classes]
         fix = "Give it a number that no class has."
-        expect(not inside, where, f"void labels outside 0..{shape[-1] - 1}", inside, fix)
+        expect(not inside, where, f"void labels outside 0..{classes - 1}", inside, fix)
 
 
 def pixel_loss(

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxcnn.checking import expect, expect_count, integral
 
 __all__ = ["MeanOverlap", "class_overlaps", "counts", "mean_overlap"]
 
 
-def counts(labels: jax.Array, predictions: jax.Array, classes: int) -> jax.Array:
+def counts(labels: ArrayLike, predictions: ArrayLike, classes: int) -> jax.Array:
     """Return how many pixels of each true class (row) were taken for each class (column), an image at a time.
 
     Args:

@@ -64,7 +64,7 @@ def test_the_first_steps_by_hand(monkeypatch):
 
 def test_a_checkpoint_halves_the_step_and_goes_back_to_the_top(monkeypatch):
     monkeypatch.setattr(adaptive_steps, "_windows", lambda steps, _: np.where(np.arange(steps) == 1, 2, 0))
-    # 0.5, 0.9, 0.4 as above; then with half the step from 0.9: z = 0.5; 0.9 + 0.75 (0.5 - 0.9) + 0.25 (0.9 - 0.9) = 0.6.
+    # 0.5, 0.9, 0.4 as above; then with half the step from 0.9: z = 0.5; 0.9 + 0.75 (0.5 - 0.9) + 0.25 * 0 = 0.6.
     heights = lambda p: jnp.where(p > 0.8, 0.8 - p, jnp.where(p > 0.59, 1 - p, p - 9))  # noqa: E731
     close(climb_of(heights, 3), 0.6, atol=1e-6)
 

@@ -108,7 +108,11 @@ def test_a_random_step_leaves_a_plain():
 def test_one_image_jit_and_one_trace(digits, linear):
     one = fgsm(digits.logits_fn, digits.x[3], digits.y[3], epsilon=0.1)
     close(one, fgsm(*digits, epsilon=0.1)[3], atol=1e-6)
-    close(jax.jit(lambda x: fgsm(digits.logits_fn, x, digits.y, epsilon=0.1))(digits.x), fgsm(*digits, epsilon=0.1), atol=1e-6)
+    close(
+        jax.jit(lambda x: fgsm(digits.logits_fn, x, digits.y, epsilon=0.1))(digits.x),
+        fgsm(*digits, epsilon=0.1),
+        atol=1e-6,
+    )
     before = _step._cache_size()
     for epsilon in (0.1, 0.2):
         fgsm(digits.logits_fn, digits.x[::-1], 3, epsilon=epsilon)

@@ -26,10 +26,10 @@ def nearest(moved: np.ndarray, x: np.ndarray, epsilon: float, norm: str, low: fl
         return np.clip(moved, np.maximum(x - epsilon, low), np.minimum(x + epsilon, high))
     if norm == "l2":
         way = lambda s: np.minimum(np.abs(delta) * (1 - s), room)  # noqa: E731
-        length, most = lambda a: np.sqrt((a**2).sum()), 1.0  # noqa: E731
+        length, most = lambda a: np.sqrt((a**2).sum()), 1.0
     else:
         way = lambda t: np.clip(np.abs(delta) - t, 0, room)  # noqa: E731
-        length, most = lambda a: a.sum(), np.abs(delta).max()  # noqa: E731
+        length, most = lambda a: a.sum(), np.abs(delta).max()
     least = 0.0
     if length(way(0)) > epsilon:
         for _ in range(200):

@@ -154,7 +154,9 @@ def test_the_climb_of_a_training_step(digits):
     assert (losses(digits, last) > losses(digits, digits.x)).mean() > 0.9
     found = bim(*digits, epsilon=0.05, steps=5)
     assert (losses(digits, found) >= losses(digits, last) - 1e-4).all()  # which keeps the best
-    other = jax.jit(lambda key, x: climb(key, digits.logits_fn, x, goal, epsilon=0.05, steps=1, step_size=0.06))(KEY, digits.x)
+    other = jax.jit(lambda key, x: climb(key, digits.logits_fn, x, goal, epsilon=0.05, steps=1, step_size=0.06))(
+        KEY, digits.x
+    )
     assert jnp.abs(other - digits.x).max() <= 0.05 + 1e-6
     blind = jax.grad(lambda x: climb(None, digits.logits_fn, x, goal, epsilon=0.05, steps=1).sum())(digits.x)
     assert not blind.any()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jaxcnn.attack import judge
-from jaxcnn.attack.ensemble import STANDARD, Budget, Images, Progress
 from jaxcnn.attack.goal import trusted
 from jaxcnn.attack.robust_accuracy import Attacked, RobustReport, robust_accuracy
+from jaxcnn.attack.standard import STANDARD, Budget, Images, Progress
 from tests.attack.twins import digits_twin, peer
 from tests.torch_twins import array, tensor
 

@@ -1,6 +1,7 @@
 """What holds of every attack that looks for the smallest adversarial image, and what a second look says."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose
 KEY = jax.random.key(3)
 # The attack, its norm, what it compiles, and an option that is traced.
-ATTACKS = {
+ATTACKS: dict[str, tuple[Any, str, Any, dict[str, Any]]] = {
     "deepfool l2": (functools.partial(deepfool, norm="l2", overshoot=0.005), "l2", deepfool_run, {"overshoot": 0.01}),
     "deepfool linf": (functools.partial(deepfool, norm="linf", overshoot=0.005), "linf", deepfool_run, {}),
     "fmn linf": (functools.partial(fmn, KEY, norm="linf"), "linf", _fmn, {"gamma": 0.06}),

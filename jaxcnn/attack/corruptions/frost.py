@@ -24,7 +24,7 @@ def frost(key: jax.Array, image: jax.Array, kept: float, ice: float) -> jax.Arra
 
     y = clip(kept x + ice f, 0, 1),    f the frost, in [0, 1]
     """
-    drawn = crystals(key, image.shape[:2])[..., None]
+    drawn = crystals(key, (image.shape[0], image.shape[1]))[..., None]
     return kept * image + ice * drawn * (jnp.asarray(TINT) if image.shape[-1] == 3 else 1)
 
 

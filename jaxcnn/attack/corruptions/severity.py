@@ -54,14 +54,14 @@ def corruption(*, small: Table, large: Table, source: str = "") -> Callable[[Cal
     """
 
     def of_severity(fn: Callable[..., jax.Array]) -> Corruption:
-        @functools.wraps(fn)
         def corrupted(key: jax.Array, image: jax.Array, severity: int) -> jax.Array:
             severity = expect_count(fn.__name__, "severity", severity, most=len(SEVERITIES))
             expect_colours(fn.__name__, image)
             values = parameters(small[severity - 1], large[severity - 1], min(image.shape[:2]))
             return jnp.clip(fn(key, image.astype(jnp.float32), *values), 0, 1).astype(image.dtype)
 
-        del corrupted.__wrapped__  # its signature is another
+        for name in functools.WRAPPER_ASSIGNMENTS[:3]:  # module and names; its signature is another
+            setattr(corrupted, name, getattr(fn, name))
         shared = _SHARED.format(small=small, large=large, source=source and f" {source}")
         corrupted.__doc__ = f"{inspect.cleandoc(fn.__doc__ or '')}\n{shared}"
         return augmentation(corrupted)

@@ -76,7 +76,8 @@ def corrupt(key: jax.Array, images: Any, name: str, severity: int = 3) -> jax.Ar
 def corrupted(keys: jax.Array, images: jax.Array, *, name: str, severities: tuple[int, ...]) -> jax.Array:
     """Return the images (N, H, W, C) at each severity, (S, N, H, W, C), with the keys (S, N)."""
     fn = CORRUPTIONS[name]
-    each = [jax.vmap(functools.partial(fn, severity=s))(key, images) for key, s in zip(keys, severities, strict=True)]
+    at = lambda s: jax.vmap(lambda key, image: fn(key, image, s))  # noqa: E731
+    each = [at(s)(key, images) for key, s in zip(keys, severities, strict=True)]
     return jnp.stack(each)
 
 

@@ -64,7 +64,7 @@ def fog(key: jax.Array, image: jax.Array, thickness: float, decay: float) -> jax
     y = (x + thickness f) m / (m + thickness),    m the largest value of x, f a cloud in [0, 1]: `plasma`
     """
     brightest = image.max()
-    cloud = plasma(key, image.shape[:2], decay)[..., None]
+    cloud = plasma(key, (image.shape[0], image.shape[1]), decay)[..., None]
     return (image + thickness * cloud) * brightest / (brightest + thickness)
 
 

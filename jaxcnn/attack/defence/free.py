@@ -100,9 +100,7 @@ def free_training(
     }
 
 
-def _climbing(
-    optimizer: optax.GradientTransformation, epsilon: float, step_size: float
-) -> optax.GradientTransformation:
+def _climbing(optimizer: Any, epsilon: float, step_size: float) -> optax.GradientTransformation:
     """Return the optimizer of the net's parameters, beside which the perturbation climbs."""
 
     def own(params: Params) -> Params:
@@ -113,7 +111,6 @@ def _climbing(
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Params, Any]:
         shift, slope = params[NAME]["shift"], updates[NAME]["shift"]
-        descent: Any
         descent, state = optimizer.update(own(updates), state, own(params))
         moved = jnp.clip(shift + step_size * jnp.sign(slope), -epsilon, epsilon)
         return descent | {NAME: {"shift": moved - shift}}, state
