@@ -84,7 +84,7 @@ def steepest(gradient: jax.Array, norm: str, axes: tuple[int, ...], sparsity: An
         gradient: (..., H, W, C).
         norm: "linf", "l2" or "l1".
         axes: those of one image.
-        sparsity: k as a fraction of an image's values, one for all or one an image (...).
+        sparsity: k as a fraction of the values of an image, rounded up; one for all or one an image (...).
 
     Source: Tramer & Boneh 2019, section 2 (SLIDE), for "l1".
     """
@@ -95,7 +95,7 @@ def steepest(gradient: jax.Array, norm: str, axes: tuple[int, ...], sparsity: An
         step = slope / jnp.maximum(per_image(size(slope, "l2", axes), slope), TINY)
     else:
         count = jnp.broadcast_to(sparsity, gradient.shape[: axes[0]]) * math.prod(gradient.shape[a] for a in axes)
-        kept = _largest(jnp.abs(slope), jnp.maximum(1, jnp.floor(count)), axes)
+        kept = _largest(jnp.abs(slope), jnp.maximum(1, jnp.ceil(count)), axes)
         step = jnp.where(kept, jnp.sign(slope), 0)
         step = step / jnp.maximum(1, per_image(size(step, "l1", axes), step))
     return step.astype(gradient.dtype)
