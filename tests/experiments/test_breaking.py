@@ -109,6 +109,7 @@ def test_a_net_that_knows_nothing(tmp_path):
     assert result.sections[2].blocks == ["The net is wrong on all images without any change."]
 
 
+@pytest.mark.slow
 def test_the_page_of_a_training_shows_it(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "BRIEF", FEW)
     options = train.Config(quick=True, epochs=2, attack=True, run=str(tmp_path))
