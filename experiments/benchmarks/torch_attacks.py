@@ -22,14 +22,18 @@ def methods(arrays: dict[str, Any], about: dict[str, Any]) -> dict[str, Ways]:
     epsilon, classes = about["epsilon"], net(x[:1]).shape[-1]
     pgd = torchattacks.PGD(net, eps=epsilon, alpha=about["step_size"], steps=about["steps"], random_start=True)
     ensemble = torchattacks.AutoAttack(net, norm="Linf", eps=epsilon, n_classes=classes, seed=about["seed"])
+    original = pyautoattack.AutoAttack(net, norm="Linf", eps=epsilon, seed=about["seed"])
+    budget = about["budget"]  # what is standard, or less
+    for part in (*ensemble._autoattack.attacks, original.apgd, original.apgd_targeted, original.fab, original.square):
+        for option in {"steps", "n_iter", "n_queries"} & set(vars(part)):
+            setattr(part, option, budget["queries" if option == "n_queries" else "steps"])
 
-    def original() -> Any:
-        attack = pyautoattack.AutoAttack(net, norm="Linf", eps=epsilon, seed=about["seed"])
-        return attack.run_standard_evaluation(x, y, batch_size=len(x))[0]
+    def evaluate() -> Any:
+        return original.run_standard_evaluation(x, y, batch_size=len(x))[0]
 
     return {
         "pgd": {"torchattacks": functools.partial(pgd, x, y)},
-        "standard": {"torchattacks": functools.partial(ensemble, x, y), "autoattack": original},
+        "standard": {"torchattacks": functools.partial(ensemble, x, y), "autoattack": evaluate},
     }
 
 

