@@ -104,6 +104,7 @@ def test_refuses(digits):
         boundary(KEY, logits_fn, x, y, start=x[0])
 
 
+@pytest.mark.slow
 def test_is_as_strong_as_foolbox_on_the_twin(digits):
     net, foolbox = digits_twin(digits), peer("foolbox")
     import torch

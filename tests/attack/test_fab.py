@@ -66,6 +66,7 @@ def test_restarts_find_no_larger_ones_and_a_key_gives_the_same(digits):
     assert (many != fab(KEY, *digits, restarts=3, epsilon=0.01, **options)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("toward", [False, True])
 def test_sizes_are_not_above_those_of_autoattack_on_the_twin(norm, toward, digits):

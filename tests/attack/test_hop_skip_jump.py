@@ -123,6 +123,7 @@ def test_refuses(digits):
         hop_skip_jump(3, logits_fn, x, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 def test_is_as_strong_as_foolbox_on_the_twin(norm, digits):
     net, foolbox = digits_twin(digits), peer("foolbox")

@@ -114,6 +114,7 @@ def test_refuses(digits):
         one_pixel(KEY, flat, jnp.ones((2, 5)), jnp.zeros(2, jnp.int32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixels", [1, 3])
 def test_is_as_strong_as_torchattacks_on_the_twin(pixels, digits):
     net, torchattacks = digits_twin(digits), peer("torchattacks")

@@ -225,6 +225,7 @@ def test_hills_are_those_of_the_twin_in_autoattack(norm):
         assert any(np.allclose(eta, expected, rtol=1e-4, atol=1e-6) for eta in ours)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.1), ("l2", 0.7), ("l1", 1.5)])
 def test_is_as_strong_as_autoattack_on_the_twin(norm, epsilon, digits):
     net, attacks = digits_twin(digits), peer("pyautoattack.square")
