@@ -7,7 +7,8 @@ import functools
 from typing import Any
 
 import numpy as np
-from answers import Ways, answer  # pyrefly: ignore  # beside this script, in whatever Python
+
+from experiments.benchmarks.answers import Ways, answer
 
 
 def methods(arrays: dict[str, Any], about: dict[str, Any]) -> dict[str, Ways]:

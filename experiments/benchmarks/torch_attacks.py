@@ -6,7 +6,7 @@ pyautoattack is AutoAttack's own code as a package. See `answers` for what is as
 import functools
 from typing import Any
 
-from answers import Ways, answer, torch_net  # pyrefly: ignore  # beside this script, in whatever Python
+from experiments.benchmarks.answers import Ways, answer, torch_net
 
 
 def methods(arrays: dict[str, Any], about: dict[str, Any]) -> dict[str, Ways]:

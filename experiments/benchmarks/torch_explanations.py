@@ -7,7 +7,7 @@ import functools
 import math
 from typing import Any
 
-from answers import Ways, answer, torch_net  # pyrefly: ignore  # beside this script, in whatever Python
+from experiments.benchmarks.answers import Ways, answer, torch_net
 
 
 def methods(arrays: dict[str, Any], about: dict[str, Any]) -> dict[str, Ways]:
