@@ -5,8 +5,9 @@ measures two attacks of 256 test images, in alternating pairs: PGD (L-inf, 40 st
 backend and against torchattacks, and the standard evaluation (APGD-CE, APGD-T, FAB-T, Square) against AutoAttack as
 torchattacks and as its authors have it, of whose code pyautoattack is the package (with 100 steps as in the paper,
 where torchattacks would take 10). The others work in processes of their own, which wait while jaxcnn works, and the
-other way round. Of several ways to call a library the fastest counts; the others' times are recorded, too. A ratio is their time by ours: above 1, jaxcnn is faster. What every attack gives
-is judged by the same net here. It exits with 1 where a library's target in PEERS is missed, or where more images
+other way round. Of several ways to call a library the fastest counts; the others' times are recorded,
+too. A ratio is their time by ours: above 1, jaxcnn is faster. What every attack gives
+is judged by the same net here. It exits with 1 where a library's target is missed, or where more images
 withstand ours than theirs.
 
 foolbox's JAX backend works with the JAX of its Python (versions are in the record) on the net in Flax;
