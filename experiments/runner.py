@@ -142,8 +142,17 @@ def resumed(experiment: str, config: C, folder: Path, free: Sequence[str]) -> C:
     return dataclasses.replace(stored, run=str(folder), **new)
 
 
-def record(experiment: str, main: Callable[[C], Result], config: C, folder: Path) -> Result:
-    """Run `main` and leave `config.json`, `environment.json`, `figures.json` and `report.html` in `folder`."""
+def record(
+    experiment: str,
+    main: Callable[[C], Result],
+    config: C,
+    folder: Path,
+    dress: Callable[[report.Page], report.Page] = lambda page: page,
+) -> Result:
+    """Run `main` and leave `config.json`, `environment.json`, `figures.json` and `report.html` in `folder`.
+
+    `dress` makes the page that is written of the page that there is.
+    """
     here = training.environment()
     versions = here["packages"]
     settings = dataclasses.asdict(config)
@@ -173,20 +182,21 @@ def record(experiment: str, main: Callable[[C], Result], config: C, folder: Path
     }
     write_json(folder / "figures.json", figures)
     starts = read_starts(folder)
+    title = folder.relative_to(run_folder.RUNS).as_posix() if folder.is_relative_to(run_folder.RUNS) else folder.name
+    again = [report.Section("Interrupted and resumed", [report.Table(starts)])] if len(starts) > 1 else []
+    footer = f"{command}, {started}, {seconds:.0f} s on {here['device']} ({here['cores']} cores)."
     page = report.Page(
-        folder.relative_to(run_folder.RUNS).as_posix() if folder.is_relative_to(run_folder.RUNS) else folder.name,
-        result.verdict,
-        headline=result.headline,
-        sections=[
-            *result.pictures,
-            *([report.Section("Interrupted and resumed", [report.Table(starts)])] if len(starts) > 1 else []),
-            report.Section("Settings", [report.Facts(settings)]),
-            report.Section(
-                "Environment", [report.Facts({n: v for n, v in here.items() if n != "packages"} | versions)]
-            ),
-        ],
-        footer=f"{command}, {started}, {seconds:.0f} s on {here['device']} ({here['cores']} cores).",
+        title, result.verdict, result.headline, [*result.pictures, *again, *circumstances(settings, here)], footer
     )
-    path = page.write(folder / "report.html")
+    path = dress(page).write(folder / "report.html")
     console.print(f"page: {path}\n{result.verdict}", markup=False)
     return result
+
+
+def circumstances(settings: Mapping[str, Any], here: Mapping[str, Any]) -> list[report.Section]:
+    """Return what a page says of how a result came about: options, machine and versions (`training.environment`)."""
+    own = {name: value for name, value in here.items() if name != "packages"} | here["packages"]
+    return [
+        report.Section("Settings", [report.Facts(settings)]),
+        report.Section("Environment", [report.Facts(own)]),
+    ]

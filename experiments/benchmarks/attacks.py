@@ -8,7 +8,7 @@ where torchattacks would take 10). The others work in processes of their own, wh
 other way round. Of several ways to call a library the fastest counts; the others' times are recorded,
 too. A ratio is their time by ours: above 1, jaxcnn is faster. What every attack gives
 is judged by the same net here. It exits with 1 where a library's target is missed, or where more images
-withstand ours than theirs.
+withstand ours than theirs: by more than one in a hundred, since random starts decide single ones.
 
 foolbox's JAX backend works with the JAX of its Python (versions are in the record) on the net in Flax;
 `--foolbox-python` names another Python than that of PyTorch. About 15 min on 2 cores.
@@ -38,6 +38,7 @@ from jaxcnn.attack.pgd import pgd
 from jaxcnn.attack.robust_accuracy import robust_accuracy
 from jaxcnn.checking import expect
 
+CHANCE = 0.01  # of the images, that random starts decide
 PEERS = {  # script, what its Python needs, how many times as fast ours is to be
     "foolbox": ("foolbox_attacks.py", "foolbox, jax and flax", 3.0),
     "torch": ("torch_attacks.py", "PyTorch, torchattacks and pyautoattack", 1.0),
@@ -75,10 +76,10 @@ def main(config: Config) -> Result:
                     rows.append(row)
                     console.print(line(row), markup=False)
     slow = [row for row in rows if row["ratio"] < row["target"]]
-    weak = [row for row in rows if row["robust"] > row["theirs_robust"]]
+    weak = [row for row in rows if row["robust"] > row["theirs_robust"] + CHANCE]
     told = [f"{name(row)} {row['ratio']:.2f} (of {row['target']:.1f} promised)" for row in rows]
     judged = "not judged" if config.quick else "MISSED" if slow else "as promised"
-    strength = f"weaker than {', '.join(map(name, weak))}" if weak else "no image withstands ours alone"
+    strength = f"weaker than {', '.join(map(name, weak))}" if weak else f"none weaker by more than {CHANCE:.0%} of the images"
     verdict = f"Times as fast as {'; '.join(told)}: {judged}; {strength}."
     figures = {"cases": rows, "versions": versions}
     least = min(rows, key=lambda row: row["ratio"] / row["target"])

@@ -5,6 +5,7 @@ script, shows every text literally, and is the same bytes for the same content.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,7 +19,9 @@ from jaxcnn.report.values import column, shown
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Facts", "Number", "Page", "Picture", "Section", "Table", "Verbatim"]
+__all__ = ["Facts", "Link", "Links", "Number", "Page", "Picture", "Section", "Table", "Verbatim"]
+
+NEAR = re.compile(r"[A-Za-z0-9_./-]+(#[A-Za-z0-9_-]+)?")  # the address of a page beside or below this one
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,33 @@ class Verbatim:
     folded: bool = False
 
 
-Block = str | Picture | Table | Facts | Verbatim
+@dataclass(frozen=True)
+class Link:
+    """A way to another page of the same site: its relative address, what is read there, and a line below it.
+
+    Raises:
+        ValueError: an address that leads elsewhere.
+    """
+
+    address: str
+    title: str
+    text: str = ""
+
+    def __post_init__(self):
+        ok = isinstance(self.address, str) and NEAR.fullmatch(self.address) and not self.address.startswith("/")
+        expect(bool(ok), "Link", "a relative address of plain letters", repr(self.address), 'Pass "pooling.html", say.')
+
+
+@dataclass(frozen=True)
+class Links:
+    """A list of links."""
+
+    entries: Sequence[Link]
+    caption: str = ""
+    folded: bool = False
+
+
+Block = str | Picture | Table | Facts | Verbatim | Links
 
 
 @dataclass(frozen=True)
@@ -99,6 +128,7 @@ class Page:
         headline: the few numbers a reader looks for first.
         sections: the body; more than one make a table of contents.
         footer: a line at the end.
+        up: the page that this one belongs to, linked above the title.
     """
 
     title: str
@@ -106,6 +136,7 @@ class Page:
     headline: Sequence[Number] = ()
     sections: Sequence[Section] = ()
     footer: str = ""
+    up: Link | None = None
 
     def html(self) -> str:
         """Return the page as HTML.
@@ -145,9 +176,9 @@ class Page:
 
 def _kind(block: Block) -> str:
     """Return the name of a block's kind, by which the template chooses its form."""
-    for kind in (str, Picture, Table, Facts, Verbatim):
+    for kind in (str, Picture, Table, Facts, Verbatim, Links):
         if isinstance(block, kind):
             return kind.__name__
     raise TypeError(
-        f"Page: expected blocks it knows, got {type(block).__name__}. Wrap it in Picture, Table, Facts or Verbatim."
+        f"Page: expected blocks it knows, got {type(block).__name__}. Wrap it in Picture, Table or Facts, say."
     )

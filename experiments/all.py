@@ -1,0 +1,85 @@
+"""Every experiment of the course, one after another in one process, and the book of their pages.
+
+`python -m experiments.all --quick` runs all of them small, to see that they run: about 10 min on 2 cores. With `--full`
+they run at length, for hours: `--only pooling dropout` takes some. The book, `runs/book/index.html`, is a site of
+static pages: for each experiment its question, pictures, figures, verdict and code. An experiment that fails is
+recorded, and the others go on; it exits with 1 if one failed or does not hold what it promises.
+"""
+
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+
+from experiments import book
+from experiments.device import console
+from experiments.run_folder import write_json
+from experiments.runner import Common, Result, record, run
+from jaxcnn import report, training
+from jaxcnn.checking import expect
+
+
+@dataclass(frozen=True)
+class Config(Common):
+    full: bool = False  # at length; --quick or --full has to be given
+    only: tuple[str, ...] = ()  # experiments; all unless given
+
+
+def main(config: Config) -> Result:
+    where = "all"
+    expect(config.quick != config.full, where, "--quick or --full", "both or neither", "Pass one of them.")
+    known = [name for _, name in book.experiments_of()]
+    unknown = sorted(set(config.only) - set(known))
+    expect(not unknown, where, f"experiments among {', '.join(known)}", ", ".join(unknown), "Choose some of them.")
+    told: dict[str, book.Told] = {}
+    for _, name in book.experiments_of(config.only):
+        told[name] = one(config, name)
+        jax.clear_caches()  # forty experiments' programs would fill memory
+    held = sum(each.holds for each in told.values())
+    answer = f"{held} of {len(told)} experiments hold what they promise{', run small' if config.quick else ''}."
+    broken = [name for name, each in told.items() if not each.holds]
+    if broken:
+        answer += f" These do not: {', '.join(broken)}."
+    return report_of(config, told, answer)
+
+
+def one(config: Config, name: str) -> book.Told:
+    """Run an experiment in a folder of its own below this run's."""
+    module = book.module(name)
+    folder = Path(config.run) / name
+    folder.mkdir(parents=True)
+    console.rule(name)
+    began = time.perf_counter()
+    own = module.Config(seed=config.seed, device=config.device, quick=config.quick, run=str(folder))
+    try:
+        result = record(name, module.main, own, folder, lambda page: book.book_page(name, page))
+        verdict, holds = result.verdict, result.holds
+    except Exception as error:  # the others are worth running, whatever it was
+        (folder / "failure.txt").write_text(traceback.format_exc())
+        console.print(f"{name} failed: {error}", style="red", markup=False)
+        failed = report.Page(name, sections=[report.Section("Failure", [report.Verbatim(traceback.format_exc())])])
+        book.book_page(name, failed).write(folder / "report.html")
+        verdict, holds = f"Failed: {error}", False
+    return book.Told(book.question(name), verdict, holds, time.perf_counter() - began)
+
+
+def report_of(config: Config, told: dict[str, book.Told], answer: str) -> Result:
+    """Write the index, and return the result."""
+    here = training.environment()
+    facts = {name: value for name, value in here.items() if name != "packages"} | here["packages"]
+    index = book.index(told, facts, quick=config.quick)
+    index.write(Path(config.run) / "index.html")
+    figures = {name: each._asdict() for name, each in told.items()}
+    write_json(Path(config.run) / "book.json", figures)
+    table = [
+        {"experiment": name, "holds": each.holds, "seconds": round(each.seconds, 1), "verdict": each.verdict}
+        for name, each in told.items()
+    ]
+    holds = all(each.holds for each in told.values())
+    return Result(figures, [report.Section("Experiments", [report.Table(table)])], answer, holds, index.headline)
+
+
+if __name__ == "__main__":
+    run(main, Config, name=lambda config: "book")

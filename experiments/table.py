@@ -1,0 +1,141 @@
+"""What do all experiments find? The table of their kept figures, `experiments/README.md`, written anew.
+
+`python -m experiments.table` makes it of the records in `experiments/benchmarks/results/`; `--keep runs/NAME ...` takes
+the figures of finished runs there first, in the place of older ones of the same experiment on the same device.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from experiments import book
+from experiments.__main__ import experiments
+from jaxcnn.checking import expect
+
+RESULTS = Path(__file__).parent / "benchmarks" / "results"
+README = Path(__file__).parent / "README.md"
+MEANS = 3  # of an experiment's figures, that its line shows
+HEAD = """# Experiments
+
+Every statement of the course, every attack, every claim of speed is a module: `python -m experiments.NAME`, with
+`--quick` small, with `--help` for its options. `python -m experiments.all --quick` runs the course, and
+`runs/book/index.html` is the book of its pages. The figures are those of the records in `benchmarks/results/`, written
+by the command in each line; this page is made of them by `python -m experiments.table`.
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    keep: tuple[Path, ...] = ()  # folders of finished runs, whose figures are taken into the records first
+
+
+def main(config: Config) -> None:
+    for folder in config.keep:
+        print(f"kept: {kept(folder)}")
+    README.write_text(page())
+    print(f"written: {README}")
+
+
+def kept(folder: Path) -> Path:
+    """Copy the figures of a run into the records, and return where."""
+    fix = "Pass the folder of a finished run, runs/NAME."
+    path = folder / "figures.json"
+    expect(path.is_file(), "table", "a folder with figures.json", folder, fix)
+    record = json.loads(path.read_text())
+    expect(
+        record.get("experiment") in experiments(),
+        "table",
+        "the figures of an experiment",
+        record.get("experiment"),
+        fix,
+    )
+    options = json.loads((folder / "config.json").read_text())["config"]
+    expect(not options["quick"], "table", "figures of a whole run", "those of --quick", "Run it without.")
+    name = record["experiment"].removeprefix("benchmarks.").replace("_", "-")
+    cores = json.loads((folder / "environment.json").read_text())["cores"]
+    device = f"cpu-{cores}-cores" if record["device"] == "cpu" else record["device"].replace(" ", "-").lower()
+    target = RESULTS / f"{device}-{name}-a.json"
+    target.write_text(path.read_text())
+    return target
+
+
+def page() -> str:
+    """Return the text of `experiments/README.md`."""
+    listed = experiments()
+    by_name: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        record = json.loads(path.read_text())
+        by_name.setdefault(record["experiment"], []).append((path.name, record))
+    parts = [HEAD]
+    inside: set[str] = set()
+    for chapter, names in book.CHAPTERS.items():
+        parts.append(f"\n## {chapter}\n\n{table(names, listed, by_name)}")
+        inside |= set(names)
+    rest = [name for name in listed if name not in inside]
+    commands = [name for name in rest if not name.startswith("benchmarks.")]
+    parts.append(f"\n## Commands\n\n{table(commands, listed, by_name)}")
+    parts.append(f"\n## Benchmarks\n\n{table([n for n in rest if n not in commands], listed, by_name)}")
+    return "".join(parts)
+
+
+def table(names: Any, listed: Mapping[str, str], by_name: Mapping[str, list[tuple[str, Mapping[str, Any]]]]) -> str:
+    """Return the lines of some experiments."""
+    lines = [
+        "| `experiments.` | question | found | figures, mean ± sd (n) | time | device |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        records = by_name.get(name, [])
+        first = f"`{name}` | {escaped(listed[name])}"
+        if not records:
+            lines.append(f"| {first} | | | | |")
+        for file, record in records:
+            figures = "<br>".join(escaped(line) for line in means(record["figures"]))
+            link = f"[{record['device']}](benchmarks/results/{file})"
+            lines.append(
+                f"| {first} | {escaped(record['verdict'])} | {figures} | {spoken(record['seconds'])} | {link} |"
+            )
+            first = f"`{name}` | "
+    return "\n".join(lines) + "\n"
+
+
+def means(figures: Any, path: tuple[str, ...] = ()) -> list[str]:
+    """Return the first few means of a record as text."""
+    return [text for text, _ in zip(found_means(figures, path), range(MEANS), strict=False)]
+
+
+def found_means(figures: Any, path: tuple[str, ...]) -> Iterator[str]:
+    """Yield every mean of a record as text."""
+    if isinstance(figures, Mapping):
+        if {"mean", "sd", "n"} <= figures.keys():
+            name = ", ".join(path[-2:]).replace("_", " ")
+            yield f"{name}: {figures['mean']:.4g} ± {figures['sd']:.2g} ({figures['n']})"
+            return
+        for name, value in figures.items():
+            yield from found_means(value, (*path, name))
+    elif isinstance(figures, list):
+        for value in figures:
+            yield from found_means(value, path)
+
+
+def spoken(seconds: float) -> str:
+    """Return a time as text."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def escaped(text: str) -> str:
+    """Return text that stays in its cell."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Config, description=__doc__))
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,48 @@
+"""The table of kept figures: it is the one that the records make, and takes whole runs alone."""
+
+import json
+
+import pytest
+
+from experiments import table
+from experiments.__main__ import experiments
+
+
+def test_the_page_is_the_one_that_the_records_make():
+    assert table.README.read_text() == table.page(), "python -m experiments.table writes it anew"
+
+
+def test_every_experiment_has_a_line():
+    text = table.page()
+    for name in experiments():
+        assert f"| `{name}` | " in text
+
+
+def run_of(folder, **changed):
+    record = {"experiment": "pooling", "verdict": "It is so.", "device": "cpu", "seconds": 130.2} | changed
+    record["figures"] = {"change": {"max": {"mean": 0.25, "sd": 0.01, "n": 5, "values": [0.25] * 5}}}
+    (folder / "figures.json").write_text(json.dumps(record))
+    (folder / "config.json").write_text(json.dumps({"config": {"quick": changed.get("quick", False)}}))
+    (folder / "environment.json").write_text(json.dumps({"cores": 2}))
+    return folder
+
+
+def test_a_run_is_kept_and_shown(tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    results.mkdir()
+    monkeypatch.setattr(table, "RESULTS", results)
+    assert table.kept(run_of(tmp_path)) == results / "cpu-2-cores-pooling-a.json"
+    line = next(line for line in table.page().splitlines() if line.startswith("| `pooling` |"))
+    assert (
+        "| It is so. | change, max: 0.25 ± 0.01 (5) | 2 min | [cpu](benchmarks/results/cpu-2-cores-pooling-a.json) |"
+        in line
+    )
+
+
+def test_what_is_no_whole_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"^table: expected a folder with figures\.json, got "):
+        table.kept(tmp_path)
+    with pytest.raises(ValueError, match=r"^table: expected figures of a whole run, got those of --quick\. "):
+        table.kept(run_of(tmp_path, quick=True))
+    with pytest.raises(ValueError, match=r"^table: expected the figures of an experiment, got nosuch\. "):
+        table.kept(run_of(tmp_path, experiment="nosuch"))
