@@ -3,7 +3,8 @@
 Every function draws once for an image, from the same interval in every library, and always changes the image unless
 its purpose is not to. A table holds what its library has. The libraries define some of them differently:
 - augmax moves images by interpolation whatever the motion, flips and crops included; its crop is by fractions of a
-  pixel, its resized crop keeps the aspect, its elastic field is coarse noise enlarged, its brightness, contrast,
+  pixel, its resized crop keeps the aspect, its elastic field is another one (left out: noise at every eighth pixel,
+  enlarged, in the place of smoothed noise at every pixel), its brightness, contrast,
   saturation (which its jitter computes and drops) and grey are other formulas, its blur has one width.
 - dm_pix changes the saturation of HSV, and shifts brightness and contrast out of [0, 1]: they are clipped here, as
   jaxcnn clips its own. It pads for a blur with zeros, and has no draws of its own for some of its functions.
@@ -150,7 +151,6 @@ def augmax() -> dict[str, Augmentation]:
         "random_resized_crop": resized,
         "rotate": amx.Rotate(DEGREES),
         "translate": translate,
-        "elastic": amx.Warp(strength=2, coarseness=8),
         "brightness": amx.RandomBrightness(wide, p=1.0),
         "contrast": amx.RandomContrast(wide, p=1.0),
         "colour_jitter": amx.ColorJitter(**amounts, p=1.0),
