@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -98,7 +98,7 @@ def dense(info: data.DatasetInfo, depth: int, width: int) -> layers.Sequential:
 
 def convolutional(info: data.DatasetInfo, depth: int, width: int) -> layers.Sequential:
     """Return a net of equal 3x3 convolutions, with poolings after a third and two thirds of them."""
-    parts: dict[str, layers.Module] = {}
+    parts: dict[str, Any] = {}
     after = {max(1, -(-depth // 3)): ["pool1"], max(1, -(-2 * depth // 3)): ["pool2"]}
     if depth == 1:
         after = {1: ["pool1", "pool2"]}

@@ -20,7 +20,7 @@ COLOURS = (BLUE, ORANGE, "#007a58", "#a3457b", MUTED)
 def spread_lines(
     quantity: str,
     name: str,
-    x: Sequence[float],
+    x: Sequence[float] | np.ndarray,
     groups: Mapping[str, np.ndarray],
     *,
     logarithmic: str = "",

@@ -13,6 +13,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -112,7 +113,7 @@ def four_equations(key: jax.Array) -> float:
 
 def net(config: Config, info: data.DatasetInfo, norm: str) -> layers.Sequential:
     """Return a net of four convolutions, normalised behind each in this way."""
-    parts: dict[str, layers.Module] = {}
+    parts: dict[str, Any] = {}
     for at in range(1, STAGES + 1):
         parts[f"conv{at}"] = layers.Conv(config.maps)
         if norm == "batch":
