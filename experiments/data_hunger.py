@@ -8,18 +8,27 @@ fewest. Which width is best with how many, it says. About 4 min on 2 cores.
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import accuracies, better, crossing, drawn, expect_sizes, loaded, small_vgg, some, trained
+from experiments.few_images import (
+    accuracies,
+    better,
+    by_size,
+    crossing,
+    drawn,
+    expect_sizes,
+    loaded,
+    rows,
+    small_vgg,
+    some,
+    trained,
+)
 from experiments.lines import spread_lines
 from experiments.runner import Common, Result, run
-from experiments.statistics import summary
 from jaxcnn import data, report
 from jaxcnn.checking import expect
 
@@ -50,12 +59,11 @@ def main(config: Config) -> Result:
     found, counts = measured(config, train_set, test_set, key)
     named = {width: f"width {width} ({short(count)})" for width, count in counts.items()}
     cross = crossing(config.per_class, found[config.widths[0]], found[config.widths[-1]])
-    by_size = lambda v: {str(n): summary(v[:, at].tolist()) for at, n in enumerate(config.per_class)}  # noqa: E731
     figures = {
         "dataset": train_set.info.name,
         "parameters": {str(width): count for width, count in counts.items()},
-        "accuracy": {str(width): by_size(values) for width, values in found.items()},
-        "widest_over_narrowest": by_size(found[config.widths[-1]] - found[config.widths[0]]),
+        "accuracy": {str(width): by_size(config.per_class, values) for width, values in found.items()},
+        "widest_over_narrowest": by_size(config.per_class, found[config.widths[-1]] - found[config.widths[0]]),
         "crossing": cross,
     }
     percent = {named[width]: 100 * values for width, values in found.items()}
@@ -72,7 +80,7 @@ def main(config: Config) -> Result:
                     f"brackets the number of parameters. {config.steps} steps of {config.batch_size} images for all.",
                     "Lines of test accuracy against images of each class, one for each width.",
                 ),
-                report.Table(rows(config.per_class, found)),
+                report.Table(rows(config.per_class, {f"width {width}": values for width, values in found.items()})),
             ],
         )
     ]  # fmt: skip
@@ -131,15 +139,6 @@ def sentence(config: Config, train_set: data.Dataset, found: dict[int, np.ndarra
 def short(count: int) -> str:
     """Return a count in thousands where it has them."""
     return f"{count / 1000:.1f}k" if count >= 1000 else str(count)
-
-
-def rows(sizes: Sequence[int], found: dict[int, np.ndarray]) -> list[dict[str, Any]]:
-    """Return the rows of the table: mean and standard deviation of the accuracy, %."""
-    told = lambda v: f"{100 * v.mean():.1f} ± {100 * v.std(ddof=1):.1f}"  # noqa: E731
-    return [
-        {"images of each class": n, **{f"width {w}": told(values[:, at]) for w, values in found.items()}}
-        for at, n in enumerate(sizes)
-    ]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ Source: Bau et al. 2017 (network dissection), 2020 (the role of individual units
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,19 +23,18 @@ import numpy as np
 
 from experiments.device import console
 from experiments.dissection_speed import measured_speed, speed_section
+from experiments.layer_views import activation_functions
 from experiments.planted_units import planted_found, planted_section
 from experiments.runner import Result, run
 from experiments.trained import OfNet, Trained, trained
 from experiments.unit_counts import category_counts
 from experiments.unit_removal import removal_section, removals, worth
 from jaxcnn import data, report
-from jaxcnn import functional as F
 from jaxcnn.checking import expect
 from jaxcnn.explain import dissection
 from jaxcnn.explain.dissection import Dissection
 from jaxcnn.explain.inner import layer_shapes
 from jaxcnn.surgery import paths
-from jaxcnn.surgery.tree import modules
 
 TRAINED, UNTRAINED = "trained", "untrained"
 
@@ -42,7 +42,7 @@ TRAINED, UNTRAINED = "trained", "untrained"
 @dataclass(frozen=True)
 class Config(OfNet):
     dataset: str = "scenes"  # one with the masks of scenes
-    at: tuple[str, ...] = ()  # layers; the last ReLU of each stage unless given
+    at: tuple[str, ...] = ()  # layers; the last activation function of each stage unless given
     images: int = 1000  # of the test set that are dissected; the others measure what units are worth
     quantile: float = 0.02  # share of places where a unit is on; the paper's 0.005 is for smaller concepts
     threshold_iou: float = 0.04  # from which IoU on a unit is called a detector
@@ -118,15 +118,13 @@ def main(config: Config) -> Result:
 
 
 def stages(mine: Trained) -> tuple[str, ...]:
-    """Return the last ReLU of each of the net's own layers that has one and gives a map; else these layers."""
+    """Return the last activation function with a map in each of the net's own layers; else these layers."""
     spec: Any = mine.train.spec
     own = [path for path in paths(mine.net) if "/" not in path]
-    shapes = layer_shapes(*mine[:3], spec, paths(mine.net))
-    maps = [path for path, shape in shapes.items() if len(shape) == 4]
-    known = modules(mine.net)
-    last = [[p for p in maps if p.startswith(f"{name}/") and known[p] is F.relu] for name in own]
-    chosen = tuple(found[-1] for found in last if found)
-    return chosen or tuple(name for name in own if name in maps)
+    maps = [path for path, shape in layer_shapes(*mine[:3], spec, paths(mine.net)).items() if len(shape) == 4]
+    acts = [path for path in activation_functions(mine.net) if path in maps]
+    last = [[path for path in acts if path.startswith(f"{name}/")][-1:] for name in own]
+    return tuple(itertools.chain(*last)) or tuple(name for name in own if name in maps)
 
 
 def dissected(

@@ -1,7 +1,7 @@
 """Lanes that learn from few images each: drawn anew for every seed, equally long, measured on a test set."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -116,3 +116,17 @@ def crossing(sizes: Sequence[int], one: np.ndarray, other: np.ndarray) -> float 
 def better(values: np.ndarray, others: np.ndarray) -> bool:
     """Return whether values are larger than others, seed by seed, beyond the 95 % interval of the mean difference."""
     return summary((values - others).tolist())["interval"][0] > 0
+
+
+def by_size(sizes: Sequence[int], values: np.ndarray) -> dict[str, Any]:
+    """Return the summary over seeds for each number of images, of values (seeds, sizes)."""
+    return {str(n): summary(values[:, at].tolist()) for at, n in enumerate(sizes)}
+
+
+def rows(sizes: Sequence[int], found: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return the rows of a table: for each number of images mean and standard deviation, %, of what each name has."""
+    told = lambda v: f"{100 * v.mean():.1f} ± {100 * v.std(ddof=1):.1f}"  # noqa: E731
+    return [
+        {"images of each class": n, **{name: told(values[:, at]) for name, values in found.items()}}
+        for at, n in enumerate(sizes)
+    ]

@@ -8,6 +8,7 @@ fewest units do harm; whether the most do, it says. About 3 min on 2 cores.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def main(config: Config) -> Result:
     if config.quick:
         few = {"widths": config.widths[::3], "folds": 3, "restarts": 1, "seeds": 2, "epochs": 20}
         config = dataclasses.replace(config, **few)
-    where, rising = "hidden_units", all(a < b for a, b in zip(config.widths, config.widths[1:], strict=False))
+    where, rising = "hidden_units", all(a < b for a, b in itertools.pairwise(config.widths))
     expect(len(config.widths) >= 2 and rising, where, "two rising widths or more", config.widths, "4 and 8, say.")
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
     found = measured(config)

@@ -9,7 +9,8 @@ from experiments.trained import Trained
 from jaxcnn import data
 from jaxcnn.explain import inside, probes
 from jaxcnn.explain.inner import layer_shapes
-from jaxcnn.surgery.tree import leaf_paths
+from jaxcnn.layers.layer import Layer
+from jaxcnn.surgery.tree import leaf_paths, modules, unwrapped
 
 PIXELS = "pixels"
 FEATURES = 1024  # numbers of an image, at most, that a layer's maps are averaged down to
@@ -37,12 +38,16 @@ class Space(NamedTuple):
     nearest: np.ndarray
 
 
+def activation_functions(net: Layer) -> list[str]:
+    """Return the paths of the layers that are plain functions, in order."""
+    return [path for path, layer in modules(net).items() if not isinstance(unwrapped(layer), Layer)]
+
+
 def behind_activations(found: Trained, most: int = 6) -> list[str]:
     """Return paths of layers behind activation functions, the first, the last, and some between; else of any."""
     shapes = layer_shapes(*found[:3], found.train.spec, leaf_paths(found.net))
     leaves = [path for path, shape in shapes.items() if len(shape) in (2, 4)]
-    acts = [path for path in leaves if path.rsplit("/", 1)[-1].startswith(("act", "relu"))]
-    known = acts or leaves
+    known = [path for path in activation_functions(found.net) if path in leaves] or leaves
     return [known[i] for i in np.unique(np.linspace(0, len(known) - 1, min(most, len(known))).round().astype(int))]
 
 

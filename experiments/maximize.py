@@ -4,11 +4,11 @@
 `jaxcnn.save` with `--dataset`. Of every class it looks for an image with the highest score, all classes in one program:
 gradient ascent from noise on frequencies, while the image is moved about at each step, and dark and smooth ones are
 preferred; in a few last steps it is held still. Beside it, the same with less: the score alone, pixels instead of
-frequencies, images held still. The net that is trained here learns without
-label smoothing, with which nets are sure of nothing by 99 %. What it promises: of the image of every class, rounded to
-8 bits, the net is more than 99 % sure. Whether they resemble the class, the nearest training images say, which know
-nothing of the net. Then channels of each layer, test images remade from what each layer gives for them, and what
-layers dream of one. About half a minute on 2 cores for digits, with the training.
+frequencies, images held still. The net that is trained here learns without label smoothing, with which nets are sure of
+nothing by 99 %. What it promises: of the image of every class, rounded to 8 bits, the net is more than 99 % sure.
+Whether they resemble the class, the nearest training images say, which know nothing of the net. Then channels of each
+layer, test images remade from what each layer gives for them, and what layers dream of one. About half a minute on 2
+cores for digits, with the training.
 
 Source: Simonyan, Vedaldi, Zisserman 2014; Olah, Mordvintsev, Schubert 2017; Mahendran, Vedaldi 2015.
 """

@@ -3,7 +3,8 @@
 `python -m experiments.predict runs/digits-lenet5-seed0 a.png b.jpg` prints the likeliest classes of each image, with
 their probabilities. The model is the folder of a training run, or a file that `jaxcnn.save` wrote. An image is turned
 as its EXIF entry says, its short side resized to what the net takes, and the middle of it shown to the net, grey if the
-net sees grey ones; nothing else is done to it: white strokes on black stay what they are. `--top 3` shows three.
+net sees grey ones; nothing else is done to it: white strokes on black stay what they are. `--top 3` shows three. Why a
+net says what it says is on the page of `python -m experiments.explain runs/digits-lenet5-seed0 --image a.png`.
 """
 
 import sys

@@ -21,6 +21,7 @@ import numpy as np
 from experiments import train
 from experiments.device import console
 from experiments.few_images import some
+from experiments.layer_views import activation_functions
 from experiments.lines import spread_lines
 from experiments.progress import ProgressBar
 from experiments.run_folder import stored_options
@@ -31,7 +32,6 @@ from jaxcnn.checking import expect
 from jaxcnn.explain import probes
 from jaxcnn.layers.layer import Layer
 from jaxcnn.surgery import paths
-from jaxcnn.surgery.tree import modules, unwrapped
 
 TRAINED, UNTRAINED = "trained", "untrained"
 
@@ -155,8 +155,7 @@ def second(config: Config, found: Trained) -> Weights:
 def looked_at(net: Layer, most: int) -> list[str]:
     """Return the paths of the first layer, of activation functions, evenly chosen, and of the last layer."""
     own = [path for path in paths(net) if "/" not in path]
-    functions = [path for path, layer in modules(net).items() if not isinstance(unwrapped(layer), Layer)]
-    inner = [path for path in functions if path not in (own[0], own[-1])] or own[1:-1]
+    inner = [path for path in activation_functions(net) if path not in (own[0], own[-1])] or own[1:-1]
     chosen = np.unique(np.linspace(0, len(inner) - 1, min(most - 2, len(inner))).round().astype(int))
     return [own[0], *(inner[index] for index in chosen.tolist()), own[-1]]
 

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import optax
 
-from experiments.attributions import Attribution, attributions, edges
+from experiments.attributions import attributions, edges
 from experiments.device import console
 from experiments.few_images import some
 from experiments.located import located
@@ -27,7 +27,7 @@ from experiments.progress import ProgressBar
 from experiments.runner import Result, run
 from experiments.sanity_pictures import cascade_lines, rows_of_maps
 from experiments.trained import OfNet, Trained, trained
-from experiments.trust_measures import Explained, explained, measures, rows, summaries
+from experiments.trust_measures import explained, measures, rows, summaries
 from jaxcnn import data, report, training
 from jaxcnn.checking import expect
 from jaxcnn.explain import trust
@@ -56,7 +56,7 @@ def main(config: Config) -> Result:
         config = dataclasses.replace(config, **few, scenes=300, scene_epochs=1, scene_images=16)
     expect(config.images >= 2, "sanity_checks", "at least 2 images", config.images, "One has no spread.")
     found = trained("sanity_checks", config)
-    keys = jax.random.split(jax.random.key(config.seed), 6)
+    keys = jax.random.split(jax.random.key(config.seed), 5)
     test = some(found.test, config.images, keys[0])
     of = explained(found.net, found.params, found.state, data.to_float(test["image"]))
     methods = attributions(*of[:4], config.methods) | edges()
@@ -64,15 +64,15 @@ def main(config: Config) -> Result:
     weights, accuracy = learned_by_heart(config, found, keys[1])
     checked = trust.sanity_checks(
         keys[2], *of, {name: method.fn for name, method in methods.items()}, random_label_weights=weights,
-        draws=config.draws, threshold=config.threshold,
+        draws=config.draws, threshold=config.threshold, keep_maps=True,
     )  # fmt: skip
-    at, maps = along_the_cascade(keys[3], of, methods, weights)
+    at = most_drawn(checked.maps)
     console.print("measures of trust", markup=False)
-    measured = measures(keys[4], of, methods)
-    scenes = located(config, keys[5])
+    measured = measures(keys[3], of, methods)
+    scenes = located(config, keys[4])
     sections = [
         verdict_section(checked, accuracy),
-        cascade_section(checked, maps, found.class_names[int(of.target[at])]),
+        cascade_section(checked, at, found.class_names[int(of.target[at])]),
         line_section(checked, config.threshold),
         report.Section("Measures of trust", [MEASURED, report.Table(rows(measured))]),
         scenes.section,
@@ -109,22 +109,10 @@ def learned_by_heart(config: Config, found: Trained, key: jax.Array) -> tuple[tu
     return (state.params, state.model_state), measured["accuracy"]
 
 
-def along_the_cascade(
-    key: jax.Array, of: Explained, methods: Mapping[str, Attribution], labels: tuple[Params, State]
-) -> tuple[int, dict[str, list[np.ndarray]]]:
-    """Return which image, and each method's maps of it: for the trained net, along the cascade, for random labels.
-
-    It is the image, and the first such, of which the trained net has the fewest blank maps.
-    """
-    steps = trust.cascading_randomization(key, *of[:4])
-    weights = [(of.params, of.state), *steps.values(), labels]
-    maps = {
-        name: [np.asarray(method.fn(of.net, *each, of.x, of.target)) for each in weights]
-        for name, method in methods.items()
-    }
-    drawn = sum(found[0].reshape(len(of.x), -1).any(axis=1).astype(int) for found in maps.values())
-    at = int(np.argmax(drawn))
-    return at, {name: [each[at] for each in found] for name, found in maps.items()}
+def most_drawn(maps: Mapping[str, np.ndarray]) -> int:
+    """Return the number of the first image of which the fewest of the trained net's maps are blank."""
+    drawn = sum(found[0].reshape(found.shape[1], -1).any(axis=1).astype(int) for found in maps.values())
+    return int(np.argmax(drawn))
 
 
 def verdict_section(checked: trust.SanityReport, accuracy: float) -> report.Section:
@@ -138,11 +126,10 @@ def verdict_section(checked: trust.SanityReport, accuracy: float) -> report.Sect
     return report.Section("Who passes", [INTRODUCTION, report.Table(checked.table(), caption), words])
 
 
-def cascade_section(
-    checked: trust.SanityReport, maps: Mapping[str, list[np.ndarray]], class_name: str
-) -> report.Section:
+def cascade_section(checked: trust.SanityReport, at: int, class_name: str) -> report.Section:
     names = ["trained", *checked.layers, "labels"]
     passes = {name: verdict.passes for name, verdict in checked.verdicts.items()}
+    maps = {name: found[:, at] for name, found in checked.maps.items()}
     order, half = list(maps), -(-len(maps) // 2)
     pictures = []
     for part in (order[:half], order[half:]):

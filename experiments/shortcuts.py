@@ -274,6 +274,8 @@ def sections(config: Config, tests: Mapping[str, data.Dataset], found: Found) ->
             for name, seeds in of.items()
         ]
         examples = {test: tests[test]["image"][:: max(1, tests[test].size // SHOWN)][:SHOWN] for test in order}
+        alt = f"Dots of {quantity.removesuffix(', %')}, one a seed, on a line for each kind of net."
+        dotted = [report.Picture(report.seed_dots(dots, quantity=quantity, decimals=1), caption, alt)] if dots else []
         made.append(
             report.Section(
                 title,
@@ -284,10 +286,7 @@ def sections(config: Config, tests: Mapping[str, data.Dataset], found: Found) ->
                         f"Scenes: {cue} and shape of one class; drawn at random; of different classes.",
                         f"Rows of scenes in which {cue} and shape agree, have nothing to do with each other, conflict.",
                     ),
-                    *(
-                        [report.Picture(report.seed_dots(dots, quantity=quantity, decimals=1), caption, caption)]
-                        * bool(dots)
-                    ),
+                    *dotted,
                     report.Table(
                         rows,
                         f"How often the class of the shape is named, and where the {cue} conflicts, how often that of "

@@ -27,11 +27,13 @@ from experiments.device import console
 from experiments.few_images import (
     accuracies,
     better,
+    by_size,
     crossing,
     drawn,
     expect_sizes,
     head,
     in_memory,
+    rows,
     small_vgg,
     some,
     trained,
@@ -245,28 +247,18 @@ def compared(config: Config, task: Task, found: Measured) -> report.Section:
         f"are from one training on at most {config.source_images:,} images, {config.source_epochs} epochs; tested on "
         f"{task.test.size:,} images."
     )
-    return report.Section(found.names, [picture, report.Table(rows(found)), how])
+    return report.Section(found.names, [picture, report.Table(rows(found.sizes, found.accuracy)), how])
 
 
 def recorded(found: Measured) -> dict[str, Any]:
     """Return the figures: accuracies, what is won over training all layers, where lines cross, and the rates."""
-    by_size = lambda v: {str(n): summary(v[:, at].tolist()) for at, n in enumerate(found.sizes)}  # noqa: E731
-    everything = found.accuracy[ALL]
+    sizes, everything = found.sizes, found.accuracy[ALL]
     return {
-        "accuracy": {way: by_size(values) for way, values in found.accuracy.items()},
-        "over_all_layers": {w: by_size(v - everything) for w, v in found.accuracy.items() if w != ALL},
-        "all_layers_pass": {way: crossing(found.sizes, found.accuracy[way], everything) for way in (LAST, STAGE)},
+        "accuracy": {way: by_size(sizes, values) for way, values in found.accuracy.items()},
+        "over_all_layers": {w: by_size(sizes, v - everything) for w, v in found.accuracy.items() if w != ALL},
+        "all_layers_pass": {way: crossing(sizes, found.accuracy[way], everything) for way in (LAST, STAGE)},
         "rate": dict(found.rates),
     }
-
-
-def rows(found: Measured) -> list[dict[str, Any]]:
-    """Return the rows of the table: mean and standard deviation of the accuracy, %."""
-    told = lambda v: f"{100 * v.mean():.1f} ± {100 * v.std(ddof=1):.1f}"  # noqa: E731
-    return [
-        {"images of each class": n, **{way: told(values[:, at]) for way, values in found.accuracy.items()}}
-        for at, n in enumerate(found.sizes)
-    ]
 
 
 def sentence(found: Measured) -> str:

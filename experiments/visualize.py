@@ -235,8 +235,6 @@ def neighbours(
         for name in (PIXELS, last):
             index = spaces[name].nearest[number]
             title = f"a {true!r}, and what is nearest in {name}"
-            while title in rows:
-                title += " "
             rows[title] = np.concatenate([test["image"][number][None], train["image"][index]])
             captions[title] = [str(true), *(str(classes[train["label"][i]]) for i in index)]
     picture = report.Picture(

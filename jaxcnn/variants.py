@@ -61,8 +61,11 @@ def _chunks(variants: Any, chunk: int) -> tuple[int, jax.Array]:
 
 
 def _some(fn: Callable[[Any], Any], variants: Any, at: jax.Array, count: int) -> Any:
-    at = jnp.minimum(at, count - 1)
-    return jax.vmap(fn)(jax.tree.map(lambda leaf: leaf[at], variants))
+    some = jax.tree.map(lambda leaf: leaf[jnp.minimum(at, count - 1)], variants)
+    if len(at) > 1:
+        return jax.vmap(fn)(some)
+    # Under `vmap` a loop that ends by itself copies its state, to keep what has ended beside what goes on.
+    return jax.tree.map(lambda y: jnp.expand_dims(y, 0), fn(jax.tree.map(lambda leaf: leaf[0], some)))
 
 
 def _wide(y: jax.Array) -> jax.Array:

@@ -14,21 +14,18 @@ import pytest
 hypothesis.settings.register_profile("quick", deadline=None, derandomize=True, max_examples=10, database=None)
 hypothesis.settings.load_profile("quick")
 
-# What is done here is of no one version of Python: the oldest runs what compares with PyTorch, which is there, alone.
-OF_NO_VERSION = {
-    "attack",
-    "augment",
-    "data",
-    "detection",
-    "experiments",
-    "explain",
-    "interop",
-    "models",
-    "search",
-    "segmentation",
+# The oldest Python runs what compares with PyTorch, which is there alone, and of the rest what its own JAX decides.
+CORE = {
+    "functional",
+    "training",
+    "test_architecture.py",
+    "test_composition.py",
+    "test_convolution_layers.py",
+    "test_layers.py",
+    "test_layers_contract.py",
 }
 MOST_MAPS = 30_000
-WITH_PYTORCH = re.compile("torch|timm|captum|zennit|grad_cam|foolbox|coco|twin|same_logits|logits_of")
+WITH_PYTORCH = re.compile("torch|timm|captum|zennit|foolbox|coco|twin|same_logits|logits_of")
 
 # From our order of axes to PyTorch's.
 _TORCH_AXES = {
@@ -42,8 +39,8 @@ _TORCH_AXES = {
 def pytest_collection_modifyitems(items):
     source = functools.cache(inspect.getsource)
     for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        if folder in OF_NO_VERSION and not WITH_PYTORCH.search(item.name + source(item.function)):
+        place = item.path.relative_to(Path(__file__).parent).parts[0]
+        if place not in CORE and not WITH_PYTORCH.search(item.name + source(item.function)):
             item.add_marker(pytest.mark.newest)
 
 

@@ -32,7 +32,7 @@ FLOORS = [
     {"summary", "models", "initialization"},
     {"augment", "data"},
     {"training"},
-    {"transfer", "search", "explain", "attack", "detection", "segmentation", "report"},
+    {"transfer", "search", "explain", "attack", "detection", "matching", "segmentation", "report"},
     {"interop"},
 ]
 # What `import jaxcnn` may import besides the standard library; the function that needs another package imports it.

@@ -28,7 +28,7 @@ NO_CASE = {
     "filters": {"Sobel"},
     "functional": {"BatchStats"},
     "layers": {"Layer", "register"},
-    "data": {"Dataset", "DatasetInfo", "Stream", "load", "names"},
+    "data": {"Dataset", "DatasetInfo", "Stream", "load", "load_masks", "names"},
     "models": {"names"},
     "search": {"CrossValidation", "Options", "Trainings"},
     "transfer": {"Loaded"},

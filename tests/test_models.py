@@ -10,12 +10,12 @@ import pytest
 from jaxcnn import functional as F
 from jaxcnn import models, summarize, surgery
 from jaxcnn.fingerprint import fingerprint
-from jaxcnn.layers import Conv, from_json, to_json
+from jaxcnn.layers import Conv
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 CLASSIC = "lenet5 classic"  # for 32x32 images alone
 # Small nets of small images, on which much can be computed; what every model promises is in tests/models.
-SMALL = ("cifar_resnet8", "cifar_resnet20", "cifar_vgg", "lenet5")
+SMALL = ("cifar_resnet8", "cifar_vgg", "lenet5")
 NETS = {name: functools.partial(models.create, name) for name in SMALL}
 ALL = NETS | {CLASSIC: functools.partial(models.create, "lenet5", classic=True)}
 PARAMETERS = [  # name, options, image, parameters, where the number is from
@@ -49,12 +49,18 @@ def count(net, image):
 
 
 @functools.cache
+def drawing(name):
+    net, spec = ALL[name](), image_spec(name)
+    return jax.jit(lambda key: net.init(key, spec))
+
+
+@functools.cache
 def initial(name, seed):
-    return ALL[name]().init(jax.random.key(seed), image_spec(name))
+    return drawing(name)(jax.random.key(seed))
 
 
 @every
-@pytest.mark.parametrize(("height", "width", "channels"), [(8, 8, 1), (8, 8, 3), (28, 28, 1), (33, 17, 3)])
+@pytest.mark.parametrize(("height", "width", "channels"), [(8, 8, 1), (33, 17, 3)])
 def test_images_to_logits(name, height, width, channels):
     net, spec = ALL[name](num_classes=7), image_spec(name, height, width, channels)
     key = jax.random.key(0)
@@ -83,7 +89,7 @@ def test_the_classic_net_says_when_images_are_too_small(height, width):
 
 @every
 def test_the_key_decides_the_weights(name):
-    again = ALL[name]().init(jax.random.key(0), image_spec(name))
+    again = drawing(name)(jax.random.key(0))
     assert fingerprint(initial(name, 0)) == fingerprint(again) != fingerprint(initial(name, 1))
 
 
@@ -102,12 +108,11 @@ def test_depths_of_the_paper(depth, millions):
     assert len(convolutions) + 1 == depth
 
 
-@every
-@pytest.mark.parametrize("train", [False, True], ids=["inference", "training"])
+@pytest.mark.parametrize(("name", "train"), [("cifar_resnet8", False), *((name, True) for name in ALL)])
 def test_signals_neither_vanish_nor_explode_at_the_start(name, train):
     net = ALL[name]()
     params, state = initial(name, 0)
-    spec = image_spec(name, batch=32)
+    spec = image_spec(name, batch=16)
     x = np.random.default_rng(0).standard_normal(spec.shape).astype(np.float32)
 
     @jax.jit
@@ -119,25 +124,6 @@ def test_signals_neither_vanish_nor_explode_at_the_start(name, train):
     deviations, logits = spread(params, state, x)
     assert {path: float(sd) for path, sd in deviations.items() if not 0.1 < sd < 10} == {}
     assert jnp.std(logits, axis=0).min() > 0.01  # the images are told apart
-
-
-@every
-def test_saved_and_rebuilt(name):
-    net = ALL[name](num_classes=3)
-    again = from_json(to_json(net))
-    assert again == net
-    assert hash(again) == hash(net)
-    assert repr(again) == repr(net)
-    assert net != ALL[name](num_classes=4)
-
-
-@every
-def test_lowers_for_gpu_and_tpu(name):
-    net, spec = ALL[name](), image_spec(name)
-    params, state = jax.eval_shape(net.init, jax.random.key(0), spec)
-    forward = jax.jit(lambda params, state, x: net.apply(params, state, x, train=False)[0])
-    exported = jax.export.export(forward, platforms=["cuda", "tpu"])(params, state, spec)
-    assert exported.out_avals[0].shape == (2, 10)
 
 
 def test_names():

@@ -14,6 +14,7 @@ of training and of certifying.
 
 from jaxcnn.attack import corruptions, defence, fooling
 from jaxcnn.attack.apgd import apgd
+from jaxcnn.attack.binary import binary
 from jaxcnn.attack.boundary import boundary
 from jaxcnn.attack.carlini_wagner import carlini_wagner
 from jaxcnn.attack.colour import colour_jitter, colour_shift
@@ -47,6 +48,7 @@ __all__ = [
     "apgd",
     "apply_universal",
     "bim",
+    "binary",
     "boundary",
     "carlini_wagner",
     "colour_jitter",

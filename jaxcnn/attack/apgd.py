@@ -4,11 +4,11 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxcnn.attack.adaptive_steps import ascent, rounds
 from jaxcnn.attack.best import Best, Radius, better, image_of, looked_at, over_starts
-from jaxcnn.attack.goal import Bounds, Goal, epsilons, image_axes, logits, prepared
+from jaxcnn.attack.given import epsilons, prepared
+from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, rivals
 from jaxcnn.attack.norms import expect_norm, project, random_start
 from jaxcnn.attack.objective import Objective, objective
 from jaxcnn.checking import expect, expect_count, expect_key, is_int, shown
@@ -31,7 +31,7 @@ def apgd(
     loss: str | Objective = "cross_entropy",
     target: Any = None,
     targets: Any = None,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    bounds: Bounds = (0.0, 1.0),
 ) -> jax.Array:
     """Return images after Auto-PGD, which has no step size to choose.
 
@@ -75,24 +75,18 @@ def apgd(
     where = "apgd"
     expect_key(where, key)
     logits_fn, x, goal, bounds = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
-    expect_norm(where, norm, ("linf", "l2", "l1"))
+    expect_norm(where, norm)
     climbed, most = objective(where, loss), epsilons(where, epsilon)
     aims = None if targets is None else _aims(where, logits_fn, x, goal, targets)
-    options: dict[str, Any] = {"steps": expect_count(where, "steps", steps), "norm": norm, "bounds": bounds}
-    options |= {
-        "restarts": expect_count(where, "restarts", restarts),
-        "loss": climbed,
-        "chunk": chunk_of(where, None, x),
-    }
-    return image_of(where, logits_fn, _run(key, logits_fn, x, goal, aims, most, **options))
+    counts = {"steps": expect_count(where, "steps", steps), "restarts": expect_count(where, "restarts", restarts)}
+    options: dict[str, Any] = {"norm": norm, "bounds": bounds, "loss": climbed, "chunk": chunk_of(where, None, x)}
+    return image_of(where, logits_fn, _run(key, logits_fn, x, goal, aims, most, **counts, **options))
 
 
 @functools.partial(jax.jit, static_argnames="count")
 def likeliest(logits_fn: LogitsFn, x: jax.Array, label: jax.Array, *, count: int) -> jax.Array:
     """Return for each image its `count` likeliest classes (count, ...), the likeliest first, without its label's."""
-    found = logits(logits_fn, x)
-    others = jnp.where(jax.nn.one_hot(label, found.shape[-1], dtype=bool), -jnp.inf, found)
-    return jnp.moveaxis(jax.lax.top_k(others, count)[1], -1, 0)
+    return rivals(logits(logits_fn, x), Goal(label), count)
 
 
 @functools.partial(jax.jit, static_argnames=("restarts", "steps", "norm", "bounds", "loss", "chunk"))
@@ -141,7 +135,7 @@ def _aims(where: str, logits_fn: LogitsFn, x: jax.Array, goal: Goal, targets: An
     expect(goal.target is None, where, "target or targets", "both", "With targets any class but y is a success.")
     shape = jax.eval_shape(logits, logits_fn, x).shape
     if is_int(targets, 1):
-        return likeliest(logits_fn, x, goal.label, count=min(int(targets), shape[-1] - 1))
+        return likeliest(logits_fn, x, goal.label, count=int(targets))
     given: Any = getattr(targets, "shape", ())
     fix = "Pass targets=9, or one row of classes for each climb."
     ok = len(given) > 0 and given[0] > 0

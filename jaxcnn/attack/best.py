@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.attack.goal import Goal, epsilons, expect_finite, is_trusted, logits, per_image, reached
+from jaxcnn.attack.given import broadcasts, epsilons, expect_finite, is_trusted
+from jaxcnn.attack.goal import Goal, logits, per_image, reached
 from jaxcnn.attack.objective import Objective
 from jaxcnn.checking import expect, is_number, shown
 from jaxcnn.classifier import LogitsFn
@@ -48,7 +49,7 @@ def radii(where: str, epsilon: Any, step_size: Any, steps: int, reach: float) ->
     ok = is_number(step_size) or hasattr(step_size, "dtype")
     expect(ok, where, "step_size as a number or an array", shown(step_size), fix)
     size = jnp.asarray(step_size, jnp.float32)
-    fits = jnp.broadcast_shapes(size.shape, most.shape) == most.shape
+    fits = broadcasts(size.shape, most.shape)
     expect(fits, where, f"step_size of shape () or {most.shape}, as epsilon", size.shape, fix)
     if not isinstance(size, jax.core.Tracer):
         expect(bool((size > 0).all()), where, "step_size above 0", shown(step_size), fix)
@@ -89,19 +90,19 @@ def best_of(several: Best) -> Best:
 def image_of(where: str, logits_fn: jax.tree_util.Partial, best: Best) -> jax.Array:
     """Return the images; raise `ValueError` where gradients on the way to them are known not to be finite."""
     if not is_trusted(logits_fn):
-        expect_finite(where, jnp.where(best.finite, 0.0, jnp.nan))
+        expect_finite(where, best.finite)
     return best.image
 
 
-def over_radii(attempt: Callable[[Radius], Best], radii: Radius, chunk: int) -> Best:
-    """Return an attempt with each radius, whose axes the result has in front; `chunk` at once.
+def over_radii(attempt: Callable[[Any], Any], radii: Any, chunk: int) -> Any:
+    """Return what an attempt gives with each radius, whose axes the result has in front; `chunk` at once.
 
     Args:
-        attempt: a radius -> the best image of an attempt, which never leaves that ball.
-        radii: of any shape.
+        attempt: a radius -> a tree of arrays, such as the best image of an attempt, which never leaves that ball.
+        radii: arrays of one shape, any: epsilons or a `Radius`.
         chunk: attempts at once.
     """
-    shape = radii.epsilon.shape
+    shape = jax.tree.leaves(radii)[0].shape
     found = over_variants(attempt, jax.tree.map(jnp.ravel, radii), chunk)
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), found)
 

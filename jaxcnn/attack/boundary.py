@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.attack.decision import beyond, given_start, start, whether
-from jaxcnn.attack.goal import Bounds, Goal, image_axes, per_image, prepared
+from jaxcnn.attack.given import prepared
+from jaxcnn.attack.goal import Bounds, Goal, image_axes, per_image
 from jaxcnn.attack.norms import size
 from jaxcnn.checking import expect_count, expect_flag, expect_key, scalar
 from jaxcnn.classifier import LogitsFn

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, margin, per_image, prepared
+from jaxcnn.attack.given import prepared
+from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, margin, per_image, wide
 from jaxcnn.attack.smallest import Smallest, clearly_reached, none_but, slack, smaller
 from jaxcnn.checking import expect_count, scalar
 from jaxcnn.classifier import LogitsFn
@@ -78,7 +79,7 @@ def carlini_wagner(
 def _run(
     logits_fn, x: jax.Array, goal: Goal, rate, confidence, const, *, binary_steps: int, steps: int, bounds: Bounds
 ) -> jax.Array:
-    axes, center = image_axes(x, goal), x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    axes, center = image_axes(x, goal), wide(x)
     middle, half = (bounds[1] + bounds[0]) / 2, (bounds[1] - bounds[0]) / 2
     origin = jnp.arctanh(SATURATION * jnp.clip((center - middle) / half, -1, 1))
     adam, first = optax.adam(rate), logits(logits_fn, x)

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn import augment
-from jaxcnn.attack.goal import Bounds, logits, margin, prepared
-from jaxcnn.attack.worst_of_k import expect_maps, worst_draw
+from jaxcnn.attack.given import expect_maps, prepared
+from jaxcnn.attack.goal import Bounds, logits, margin
+from jaxcnn.attack.worst_of_k import worst_draw
 from jaxcnn.augment.colour import expect_colours
 from jaxcnn.augment.options import interval
 from jaxcnn.checking import expect, expect_count, number, scalar

@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, per_image, prepared
-from jaxcnn.attack.hyperplane import DUAL, nearest_plane, rivals
+from jaxcnn.attack.given import prepared
+from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, per_image, rivals, wide
+from jaxcnn.attack.hyperplane import DUAL, nearest_plane
 from jaxcnn.attack.norms import expect_norm, size, steepest
 from jaxcnn.attack.smallest import clearly_reached, slack
 from jaxcnn.checking import expect_count, scalar
@@ -85,7 +86,7 @@ def _run(
     bounds: Bounds,
     chunk: int,
 ) -> jax.Array:
-    axes, wide = image_axes(x, goal), jnp.promote_types(x.dtype, jnp.float32)
+    axes = image_axes(x, goal)
     found = logits(logits_fn, x)
     others, clear = rivals(found, goal, candidates - 1), slack(found, x.dtype)
 
@@ -99,6 +100,6 @@ def _run(
         return count + 1, total, image, done | clearly_reached(logits(logits_fn, image), goal, clear)
 
     going = lambda state: (state[0] < steps) & ~jnp.all(state[3])  # noqa: E731
-    start = (0, jnp.zeros(x.shape, wide), x, clearly_reached(found, goal, clear))
+    start = (0, jnp.zeros_like(wide(x)), x, clearly_reached(found, goal, clear))
     _, _, image, done = jax.lax.while_loop(going, step, start)
     return jnp.where(per_image(done, x), image, x)

@@ -6,9 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, per_image, prepared
-from jaxcnn.attack.hyperplane import DUAL, nearest_plane, onto_plane, rivals
-from jaxcnn.attack.norms import expect_norm, random_start, size
+from jaxcnn.attack.given import prepared
+from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, per_image, rivals, wide
+from jaxcnn.attack.hyperplane import nearest_plane, onto_plane
+from jaxcnn.attack.norms import expect_norm, farthest, random_start, size
 from jaxcnn.attack.smallest import Smallest, clearly_reached, none_but, slack, smaller
 from jaxcnn.checking import expect, expect_count, expect_key, scalar
 from jaxcnn.classifier import LogitsFn, classes, logits_of, outputs
@@ -76,7 +77,7 @@ def fab(
     where = "fab"
     expect_key(where, key)
     logits_fn, x, goal, bounds = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
-    expect_norm(where, norm, tuple(DUAL))
+    expect_norm(where, norm)
     if toward is not None:
         expect(target is None, where, "target or toward", "both", "Leave one of them out.")
         shape = logits_of(outputs.eval_shape(logits_fn, x)).shape
@@ -109,8 +110,8 @@ def _run(
     bounds: Bounds,
     chunk: int,
 ) -> jax.Array:
-    (alpha_max, eta, beta), (low, high) = pulls, bounds
-    axes, center = image_axes(x, goal), x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    alpha_max, eta, beta = pulls
+    axes, center = image_axes(x, goal), wide(x)
     found = logits(logits_fn, x)
     others = rivals(found, goal, candidates - 1) if toward is None else toward[None]
     clear = slack(found, x.dtype)
@@ -124,14 +125,14 @@ def _run(
         near, far = size(onto, norm, axes), size(straight, norm, axes)
         pull = per_image(jnp.minimum(near / jnp.maximum(near + far, 1e-12), alpha_max), x)
         point = (1 - pull) * (point + eta * onto) + pull * (center + eta * straight)
-        point = jnp.clip(point, low, high)
+        point = jnp.clip(point, *bounds)
         image = point.astype(x.dtype)
         hit = clearly_reached(logits(logits_fn, image), goal, clear)
         best = smaller(best, x, image, hit, norm, goal)
         return jnp.where(per_image(hit, x), center + beta * (point - center), point), best
 
-    farthest = size(jnp.maximum(center - low, high - center), norm, axes)
-    most = farthest if epsilon is None else jnp.minimum(farthest, epsilon)
+    most = farthest(x, norm, bounds, axes)
+    most = most if epsilon is None else jnp.minimum(most, epsilon)
 
     def restart(best: Smallest, at: tuple[jax.Array, jax.Array]) -> tuple[Smallest, None]:
         key, first = at

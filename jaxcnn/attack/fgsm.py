@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.attack.best import Best, Radius, better, image_of, looked_at, met, over_radii
-from jaxcnn.attack.goal import Goal, epsilons, expect_finite, image_axes, is_trusted, per_image, prepared, reached
+from jaxcnn.attack.given import epsilons, expect_finite, is_trusted, prepared
+from jaxcnn.attack.goal import Bounds, Goal, image_axes, per_image, reached
 from jaxcnn.attack.norms import ascended, expect_norm, project, steepest
 from jaxcnn.attack.objective import Objective, climbing, objective
 from jaxcnn.checking import expect_key, scalar
 from jaxcnn.classifier import LogitsFn
-from jaxcnn.variants import chunk_of, over_variants
+from jaxcnn.variants import chunk_of
 
 __all__ = ["fgsm", "random_fgsm"]
 
@@ -26,7 +27,7 @@ def fgsm(
     norm: str = "linf",
     target: Any = None,
     loss: str | Objective = "cross_entropy",
-    bounds: tuple[float, float] = (0.0, 1.0),
+    bounds: Bounds = (0.0, 1.0),
 ) -> jax.Array:
     """Return images after one step, to where the linear part of the loss is the largest.
 
@@ -57,12 +58,12 @@ def fgsm(
     """
     where = "fgsm"
     logits_fn, x, goal, bounds = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
-    expect_norm(where, norm, ("linf", "l2", "l1"))
+    expect_norm(where, norm)
     climbed, most = objective(where, loss), epsilons(where, epsilon)
     options = {"norm": norm, "bounds": bounds, "loss": climbed, "chunk": chunk_of(where, None, x)}
-    found, slope = _step(logits_fn, x, goal, most, **options)
+    found, finite = _step(logits_fn, x, goal, most, **options)
     if not is_trusted(logits_fn):
-        expect_finite(where, slope)
+        expect_finite(where, finite)
     return found
 
 
@@ -76,7 +77,7 @@ def random_fgsm(
     alpha: Any = None,
     target: Any = None,
     loss: str | Objective = "cross_entropy",
-    bounds: tuple[float, float] = (0.0, 1.0),
+    bounds: Bounds = (0.0, 1.0),
 ) -> jax.Array:
     """Return images after a step by chance and one along the gradient there, which may tell more than the one at x.
 
@@ -112,14 +113,14 @@ def random_fgsm(
 
 @functools.partial(jax.jit, static_argnames=("norm", "bounds", "loss", "chunk"))
 def _step(logits_fn, x: jax.Array, goal: Goal, epsilon: jax.Array, *, norm: str, bounds, loss: Objective, chunk: int):
-    """Return the images, and the gradient at x."""
+    """Return the images, and whether the gradient at x is finite."""
     found, _, slope = climbing(logits_fn, x, goal, loss)
     stay = per_image(reached(found, goal), x)
 
     def moved(radius: jax.Array) -> jax.Array:
         return jnp.where(stay, x, ascended(slope, x, radius, norm, bounds, image_axes(x, goal)))
 
-    return over_variants(moved, epsilon.ravel(), chunk).reshape(*epsilon.shape, *x.shape), slope
+    return over_radii(moved, epsilon, chunk), jnp.isfinite(slope).all()
 
 
 @functools.partial(jax.jit, static_argnames=("bounds", "loss", "chunk"))

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.attack.decision import Ask, beyond, given_start, start, to_boundary, whether
-from jaxcnn.attack.goal import Bounds, Goal, image_axes, per_image, prepared
+from jaxcnn.attack.given import prepared
+from jaxcnn.attack.goal import Bounds, Goal, image_axes, per_image
 from jaxcnn.attack.norms import expect_norm, size
 from jaxcnn.checking import expect_count, expect_flag, expect_key
 from jaxcnn.classifier import LogitsFn

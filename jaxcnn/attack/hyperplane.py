@@ -8,19 +8,12 @@ from jaxcnn.attack.norms import size
 from jaxcnn.classifier import LogitsFn
 from jaxcnn.variants import over_variants
 
-__all__ = ["DUAL", "nearest_plane", "onto_plane", "rivals"]
+__all__ = ["DUAL", "nearest_plane", "onto_plane"]
 
 DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
 """|<w, d>| is at most the one norm of d times the other of w."""
 
 ROUNDS = 64  # far more than it takes: each adds values that have met a bound, most of them at once
-
-
-def rivals(logits: jax.Array, goal: Goal, count: int) -> jax.Array:
-    """Return the other classes with the largest logits, (count, ...), or all where there are fewer."""
-    own = jax.nn.one_hot(goal.label, logits.shape[-1], dtype=bool)
-    found = jax.lax.top_k(jnp.where(own, -jnp.inf, logits), min(count, logits.shape[-1] - 1))[1]
-    return jnp.moveaxis(found, -1, 0)
 
 
 def nearest_plane(

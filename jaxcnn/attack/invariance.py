@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.attack.goal import logits, prepared
+from jaxcnn.attack.given import expect_maps, prepared
+from jaxcnn.attack.goal import logits
+from jaxcnn.attack.spatial import turn
 from jaxcnn.augment.affine import linear_motion
 from jaxcnn.augment.options import Outside, Padding, outside_of
 from jaxcnn.checking import expect, expect_count, is_int, is_number, shown
@@ -141,28 +143,22 @@ def _classes(
     """Return the classes that the net gives images under each motion, (motions, ...), and the true ones (...)."""
     beyond = outside_of(where, *outside, 0)
     logits_fn, x, goal, _ = prepared(where, logits_fn, x, y, decision=True)
-    fix = "Grey images have one channel."
-    expect(x.ndim == goal.label.ndim + 3, where, "images (..., H, W, C)", f"shape {x.shape}", fix)
-    turn = np.deg2rad(degrees)
-    back = np.stack([np.cos(turn), np.sin(turn), -np.sin(turn), np.cos(turn)], -1).reshape(-1, 2, 2)
-    motions = jnp.asarray(back, jnp.float32), jnp.asarray(moves, jnp.float32)
-    found = _run(logits_fn, x, *motions, outside=beyond, chunk=chunk_of(where, chunk, x))
+    expect_maps(where, x, goal)
+    motions = jnp.asarray(degrees, jnp.float32), jnp.asarray(moves, jnp.float32)
+    found = _run(logits_fn, x, motions, outside=beyond, chunk=chunk_of(where, chunk, x))
     return np.asarray(found), np.asarray(goal.label)
 
 
 @functools.partial(jax.jit, static_argnames=("outside", "chunk"))
-def _run(
-    logits_fn: LogitsFn, x: jax.Array, back: jax.Array, moves: jax.Array, *, outside: Outside, chunk: int
-) -> jax.Array:
+def _run(logits_fn: LogitsFn, x: jax.Array, motions: Any, *, outside: Outside, chunk: int) -> jax.Array:
     height, width = x.shape[-3:-1]
     centre = (height - 1) / 2, (width - 1) / 2
 
     def seen(motion: tuple[jax.Array, jax.Array]) -> jax.Array:
-        (upper, lower), move = motion
-        back = (upper[0], upper[1]), (lower[0], lower[1])
-        moved = linear_motion((height, width), back, centre, (move[0], move[1]), outside).pixels
+        angle, (down, right) = motion
+        moved = linear_motion((height, width), turn(angle), centre, (down, right), outside).pixels
         images = jax.vmap(moved)(x.reshape(-1, *x.shape[-3:])).reshape(x.shape)
         found = logits(logits_fn, images)
         return jnp.where(jnp.isnan(found).any(-1), -1, found.argmax(-1))
 
-    return over_variants(seen, (back, moves), chunk)
+    return over_variants(seen, motions, chunk)

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.attack.goal import image_axes, prepared, reached
-from jaxcnn.attack.norms import size
+from jaxcnn.attack.given import prepared
+from jaxcnn.attack.goal import Bounds, Goal, image_axes, reached, wide
+from jaxcnn.attack.norms import NORMS, size
 from jaxcnn.checking import expect
 from jaxcnn.classifier import LogitsFn, logits_of, outputs
 
@@ -34,7 +35,7 @@ class Judgement:
 
 
 def judge(
-    logits_fn: LogitsFn, x: Any, adversarial: Any, y: Any, *, target: Any = None, bounds: tuple[float, float] = (0, 1)
+    logits_fn: LogitsFn, x: Any, adversarial: Any, y: Any, *, target: Any = None, bounds: Bounds = (0.0, 1.0)
 ) -> Judgement:
     """Return whether attacked images fool the net and how far they are from the originals, evaluated anew.
 
@@ -62,17 +63,18 @@ def judge(
     ok = adversarial.shape[max(0, adversarial.ndim - x.ndim) :] == x.shape
     fix = "Pass what the attack gave for these images."
     expect(ok, where, f"adversarial of shape (..., {', '.join(map(str, x.shape))})", adversarial.shape, fix)
-    inside = bool(jnp.all((adversarial >= low) & (adversarial <= high)))
+    several = np.asarray(adversarial).reshape(-1, *x.shape)
+    inside = bool(np.all((several >= low) & (several <= high)))
     expect(inside, where, f"adversarial images within bounds=({low}, {high})", "others", fix)
-    axes = image_axes(x, goal)
-    rows = []
     # One set of images after the other, by the program that has looked at x.
-    for images in adversarial.reshape(-1, *x.shape):
-        found = logits_of(outputs(logits_fn, images))
-        found = found.astype(jnp.promote_types(found.dtype, jnp.float32))
-        probability = jax.nn.softmax(found).max(-1)
-        delta = images - x
-        sizes = [size(delta, norm, axes) for norm in ("linf", "l2", "l1", "l0")]
-        rows.append([np.asarray(a) for a in (reached(found, goal), found.argmax(-1), probability, *sizes)])
-    shape = adversarial.shape[: adversarial.ndim - len(axes)]
+    rows = [_seen(logits_of(outputs(logits_fn, images)), images - x, goal) for images in several]
+    shape = adversarial.shape[: adversarial.ndim - len(image_axes(x, goal))]
     return Judgement(*(np.stack(column).reshape(shape) for column in zip(*rows, strict=True)))
+
+
+@jax.jit
+def _seen(found: jax.Array, delta: jax.Array, goal: Goal) -> tuple[jax.Array, ...]:
+    """Return the fields of a judgement, from the logits of images and their changes."""
+    found = wide(found)
+    sizes = (size(delta, norm, image_axes(delta, goal)) for norm in NORMS)
+    return reached(found, goal), found.argmax(-1), jax.nn.softmax(found).max(-1), *sizes

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, per_image, repeated
+from jaxcnn.attack.given import repeated
+from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, per_image
 from jaxcnn.attack.norms import ascended, random_start
 from jaxcnn.attack.objective import climbing, cross_entropy, negative_margin
-from jaxcnn.classifier import LogitsFn, as_tree
+from jaxcnn.classifier import LogitsFn
 
 __all__ = ["sign_of_black_box", "signs_of_net", "signs_of_standing"]
 
@@ -36,7 +37,7 @@ class Probed(NamedTuple):
     influenced: Any  # by how much logits change where the image has another place, and other neighbours
 
 
-def signs_of_net(logits_fn: LogitsFn, x: jax.Array, goal: Goal, bounds: Bounds, count: int) -> list[str]:
+def signs_of_net(logits_fn: jax.tree_util.Partial, x: jax.Array, goal: Goal, bounds: Bounds, count: int) -> list[str]:
     """Return the signs that the net itself gives, a sentence each.
 
     Args:
@@ -51,7 +52,7 @@ def signs_of_net(logits_fn: LogitsFn, x: jax.Array, goal: Goal, bounds: Bounds, 
     influenced = np.asarray(found.influenced)[:count:2]
     found = Probed(*(np.asarray(values)[:count] for values in found))
     of, signs = f"of {count} images", []
-    if repeated(as_tree(logits_fn), x) is None:
+    if repeated(logits_fn, x) is None:
         signs.append(
             "The net gives other logits when it is asked again: attacks climb one draw of its randomness and are "
             "judged on another. Average over it inside of logits_fn, with a key of its own."

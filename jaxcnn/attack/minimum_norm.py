@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, per_image, prepared
+from jaxcnn.attack.given import prepared
+from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, per_image, wide
 from jaxcnn.attack.hyperplane import DUAL
-from jaxcnn.attack.norms import NORMS, expect_norm, project, size, steepest
+from jaxcnn.attack.norms import NORMS, expect_norm, farthest, project, size, steepest
 from jaxcnn.attack.objective import Objective, climbing, cross_entropy, negative_margin
 from jaxcnn.attack.smallest import Smallest, clearly_reached, none_but, slack, smaller
 from jaxcnn.checking import expect_count, expect_key, scalar
@@ -135,7 +136,8 @@ class _Now(NamedTuple):
 def _fmn(
     key, logits_fn, x: jax.Array, goal: Goal, step_size, gamma, *, norm: str, steps: int, restarts: int, bounds: Bounds
 ) -> jax.Array:
-    axes, center, farthest = image_axes(x, goal), _wide(x), _farthest(x, goal, norm, bounds)
+    axes, center = image_axes(x, goal), wide(x)
+    most = farthest(x, norm, bounds, axes)
 
     def radius(now: _Now) -> jax.Array:
         rate = 0.001 + (gamma - 0.001) * now.annealed
@@ -147,7 +149,7 @@ def _fmn(
             boundary = now.gap / jnp.maximum(size(now.slope, DUAL[norm], axes), 1e-12)
             known = jnp.isfinite(now.best.size)
             larger = jnp.where(known, larger, size(now.image - x, norm, axes) + boundary)
-        return jnp.minimum(jnp.where(now.hit, jnp.minimum(smaller, now.best.size), larger), farthest)
+        return jnp.minimum(jnp.where(now.hit, jnp.minimum(smaller, now.best.size), larger), most)
 
     def place(moved: jax.Array, epsilon: jax.Array) -> jax.Array:
         return project(moved, center, epsilon, norm, bounds, axes)
@@ -157,7 +159,7 @@ def _fmn(
 
     def restart(best: Smallest, at: tuple[jax.Array, jax.Array]) -> tuple[Smallest, None]:
         key, first = at
-        known = jnp.minimum(best.size, farthest)
+        known = jnp.minimum(best.size, most)
         start = place(jax.random.uniform(key, x.shape, center.dtype, *bounds), known / 2)
         epsilon = jnp.where(first, 1, known) if norm == "l0" else known
         return search(jnp.where(first, center, start), epsilon, best), None
@@ -168,17 +170,18 @@ def _fmn(
 
 @functools.partial(jax.jit, static_argnames=("steps", "bounds"))
 def _ddn(logits_fn, x: jax.Array, goal: Goal, step_size, gamma, initial, *, steps: int, bounds: Bounds) -> jax.Array:
-    axes, center, farthest = image_axes(x, goal), _wide(x), _farthest(x, goal, "l2", bounds)
+    axes, center = image_axes(x, goal), wide(x)
+    most = farthest(x, "l2", bounds, axes)
 
     def radius(now: _Now) -> jax.Array:
-        return jnp.minimum(now.epsilon * jnp.where(now.hit, 1 - gamma, 1 + gamma), farthest)
+        return jnp.minimum(now.epsilon * jnp.where(now.hit, 1 - gamma, 1 + gamma), most)
 
     def place(moved: jax.Array, epsilon: jax.Array) -> jax.Array:
         delta = moved - center
         length = jnp.maximum(size(delta, "l2", axes), 1e-12)
         return jnp.clip(center + delta * per_image(epsilon / length, x), *bounds)
 
-    epsilon = jnp.minimum(initial * (bounds[1] - bounds[0]), farthest)
+    epsilon = jnp.minimum(initial * (bounds[1] - bounds[0]), most)
     before, clear = _before(logits_fn, x, goal)
     search = _search(logits_fn, x, goal, clear, step_size, cross_entropy, radius, place, "l2", steps, bounds)
     return search(center, epsilon, before).image
@@ -221,15 +224,6 @@ def _before(logits_fn, x: jax.Array, goal: Goal) -> tuple[Smallest, jax.Array]:
     found = logits(logits_fn, x)
     clear = slack(found, x.dtype)
     return none_but(x, clearly_reached(found, goal, clear)), clear
-
-
-def _farthest(x: jax.Array, goal: Goal, norm: str, bounds: Bounds) -> jax.Array:
-    """Return how far (...) the corner of the bounds is that is farthest from each image."""
-    return size(jnp.maximum(_wide(x) - bounds[0], bounds[1] - _wide(x)), norm, image_axes(x, goal))
-
-
-def _wide(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _step_size(where: str, step_size: Any) -> Any:

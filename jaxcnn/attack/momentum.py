@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.attack.best import image_of
+from jaxcnn.attack.goal import Bounds
 from jaxcnn.attack.objective import Objective
 from jaxcnn.attack.pgd import checked, from_the_image
 from jaxcnn.checking import scalar
@@ -26,7 +27,7 @@ def momentum_iterative(
     norm: str = "linf",
     target: Any = None,
     loss: str | Objective = "cross_entropy",
-    bounds: tuple[float, float] = (0.0, 1.0),
+    bounds: Bounds = (0.0, 1.0),
 ) -> jax.Array:
     """Return images after ascent from x along gradients with momentum.
 

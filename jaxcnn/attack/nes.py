@@ -6,14 +6,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.attack.best import Best, Radius, better, looked_at, radii
-from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, per_image, prepared
+from jaxcnn.attack.best import Best, Radius, better, looked_at, over_radii, radii
+from jaxcnn.attack.given import prepared
+from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, per_image
 from jaxcnn.attack.norms import expect_norm, project, steepest
 from jaxcnn.attack.objective import Objective, objective
 from jaxcnn.attack.pgd import REACH
 from jaxcnn.checking import expect_count, expect_flag, expect_key, scalar
 from jaxcnn.classifier import LogitsFn
-from jaxcnn.variants import chunk_of, over_variants, total_over_variants
+from jaxcnn.variants import chunk_of, total_over_variants
 
 __all__ = ["nes"]
 
@@ -134,5 +135,4 @@ def _run(
         last = jax.lax.while_loop(goes_on, ascend, first)
         return last.best.image, last.queries
 
-    found = over_variants(attempt, jax.tree.map(jnp.ravel, radii), 1)
-    return jax.tree.map(lambda leaf: leaf.reshape(*radii.epsilon.shape, *leaf.shape[1:]), found)
+    return over_radii(attempt, radii, 1)

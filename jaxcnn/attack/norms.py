@@ -6,18 +6,31 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.attack.goal import Bounds, per_image
+from jaxcnn.attack.goal import Bounds, per_image, wide
 from jaxcnn.attack.nearest import NEAREST, bisected
 from jaxcnn.checking import expect_choice
 
-__all__ = ["NORMS", "ascended", "expect_norm", "project", "random_start", "scaled", "size", "steepest"]
+__all__ = [
+    "BALLS",
+    "NORMS",
+    "ascended",
+    "expect_norm",
+    "farthest",
+    "project",
+    "random_start",
+    "scaled",
+    "size",
+    "steepest",
+]
 
-NORMS = ("linf", "l2", "l1", "l0")
+BALLS = ("linf", "l2", "l1")
+"""Those in which gradients point somewhere."""
+NORMS = (*BALLS, "l0")
 FAR = 1e3  # times the range of the pixels: a step after which the ball's nearest point is the farthest along it
 TINY = 1e-30
 
 
-def expect_norm(where: str, norm: Any, norms: tuple[str, ...] = NORMS) -> None:
+def expect_norm(where: str, norm: Any, norms: tuple[str, ...] = BALLS) -> None:
     """Raise `ValueError` unless `norm` is one that the attack knows."""
     expect_choice(where, f"norm as one of {norms}", norm, norms)
 
@@ -30,7 +43,7 @@ def size(delta: jax.Array, norm: str, axes: tuple[int, ...]) -> jax.Array:
         norm: "linf" max |d|; "l2" (sum d^2)^(1/2); "l1" sum |d|; "l0" the number of d that are not 0.
         axes: those of one image, `goal.image_axes`.
     """
-    delta = _wide(delta)
+    delta = wide(delta)
     if norm == "linf":
         return jnp.max(jnp.abs(delta), axes)
     if norm == "l2":
@@ -38,6 +51,11 @@ def size(delta: jax.Array, norm: str, axes: tuple[int, ...]) -> jax.Array:
     if norm == "l1":
         return jnp.sum(jnp.abs(delta), axes)
     return jnp.sum(delta != 0, axes).astype(delta.dtype)
+
+
+def farthest(x: jax.Array, norm: str, bounds: Bounds, axes: tuple[int, ...]) -> jax.Array:
+    """Return how far (...) the corner of the bounds is that is farthest from each image."""
+    return size(jnp.maximum(wide(x) - bounds[0], bounds[1] - wide(x)), norm, axes)
 
 
 def project(
@@ -60,7 +78,7 @@ def project(
     if norm == "linf":
         epsilon = epsilon.astype(x.dtype)
         return jnp.clip(moved.astype(x.dtype), jnp.maximum(x - epsilon, low), jnp.minimum(x + epsilon, high))
-    center, moved = _wide(x), _wide(moved)
+    center, moved = wide(x), wide(moved)
     length = jnp.abs(moved - center)
     room = jnp.where(moved > center, high - center, center - low)
     found = center + jnp.sign(moved - center) * NEAREST[norm](length, room, epsilon, axes)
@@ -69,7 +87,7 @@ def project(
 
 def scaled(gradient: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     """Return gradients whose largest value is 1, in float32, so that no square of theirs is 0; NaN and inf become 0."""
-    gradient = _wide(gradient)
+    gradient = wide(gradient)
     gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
     largest = jnp.max(jnp.abs(gradient), axes, keepdims=True)
     return gradient / jnp.where(largest > 0, largest, 1)
@@ -112,7 +130,7 @@ def ascended(
     """
     direction = jnp.sign(scaled(gradient, axes)) if norm == "linf" else scaled(gradient, axes)
     reach = FAR * (bounds[1] - bounds[0])
-    return project(_wide(x) + reach * direction, x, epsilon, norm, bounds, axes)
+    return project(wide(x) + reach * direction, x, epsilon, norm, bounds, axes)
 
 
 def random_start(
@@ -149,7 +167,3 @@ def _largest(values: jax.Array, count: jax.Array, axes: tuple[int, ...]) -> jax.
     start = jnp.zeros_like(jnp.max(values, axes, keepdims=True))
     below, _ = bisected(lambda least: jnp.sum(values >= least, axes, keepdims=True) < count, start, start + 1)
     return values >= below
-
-
-def _wide(array: jax.Array) -> jax.Array:
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.attack.goal import Goal, logits, margin
+from jaxcnn.attack.goal import Goal, logits, margin, parted
 from jaxcnn.checking import expect, shown
 from jaxcnn.classifier import LogitsFn
 
@@ -22,11 +22,8 @@ def cross_entropy(logits: jax.Array, goal: Goal) -> jax.Array:
     Written as softplus of what the other classes have more, so that its gradient keeps its direction where
     softmax(z)_y rounds to 1: 1 - 1 = 0 there, the masking that Carlini & Wagner (2017, section IV) met.
     """
-    wanted = goal.label if goal.target is None else goal.target
-    own = jax.nn.one_hot(wanted, logits.shape[-1], dtype=bool)
-    held = jnp.sum(jnp.where(own, logits, 0), -1)
-    others = jax.nn.logsumexp(jnp.where(own, -jnp.inf, logits), axis=-1)
-    loss = jax.nn.softplus(others - held)
+    held, others = parted(logits, goal.focus)
+    loss = jax.nn.softplus(jax.nn.logsumexp(others, axis=-1) - held)
     return loss if goal.target is None else -loss
 
 

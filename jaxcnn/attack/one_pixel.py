@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, per_image, prepared, reached
+from jaxcnn.attack.best import looked_at
+from jaxcnn.attack.given import expect_maps, prepared
+from jaxcnn.attack.goal import Bounds, Goal, per_image
 from jaxcnn.attack.objective import Objective, objective
-from jaxcnn.checking import expect, expect_count, expect_flag, expect_key, scalar
+from jaxcnn.checking import expect_count, expect_flag, expect_key, scalar
 from jaxcnn.classifier import LogitsFn
 from jaxcnn.variants import chunk_of, over_variants
 
@@ -70,8 +72,7 @@ def one_pixel(
     where = "one_pixel"
     expect_key(where, key)
     logits_fn, x, goal, bounds = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
-    flat = "Pass images: what is flat has no pixels."
-    expect(len(image_axes(x, goal)) == 3, where, "x of shape (..., H, W, C), with logits (..., classes)", x.shape, flat)
+    expect_maps(where, x, goal)
     pixels = expect_count(where, "pixels", pixels, most=x.shape[-3] * x.shape[-2])
     population = expect_count(where, "population", population, 4)
     generations = expect_count(where, "generations", generations)
@@ -105,9 +106,8 @@ def _run(
     chunk: int,
 ) -> tuple[jax.Array, jax.Array]:
     def ask(image: jax.Array) -> tuple[jax.Array, jax.Array]:
-        found = logits(logits_fn, image)
-        value = loss(found, goal)
-        return jnp.where(jnp.isnan(value), -jnp.inf, value), reached(found, goal)
+        found = looked_at(logits_fn, image, goal, loss)
+        return found.value, found.reached
 
     def rated(members: jax.Array) -> _Population:
         return _Population(members, *over_variants(lambda member: ask(_painted(x, member)), members, chunk))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxcnn.attack.given import expect_bounds
 from jaxcnn.attack.goal import Bounds
 from jaxcnn.attack.spatial import turn
 from jaxcnn.attack.universal import clamped_loss, prepared_set, shuffled
@@ -131,6 +132,7 @@ def paste(
     """
     where = "paste"
     expect_key(where, key)
+    bounds = expect_bounds(where, bounds)
     x = floating(where, "x", x)
     expect(x.ndim >= 3, where, "x of shape (..., H, W, C)", x.shape, "Pass maps.")
     shapes = tuple(getattr(part, "shape", ()) for part in patch) if isinstance(patch, tuple) else ()

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.attack.best import Best, Radius, better, image_of, looked_at, met, over_radii, over_starts, radii
-from jaxcnn.attack.goal import Bounds, Goal, image_axes, prepared
+from jaxcnn.attack.given import prepared
+from jaxcnn.attack.goal import Bounds, Goal, image_axes, wide
 from jaxcnn.attack.norms import expect_norm, project, random_start, scaled, steepest
 from jaxcnn.attack.objective import Objective, climbing, cross_entropy, objective
 from jaxcnn.checking import expect_count, expect_key
@@ -16,7 +17,6 @@ from jaxcnn.variants import chunk_of
 
 __all__ = ["bim", "checked", "climb", "from_the_image", "pgd"]
 
-NORMS = ("linf", "l2", "l1")
 REACH = 2.5  # times epsilon is the length of all steps: from any point of the ball to any other and back (Madry)
 
 
@@ -33,7 +33,7 @@ def pgd(
     norm: str = "linf",
     target: Any = None,
     loss: str | Objective = "cross_entropy",
-    bounds: tuple[float, float] = (0.0, 1.0),
+    bounds: Bounds = (0.0, 1.0),
 ) -> jax.Array:
     """Return images after projected gradient ascent of the loss, from random places in the ball.
 
@@ -87,7 +87,7 @@ def bim(
     norm: str = "linf",
     target: Any = None,
     loss: str | Objective = "cross_entropy",
-    bounds: tuple[float, float] = (0.0, 1.0),
+    bounds: Bounds = (0.0, 1.0),
 ) -> jax.Array:
     """Return images after iterated FGSM: `pgd` that starts at x, without chance.
 
@@ -195,7 +195,7 @@ def _climbed(
         return (project(moved, x, radius.epsilon, norm, bounds, axes), velocity, best), None
 
     nothing = Best(start, jnp.full(goal.label.shape, -jnp.inf), jnp.zeros(goal.label.shape, bool), jnp.array(True))
-    velocity = jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32))
+    velocity = jnp.zeros_like(wide(x))
     (last, _, best), _ = jax.lax.scan(step, (start, velocity, nothing), length=steps)
     return last, best
 
@@ -216,7 +216,7 @@ def checked(
 ) -> tuple[tuple[Any, jax.Array, Goal, Radius], dict[str, Any]]:
     """Return the arguments and the static options of the programs."""
     logits_fn, x, goal, bounds = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
-    expect_norm(where, norm, NORMS)
+    expect_norm(where, norm)
     steps = expect_count(where, "steps", steps)
     climbed = objective(where, loss)
     options = {"steps": steps, "norm": norm, "bounds": bounds, "loss": climbed, "chunk": chunk_of(where, None, x)}

@@ -11,7 +11,7 @@ from jaxcnn.attack.goal import Goal, logits, per_image, reached
 from jaxcnn.attack.objective import Objective
 from jaxcnn.classifier import LogitsFn
 
-__all__ = ["Found", "Given", "asking", "in_rows", "random_search"]
+__all__ = ["Found", "Given", "asking", "first_look", "in_rows", "random_search"]
 
 
 class Given(NamedTuple):
@@ -56,6 +56,13 @@ def asking(logits_fn: LogitsFn, x: jax.Array, loss: Objective) -> Ask:
         return jnp.where(jnp.isnan(value), -jnp.inf, value), reached(found, goal)
 
     return ask
+
+
+def first_look(ask: Ask, image: jax.Array, goal: Goal) -> Found:
+    """Return where a search begins: images in rows, asked about once."""
+    value, hit = ask(image, goal)
+    one = jnp.ones_like(goal.label)
+    return Found(image, value, hit, one, jnp.zeros_like(one))
 
 
 def random_search(

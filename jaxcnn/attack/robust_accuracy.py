@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxcnn.attack.goal import Bounds, Goal, expect_inside, expect_no_probabilities, prepared, trusted
+from jaxcnn.attack.given import expect_function, expect_inside, expect_no_probabilities, prepared, trusted
+from jaxcnn.attack.goal import Bounds, Goal
 from jaxcnn.attack.masking import sign_of_black_box, signs_of_net, signs_of_standing
 from jaxcnn.attack.norms import expect_norm
 from jaxcnn.attack.standard import STANDARD, Budget, Images, Progress, climbed
@@ -17,8 +18,6 @@ from jaxcnn.checking import expect, expect_count, expect_key, number, shown
 from jaxcnn.classifier import LogitsFn, logits_of, outputs
 
 __all__ = ["Attacked", "RobustReport", "robust_accuracy"]
-
-NORMS = ("linf", "l2", "l1")
 
 
 class Attacked(NamedTuple):
@@ -120,13 +119,13 @@ def robust_accuracy(
     """
     where = "robust_accuracy"
     expect_key(where, key, known=True)
-    expect(callable(logits_fn), where, "logits_fn as a function of images", shown(logits_fn), _PREDICTOR, TypeError)
+    expect_function(where, logits_fn)
     logits_fn, x, goal, bounds = prepared(where, trusted(logits_fn), x, y, bounds=bounds)
     known = not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((logits_fn, x, goal)))
     expect(known, where, "known arrays", "traced ones", "Call it outside of jax.jit.", TypeError)
     expect_inside(where, x, bounds)
     expect(goal.label.size > 0, where, "at least one image", f"shape {x.shape}", "Pass images (N, H, W, C).")
-    expect_norm(where, norm, NORMS)
+    expect_norm(where, norm)
     fix = "Pass epsilon=8 / 255, say: it has the unit of the pixels."
     epsilon = number(where, "epsilon >= 0", epsilon, lambda size: 0 <= size < math.inf, fix)
     named = isinstance(attacks, Sequence) and len(attacks) > 0
@@ -175,6 +174,3 @@ def robust_accuracy(
 def _each(logits_fn: LogitsFn, x: jax.Array) -> Any:
     """Return the outputs of a function of one image for a batch."""
     return jax.vmap(logits_fn)(x)
-
-
-_PREDICTOR = "Pass training.predictor(net, params, state), say."

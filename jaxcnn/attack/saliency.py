@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.attack.goal import Bounds, image_axes, logits, margin, per_image, prepared, reached
+from jaxcnn.attack.given import prepared
+from jaxcnn.attack.goal import Bounds, image_axes, logits, margin, per_image, reached
 from jaxcnn.checking import number, scalar
 from jaxcnn.classifier import LogitsFn
 
@@ -82,8 +83,7 @@ def _run(logits_fn, x: jax.Array, goal, theta, steps, *, bounds: Bounds) -> jax.
         better = going & (missed < least)
         best, least = jnp.where(per_image(better, x), image, best), jnp.where(better, missed, least)
 
-        wanted = goal.label if goal.target is None else goal.target
-        own = jax.nn.one_hot(wanted, found.shape[-1], dtype=found.dtype)
+        own = jax.nn.one_hot(goal.focus, found.shape[-1], dtype=found.dtype)
         (slopes,) = jax.vmap(pull)(jnp.stack([own, 1 - own]))
         free = jnp.where(theta > 0, image < high, image > low) & jnp.isfinite(slopes).all(0)
         up, down = (

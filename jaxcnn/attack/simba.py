@@ -8,13 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.attack.goal import Bounds, Goal, epsilons, image_axes, prepared
+from jaxcnn.attack.best import over_radii
+from jaxcnn.attack.given import epsilons, prepared
+from jaxcnn.attack.goal import Bounds, Goal, image_axes
 from jaxcnn.attack.norms import expect_norm, project
 from jaxcnn.attack.objective import Objective, objective
-from jaxcnn.attack.random_search import Found, asking, in_rows, random_search
+from jaxcnn.attack.random_search import asking, first_look, in_rows, random_search
 from jaxcnn.checking import expect, expect_choice, expect_count, expect_flag, expect_key, scalar
 from jaxcnn.classifier import LogitsFn
-from jaxcnn.variants import chunk_of, over_variants
+from jaxcnn.variants import chunk_of
 
 __all__ = ["simba"]
 
@@ -122,14 +124,11 @@ def _run(
             moved = image + (way * direction).astype(x.dtype)
             return project(moved, x, epsilon, norm, bounds, tuple(range(2, x.ndim)))
 
-        value, hit = ask(given.x, given.goal)
-        one = jnp.ones_like(given.goal.label)
-        found = Found(given.x, value, hit, one, jnp.zeros_like(one))
-        found = random_search(key, ask, propose, given, found, 1 + queries, stride=2)
+        begun = first_look(ask, given.x, given.goal)
+        found = random_search(key, ask, propose, given, begun, 1 + queries, stride=2)
         return found.image.reshape(x.shape), found.queries.reshape(goal.label.shape)
 
-    found = over_variants(attacked, epsilon.reshape(-1), chunk)
-    return jax.tree.map(lambda leaf: leaf.reshape(*epsilon.shape, *leaf.shape[1:]), found)
+    return over_radii(attacked, epsilon, chunk)
 
 
 def _unit(index: jax.Array, shape: tuple[int, ...], sides: list[int]) -> jax.Array:

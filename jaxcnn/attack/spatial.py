@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.attack.goal import Bounds, prepared
-from jaxcnn.attack.worst_of_k import expect_maps, worst
+from jaxcnn.attack.given import expect_maps, prepared
+from jaxcnn.attack.goal import Bounds
+from jaxcnn.attack.worst_of_k import worst
 from jaxcnn.augment.affine import linear_motion
 from jaxcnn.augment.options import Outside, Padding, outside_of, pixels
 from jaxcnn.checking import expect_count, expect_key, number

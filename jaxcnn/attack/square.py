@@ -7,14 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.attack.goal import Bounds, Goal, epsilons, image_axes, per_image, prepared
+from jaxcnn.attack.best import over_radii
+from jaxcnn.attack.given import epsilons, expect_maps, prepared
+from jaxcnn.attack.goal import Bounds, Goal, per_image
 from jaxcnn.attack.norms import expect_norm, project
 from jaxcnn.attack.objective import Objective, objective
-from jaxcnn.attack.random_search import Found, asking, in_rows, random_search
+from jaxcnn.attack.random_search import Found, asking, first_look, in_rows, random_search
 from jaxcnn.attack.square_windows import Hills, corner, hills, inside, moved_mass, scaled_to, tiles
-from jaxcnn.checking import expect, expect_count, expect_flag, expect_key, number
+from jaxcnn.checking import expect_count, expect_flag, expect_key, number
 from jaxcnn.classifier import LogitsFn
-from jaxcnn.variants import chunk_of, over_variants
+from jaxcnn.variants import chunk_of
 
 __all__ = ["square"]
 
@@ -79,9 +81,8 @@ def square(
     where = "square"
     expect_key(where, key)
     logits_fn, x, goal, bounds = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
-    flat = "Pass images: what is flat has no squares."
-    expect(len(image_axes(x, goal)) == 3, where, "x of shape (..., H, W, C), with logits (..., classes)", x.shape, flat)
-    expect_norm(where, norm, ("linf", "l2", "l1"))
+    expect_maps(where, x, goal)
+    expect_norm(where, norm)
     queries, restarts = expect_count(where, "queries", queries), expect_count(where, "restarts", restarts)
     fix = "It is the part of the image that the first squares cover."
     fraction = number(where, "fraction in (0, 1]", fraction, lambda part: 0 < part <= 1, fix)
@@ -131,23 +132,18 @@ def _run(
 
         def restart(best: Found, key: jax.Array) -> tuple[Found, None]:
             start_key, search_key = jax.random.split(key)
-            image = begin(start_key)
-            value, hit = ask(image, given.goal)
-            one, zero = jnp.ones_like(best.queries), jnp.zeros_like(best.queries)
-            found = Found(image, value, hit | best.reached, one, zero)  # what is reached already is left alone
-            found = random_search(search_key, ask, propose, given, found, 1 + len(sides))
+            begun = first_look(ask, begin(start_key), given.goal)
+            begun = begun._replace(reached=begun.reached | best.reached)  # what is reached already is left alone
+            found = random_search(search_key, ask, propose, given, begun, 1 + len(sides))
             better = ~best.reached & (found.reached | (found.value > best.value))
             kept = jax.tree.map(lambda new, old: jnp.where(per_image(better, new), new, old), found, best)
             return kept._replace(queries=best.queries + jnp.where(best.reached, 0, found.queries)), None
 
-        value, hit = ask(given.x, given.goal)
-        one = jnp.ones_like(given.goal.label)
-        best = Found(given.x, value, hit, one, jnp.zeros_like(one))
-        best = jax.lax.scan(restart, best, jax.random.split(key, restarts))[0]
+        begun = first_look(ask, given.x, given.goal)
+        best = jax.lax.scan(restart, begun, jax.random.split(key, restarts))[0]
         return best.image.reshape(x.shape), best.queries.reshape(goal.label.shape)
 
-    found = over_variants(attacked, epsilon.reshape(-1), chunk)
-    return jax.tree.map(lambda leaf: leaf.reshape(*epsilon.shape, *leaf.shape[1:]), found)
+    return over_radii(attacked, epsilon, chunk)
 
 
 def _turned_square(

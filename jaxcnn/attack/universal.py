@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.attack.goal import Bounds, Goal, epsilons, expect_inside, logits, prepared
+from jaxcnn.attack.best import over_radii
+from jaxcnn.attack.given import epsilons, expect_bounds, expect_inside, expect_maps, prepared
+from jaxcnn.attack.goal import Bounds, Goal, logits
 from jaxcnn.attack.norms import expect_norm, project, steepest
 from jaxcnn.attack.objective import cross_entropy
-from jaxcnn.attack.worst_of_k import expect_maps
 from jaxcnn.checking import expect, expect_count, expect_key, floating, scalar
 from jaxcnn.classifier import LogitsFn, classes, logits_of, outputs
-from jaxcnn.variants import chunk_of, over_variants
+from jaxcnn.variants import chunk_of
 
 __all__ = ["apply_universal", "clamped_loss", "prepared_set", "shuffled", "universal"]
 
@@ -53,7 +54,7 @@ def universal(
         steps: gradients; the images come in a random order, and again in another.
         batch_size: images of each gradient, at most N.
         clamp: the largest loss of an image, in nats, above 0.
-        target: a class that all images, or one for each that these, are to be taken for; None for any but y.
+        target: the class that all images are to be taken for, or one for each; None for any but y.
         bounds: the least and the largest value of a pixel.
         chunk: epsilons at once: memory for `chunk` batches.
 
@@ -92,9 +93,10 @@ def apply_universal(x: jax.Array, perturbation: jax.Array, *, bounds: Bounds = (
         (..., H, W, C), or (E..., ..., H, W, C).
 
     Raises:
-        ValueError: a perturbation of another shape than the images'.
+        ValueError: a perturbation of another shape than the images', bounds that are none.
     """
     where = "apply_universal"
+    bounds = expect_bounds(where, bounds)
     x, perturbation = floating(where, "x", x), floating(where, "perturbation", perturbation)
     ok = x.ndim >= 3 and perturbation.shape[-3:] == x.shape[-3:]
     fix = "Pass what universal gave for such images."
@@ -124,8 +126,7 @@ def _run(
         paces = 0.25 * (1 - jnp.arange(steps) / steps)
         return jax.lax.scan(step, origin, (batches, paces))[0]
 
-    found = over_variants(made, epsilon.reshape(-1), chunk)
-    return found.reshape(*epsilon.shape, *origin.shape)
+    return over_radii(made, epsilon, chunk)
 
 
 def clamped_loss(logits_fn: LogitsFn, x: jax.Array, goal: Goal, clamp: jax.Array | float) -> jax.Array:

@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, margin, per_image, prepared
+from jaxcnn.attack.given import expect_maps, prepared
+from jaxcnn.attack.goal import Bounds, Goal, image_axes, logits, margin, per_image
 from jaxcnn.augment.options import expect_functions
 from jaxcnn.checking import expect, expect_count, expect_key
 from jaxcnn.classifier import LogitsFn
 from jaxcnn.variants import chunk_of, over_variants
 
-__all__ = ["expect_maps", "worst", "worst_draw", "worst_of_k"]
+__all__ = ["worst", "worst_draw", "worst_of_k"]
 
 Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -120,10 +121,3 @@ def worst(
     place = found.argmin(0).reshape(-1)
     chosen = jax.tree.map(lambda leaf: leaf[place, jnp.arange(len(flat))], variants)
     return jnp.where(per_image(found.min(0) < missed(x), x), changed(chosen), x)
-
-
-def expect_maps(where: str, x: jax.Array, goal: Goal) -> int:
-    """Return how many images x holds; raise `ValueError` unless each is (H, W, C) with a pixel."""
-    ok = len(image_axes(x, goal)) == 3 and min(x.shape[-3:]) > 0
-    expect(ok, where, "x of shape (..., H, W, C), a row of logits for each (H, W, C)", x.shape, "Pass maps.")
-    return goal.label.size

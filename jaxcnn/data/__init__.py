@@ -12,24 +12,31 @@ from pathlib import Path
 from typing import Any
 
 from jaxcnn.checking import expect, expect_count, expect_flag, is_int, shown
+from jaxcnn.data.box_slots import BoxSlots, box_slots
 from jaxcnn.data.dataset import Dataset, DatasetInfo, from_arrays, to_float
 from jaxcnn.data.digits import load_digits
 from jaxcnn.data.folder import load_folder
+from jaxcnn.data.masks import load_masks
 from jaxcnn.data.original import ORIGINALS, prepare
 from jaxcnn.data.scenes import Scenes, load_scenes
 from jaxcnn.data.source import Pair
 from jaxcnn.data.splitting import folds, per_class, split
 from jaxcnn.data.stream import Stream
 from jaxcnn.data.tfds import command, data_folder, find_prepared, load_prepared
+from jaxcnn.data.voc import load_voc
 
 __all__ = [
+    "BoxSlots",
     "Dataset",
     "DatasetInfo",
     "Scenes",
     "Stream",
+    "box_slots",
     "folds",
     "from_arrays",
     "load",
+    "load_masks",
+    "load_voc",
     "names",
     "per_class",
     "split",

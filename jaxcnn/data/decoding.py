@@ -10,7 +10,7 @@ from jaxcnn.data.cropping import Choose, reduction, resized
 from jaxcnn.data.jpeg import decoded, is_jpeg, orientation
 from jaxcnn.data.plain_png import from_plain_png
 
-__all__ = ["SUFFIXES", "Decoder", "Header", "require_pillow"]
+__all__ = ["SUFFIXES", "Decoder", "Header", "class_numbers", "require_pillow"]
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # Pillow knows more formats, and some of them (EPS) start other programs.
@@ -100,6 +100,18 @@ class Decoder:
         if orientation(image) > 1:
             image = ImageOps.exif_transpose(image)
         return image if image.mode == MODES[self.channels] else image.convert(MODES[self.channels])
+
+
+def class_numbers(data: bytes) -> np.ndarray:
+    """Return the values of a mask, the bytes of an image file, uint8 (H, W): shades of grey, or places in a palette.
+
+    Raises:
+        Exception: whatever Pillow finds wrong with the file; an image with several channels.
+    """
+    with _opened(io.BytesIO(data)) as image:
+        if image.mode not in ("L", "P", "1"):
+            raise ValueError(f"mode {image.mode}, where a mask has one channel of class numbers")
+        return np.asarray(image, np.uint8)
 
 
 def require_pillow() -> None:

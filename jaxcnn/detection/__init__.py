@@ -6,22 +6,33 @@
     detection.average_precision(rows_found, rows_true, classes=3).at(0.5)
 
 Boxes are x0, y0, x1, y1 in pixels, pixel (i, j) covering [j, j + 1] x [i, i + 1]; a class of -1 says that a row is no
-box, so that every image has as many rows.
+box, so that every image has as many rows. `sliding_windows` finds boxes with a classifier; `point_loss` is for nets
+that give places themselves.
 """
 
 from jaxcnn.detection.average_precision import AveragePrecision, average_precision
 from jaxcnn.detection.boxes import area, intersection_over_union, non_maximum_suppression
 from jaxcnn.detection.centres import CentreLoss, Found, centre_loss, decode, heat_map
+from jaxcnn.detection.keypoints import PointLoss, SoftArgmax, correct_keypoints, point_loss, soft_argmax
+from jaxcnn.detection.scores import object_score
+from jaxcnn.detection.windows import sliding_windows
 
 __all__ = [
     "AveragePrecision",
     "CentreLoss",
     "Found",
+    "PointLoss",
+    "SoftArgmax",
     "area",
     "average_precision",
     "centre_loss",
+    "correct_keypoints",
     "decode",
     "heat_map",
     "intersection_over_union",
     "non_maximum_suppression",
+    "object_score",
+    "point_loss",
+    "sliding_windows",
+    "soft_argmax",
 ]

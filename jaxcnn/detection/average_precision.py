@@ -51,7 +51,8 @@ def average_precision(
 
     Args:
         found: for each image {"boxes": (K, 4), "score": (K,), "class": (K,)}; rows of class -1 are no boxes.
-        truth: for each image {"boxes": (M, 4), "box_class": (M,)}; rows of class -1 are no boxes.
+        truth: for each image {"boxes": (M, 4), "box_class": (M,)}; rows of class -1 are no boxes. In an image without
+            a box everything found is wrong.
         classes: how many there are.
         overlaps: of intersection by union, from which on a box is found; COCO's 0.5, 0.55, ..., 0.95 unless given.
 
@@ -59,7 +60,8 @@ def average_precision(
         The table; `float(result)` is COCO's AP, `result.at(0.5)` its AP50.
 
     Raises:
-        ValueError: another number of images, boxes of other shapes, inverted true boxes, classes that there are not.
+        ValueError: another number of images, boxes of other shapes, values that are not finite, inverted true boxes,
+            classes that there are not.
 
     Source: Lin et al. 2014 and its evaluation; agrees with pycocotools (area "all", 100 boxes an image).
     """
@@ -91,10 +93,13 @@ def _image(where: str, found: Mapping[str, Any], truth: Mapping[str, Any], class
     known = np.concatenate([labels, kinds])
     ok = not known.size or (known.min() >= -1 and known.max() < classes)
     expect(ok, where, f"classes in 0..{classes - 1}, or -1 for no box", shown(known.tolist()), "Number them from 0.")
-    inverted = true[(kinds >= 0) & ((true[:, 2] < true[:, 0]) | (true[:, 3] < true[:, 1]))]
+    seen, there = np.column_stack([boxes, scores])[labels >= 0].astype(float), true[kinds >= 0].astype(float)
+    for name, values in {"found boxes and scores": seen, "true boxes": there}.items():
+        bad = values[~np.isfinite(values).all(1)]
+        expect(not len(bad), where, f"finite {name}", shown(bad[:5].tolist()), "Look where they come from.")
+    inverted = there[(there[:, 2:] < there[:, :2]).any(1)]
     expect(not len(inverted), where, "true boxes x0, y0, x1, y1", shown(inverted.tolist()), "Swap their ends.")
-    real, there = labels >= 0, kinds >= 0
-    return boxes[real].astype(float), scores[real].astype(float), labels[real], true[there].astype(float), kinds[there]
+    return seen[:, :4], seen[:, 4], labels[labels >= 0], there, kinds[kinds >= 0]
 
 
 def _matched(image: tuple[np.ndarray, ...], label: int, overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:

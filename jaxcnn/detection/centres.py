@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect, expect_count, floating, number
-from jaxcnn.detection.boxes import non_maximum_suppression
+from jaxcnn.checking import expect, expect_count, floating, number, shown
+from jaxcnn.detection.boxes import area, non_maximum_suppression
 
 __all__ = ["CentreLoss", "Found", "centre_loss", "decode", "heat_map"]
 
@@ -89,15 +89,16 @@ class CentreLoss:
         expect(ok, where, f"classes in -1..{classes - 1}", f"{kinds.min()}..{kinds.max()}", fix)
         real = boxes[kinds >= 0]
         size = np.array([width, height, width, height]) * self.stride
-        inside = bool(np.all(np.isfinite(real) & (real >= 0) & (real <= size)))
-        fix = "Cut them off at the frame."
-        expect(inside, where, f"boxes within the image, {size[0]}x{size[1]} pixels", "others", fix)
-        ok = bool(np.all(real[:, :2] < real[:, 2:]))
-        expect(ok, where, "boxes x0 < x1 and y0 < y1", "inverted or empty ones", "Swap their ends, or leave them out.")
+        _none(~np.isfinite(real), real, "finite boxes", "Leave them out: class -1.")
+        what = f"boxes within the image, {size[0]}x{size[1]} pixels"
+        _none((real < 0) | (real > size), real, what, "Cut them off at the frame.")
+        what = "boxes x0 < x1 and y0 < y1"
+        _none(real[:, :2] >= real[:, 2:], real, what, "Swap their ends, or leave them out: class -1.")
 
     def _of_one(self, outputs: jax.Array, boxes: jax.Array, box_class: jax.Array) -> jax.Array:
         height, width, maps = outputs.shape
         heat, beside = outputs[..., :-BESIDE], outputs[..., -BESIDE:]
+        box_class = jnp.where(area(boxes) > 0, box_class, -1)  # an augmentation may have moved it out of the image
         wanted = heat_map(boxes, box_class, shape=(height, width), classes=maps - BESIDE, stride=self.stride)
         real = box_class >= 0
         count = jnp.maximum(real.sum(), 1)
@@ -117,6 +118,9 @@ def centre_loss(stride: int, *, size_weight: float = 0.1) -> CentreLoss:
     For each image (F + 0.1 S + O) / objects: F the focal loss of the heat maps, -(1 - p)^2 log p at centres and
     -(1 - t)^4 p^2 log(1 - p) elsewhere, t the wanted heat; S and O the absolute errors of the size, in cells, and of
     the centre within its cell, at the cells of centres.
+
+    An image without objects has the loss F. A box of area 0, which augmentations make of one that has left the image,
+    is none.
 
     Args:
         stride: pixels of the image between cells of the outputs.
@@ -189,6 +193,12 @@ def decode(outputs: jax.Array | np.ndarray, *, stride: int, limit: int = 100, ov
         return Found(*padded)
 
     return jax.vmap(of_one)(peaks, outputs[..., -BESIDE:])
+
+
+def _none(wrong: np.ndarray, boxes: np.ndarray, what: str, fix: str) -> None:
+    """Raise `ValueError` with those of the boxes (K, 4) that are wrong somewhere."""
+    bad = boxes[wrong.any(-1)]
+    expect(not len(bad), "centre_loss", what, shown(bad[:5].tolist()), fix)
 
 
 def _centres(boxes: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:

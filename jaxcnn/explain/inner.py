@@ -10,11 +10,12 @@ import jax.numpy as jnp
 
 from jaxcnn.checking import expect
 from jaxcnn.classifier import LogitsFn
-from jaxcnn.explain.score import class_scores
+from jaxcnn.explain.score import Target, class_scores, prepared
 from jaxcnn.layers.layer import Layer, Params, State, apply
 from jaxcnn.surgery import activations, edit, paths
+from jaxcnn.training.evaluation import predictor
 
-__all__ = ["at_layer", "expect_map", "inner_gradients", "layer_shapes"]
+__all__ = ["at_layer", "expect_map", "inner_gradients", "layer_shapes", "net_prepared"]
 
 
 def at_layer(net: Layer, params: Params, state: State, x: jax.Array, at: str) -> tuple[jax.Array, LogitsFn]:
@@ -37,6 +38,13 @@ def at_layer(net: Layer, params: Params, state: State, x: jax.Array, at: str) ->
     """
     _, inside = activations(net, params, state, x, [at])
     return inside[at], jax.tree_util.Partial(_Rest(net, at), params, state, x)
+
+
+def net_prepared(
+    where: str, net: Layer, params: Params, state: State, x: jax.Array, target: Target
+) -> tuple[jax.Array, Any]:
+    """Return x and target as arguments of a jitted function; raise an error unless they fit the net."""
+    return prepared(where, predictor(net, params, state), x, target)[1:]
 
 
 def inner_gradients(
@@ -63,16 +71,13 @@ def inner_gradients(
 
 def expect_map(where: str, net: Layer, params: Params, state: State, x: jax.Array, at: str) -> tuple[int, ...]:
     """Return the shape of a layer's output; raise `ValueError` unless it is a map, with as many axes as the images."""
-    known = paths(net)
-    shapes = layer_shapes(net, params, state, x, [at] if at in known else [])
-    shape = shapes.get(at)
-    if shape is None or len(shape) != x.ndim or min(shape[-3:-1]) < 1:
-        layers = [path for path in known if "/" not in path]
-        shapes = layer_shapes(net, params, state, x, layers)
-        maps = [path for path in layers if len(shapes[path]) == x.ndim]
-        what = "the path of a layer with a map (..., h, w, c)"
-        expect(False, where, what, f"{at!r}" + (f" of shape {shape}" if shape else ""), f"Choose among {maps}, say.")
-        raise AssertionError
+    shape = layer_shapes(net, params, state, x, [at])[at] if at in paths(net) else ()
+    ok = len(shape) == x.ndim >= 3 and min(shape[-3:-1]) >= 1
+    if not ok:
+        shapes = layer_shapes(net, params, state, x, [path for path in paths(net) if "/" not in path])
+        maps = [path for path, given in shapes.items() if len(given) == x.ndim >= 3]
+        got, fix = f"{at!r}" + (f" of shape {shape}" if shape else ""), f"Choose among {maps}, say."
+        expect(ok, where, "the path of a layer with a map (..., h, w, c)", got, fix)
     return shape
 
 

@@ -43,6 +43,7 @@ from jaxcnn.functional.rectifier import deconv_relu, guided_relu, leaky_relu, pr
 from jaxcnn.functional.separable import depthwise_conv, separable_conv
 from jaxcnn.functional.transposed import conv_transpose
 from jaxcnn.functional.unpooling import max_pool_with_switches, max_unpool
+from jaxcnn.functional.upsampling import upsample
 from jaxcnn.functional.weight_standardization import weight_standardization
 
 __all__ = [
@@ -94,5 +95,6 @@ __all__ = [
     "spatial_pyramid_pool",
     "squared_relu",
     "tanh",
+    "upsample",
     "weight_standardization",
 ]

@@ -34,6 +34,7 @@ from jaxcnn.layers.pooling import AvgPool, LpPool, MaxPool
 from jaxcnn.layers.separable import DepthwiseConv, SeparableConv
 from jaxcnn.layers.serialization import from_json, register, to_json
 from jaxcnn.layers.transposed import ConvTranspose
+from jaxcnn.layers.upsampling import Upsample
 
 __all__ = [
     "AdaptiveAvgPool",
@@ -75,6 +76,7 @@ __all__ = [
     "SpatialDropout",
     "SpatialPyramidPool",
     "StandardizedConv",
+    "Upsample",
     "from_json",
     "register",
     "to_json",

@@ -19,6 +19,7 @@ from jaxcnn.models.cifar_densenet import cifar_densenet
 from jaxcnn.models.cifar_resnet import cifar_resnet
 from jaxcnn.models.cifar_vgg import cifar_vgg
 from jaxcnn.models.convnext import convnext
+from jaxcnn.models.deeplab import deeplab
 from jaxcnn.models.densenet import densenet
 from jaxcnn.models.efficientnet import efficientnet
 from jaxcnn.models.fcn import fcn
@@ -50,6 +51,7 @@ __all__ = [
     "cifar_vgg",
     "convnext",
     "create",
+    "deeplab",
     "densenet",
     "efficientnet",
     "fcn",

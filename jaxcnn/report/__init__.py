@@ -29,9 +29,10 @@ from jaxcnn.report.epochs import curves
 from jaxcnn.report.heat_map import heat_map
 from jaxcnn.report.histograms import value_histograms
 from jaxcnn.report.insides import feature_maps, filters
+from jaxcnn.report.keypoints import keypoints
 from jaxcnn.report.masks import masks
 from jaxcnn.report.overlay import overlay
-from jaxcnn.report.page import Facts, Number, Page, Picture, Section, Table, Verbatim
+from jaxcnn.report.page import Facts, Link, Links, Number, Page, Picture, Section, Table, Verbatim
 from jaxcnn.report.perturbation_sizes import perturbation_sizes
 from jaxcnn.report.pictures import image_grid, mistakes
 from jaxcnn.report.rates import learning_rates
@@ -42,6 +43,8 @@ from jaxcnn.report.unit_patches import unit_patches
 
 __all__ = [
     "Facts",
+    "Link",
+    "Links",
     "Number",
     "Page",
     "Picture",
@@ -64,6 +67,7 @@ __all__ = [
     "heat_map",
     "image_grid",
     "image_rows",
+    "keypoints",
     "label_counts",
     "learning_rates",
     "masks",

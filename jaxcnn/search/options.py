@@ -11,14 +11,22 @@ import numpy as np
 import optax
 
 from jaxcnn import surgery
-from jaxcnn.checking import expect, expect_count, expect_dtype, expect_key, is_number, shown
+from jaxcnn.checking import expect, expect_count, expect_dtype, expect_key, number, shown
 from jaxcnn.data.dataset import Dataset
-from jaxcnn.data.splitting import split
 from jaxcnn.layers.layer import Layer, expect_net
 from jaxcnn.search.lane import Program
 from jaxcnn.surgery.tree import paths_in
+from jaxcnn.training.arguments import (
+    expect_callbacks,
+    expect_outputs,
+    expect_sets,
+    expect_watched,
+    parted,
+    steps_of,
+    usual_optimizer,
+)
 from jaxcnn.training.early_stopping import early_stopping
-from jaxcnn.training.optimizer import expect_optimizer, sgd, warmup_cosine
+from jaxcnn.training.optimizer import expect_optimizer
 from jaxcnn.training.run import Event
 from jaxcnn.training.step import Augment, PerExample, expect_augment, with_defaults
 
@@ -30,8 +38,7 @@ class Options(TypedDict, total=False):
 
     validation: a data set; or a fraction of `train` that is held out for all lanes alike; or None.
     optimizer: an optax transformation, or a function of hyperparameters by name that returns one.
-    loss, metrics, epochs, batch_size, augment, dtype, freeze, patience, monitor: as for `fit`.
-    min_delta: the least improvement of the monitored value that counts as one, for `patience` and for what is best.
+    loss, metrics, epochs, batch_size, augment, dtype, freeze, patience, min_delta, monitor: as for `fit`.
     skip_limit: a lane has diverged after so many skipped steps one after another; it is reported and never chosen.
     devices: that share the lanes; all of this process unless given.
     memory: bytes of each device that may be used; most of what is free unless given. Lanes that do not fit at once are
@@ -121,32 +128,22 @@ def prepare(
     batch_size = expect_count(where, "batch_size", batch_size)
     skip_limit = expect_count(where, "skip_limit", skip_limit)
     dtype = expect_dtype(where, dtype)
-    fix = "Make one with data.from_arrays(image, label)."
-    expect(isinstance(train, Dataset), where, "train as a data.Dataset", shown(train), fix, TypeError)
-    ok = validation is None or isinstance(validation, Dataset) or is_number(validation)
-    what = "validation as a data.Dataset, a fraction or None"
-    expect(ok, where, what, shown(validation), fix, TypeError)
+    expect_sets(where, train, validation, Dataset)
     expect_key(where, key, known=True)
     typed = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
     kind = str(jax.random.key_impl(typed))
     fix = "Others draw from the first key of a batch: lanes would not be what fit gives."
     expect("threefry" in kind, where, "a threefry key", f"one of {kind}", fix)
-    if not isinstance(validation, Dataset | None):
-        train, validation = split(train, validation, key=key)
+    train, validation = parted(where, train, validation, key)
     size = train.size if size is None else size
-    expect(batch_size <= size, where, f"a batch_size of at most the {size} training examples", batch_size, "Lower it.")
-    if optimizer is None:
-        optimizer = sgd(warmup_cosine(0.05, epochs * (size // batch_size)))
+    steps = epochs * steps_of(where, size, batch_size)
+    optimizer = usual_optimizer(steps) if optimizer is None else optimizer
     loss, metrics = with_defaults(where, loss, metrics)
     expect_augment(where, augment)
     others = [name for name, metric in metrics.items() if hasattr(metric, "summary")]
     fix = "Measure them afterwards: training.evaluate."
     expect(not others, where, "metrics that are means over examples", others, fix)
-    known = ["loss", *metrics]
-    expect(monitor in known, where, f"monitor as one of {known}", shown(monitor), "Pass metrics with it.")
-    watched = validation is not None or (patience is None and monitor == "loss")
-    what = f"validation with patience={shown(patience)} and monitor={monitor!r}"
-    expect(watched, where, what, None, "Pass validation=0.1, say.")
+    expect_watched(where, monitor, metrics, validation, patience)
     make_net = _maker(where, "net", net, isinstance(net, Layer), numbers)
     optimizes = hasattr(optimizer, "init") and hasattr(optimizer, "update")
     make_optimizer = _maker(where, "optimizer", optimizer, optimizes, numbers)
@@ -159,12 +156,7 @@ def prepare(
     freeze = paths_in(where, freeze)
     surgery.freeze(one, freeze)  # says which paths are unknown
     expect_optimizer(where, make_optimizer(first))
-    validate = getattr(loss, "validate", None)
-    if validate is not None:
-        outputs = jax.eval_shape(lambda k, x: one.apply(*one.init(k, x), x, train=False)[0], key, train.spec)
-        for part in (train, validation):
-            if part is not None:
-                validate(outputs, part)
+    expect_outputs(one, loss, train.spec, train, validation)
     program = Program(
         net=make_net,
         optimizer=make_optimizer,
@@ -180,8 +172,12 @@ def prepare(
         skip_limit=skip_limit,
         freeze=freeze,
     )
-    chosen = jax.local_devices() if devices is None else list(devices)
-    expect(bool(chosen), where, "at least one device", shown(chosen), "Leave devices out for all there are.")
+    chosen = jax.local_devices() if devices is None else devices
+    ok = isinstance(chosen, Sequence) and len(chosen) > 0 and all(isinstance(one, jax.Device) for one in chosen)
+    expect(ok, where, "at least one device", shown(devices), "Leave devices out for all there are.")
+    if memory is not None:
+        memory = number(where, "memory as a number of bytes", memory, lambda m: m > 0, "2**30 is a gibibyte.")
+    expect_callbacks(where, callbacks)
     return Search(program, train, validation, epochs, chosen, memory, callbacks, time.perf_counter())
 
 

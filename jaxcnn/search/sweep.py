@@ -18,6 +18,7 @@ from jaxcnn.search.lane import Lane, Own
 from jaxcnn.search.lanes import train_lanes
 from jaxcnn.search.options import Options, Search, prepare
 from jaxcnn.search.trainings import Trainings
+from jaxcnn.training.arguments import expect_start
 from jaxcnn.training.state import TrainState
 
 __all__ = ["grid", "random_restarts", "sweep", "trainings"]
@@ -153,7 +154,7 @@ def _search(
     repeated = {name: np.repeat(values, restarts) for name, values in numbers.items()}
     own = None if rows is None else jnp.tile(rows, (count, 1))
     if start is not None:
-        _expect_start(where, search, {name: values[0].item() for name, values in numbers.items()}, start)
+        _expect_start_of(where, search, {name: values[0].item() for name, values in numbers.items()}, start)
         start = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (count * restarts, *np.shape(leaf))), start)
     return trainings(search, Own(keys[np.tile(np.arange(restarts), count)], repeated, own, start=start), halve_every)
 
@@ -174,10 +175,9 @@ def _rows(where: str, examples: Any, restarts: int, train: Any, validation: Any)
     return rows.astype(np.int32)
 
 
-def _expect_start(where: str, search: Search, numbers: Mapping[str, Any], start: Any) -> None:
+def _expect_start_of(where: str, search: Search, numbers: Mapping[str, Any], start: Any) -> None:
     """Raise `ValueError` unless lanes can begin with `start`."""
-    ok, fix = isinstance(start, tuple) and len(start) == 2, "Pass the two that a training returned."
-    expect(ok, where, "start as (params, state)", shown(start), fix, TypeError)
+    expect_start(where, start)
     net, spec = search.program.net(numbers), search.program.spec
     create = lambda key: TrainState.create(net, optax.identity(), key, spec, start=start)  # noqa: E731
     jax.eval_shape(create, jax.random.key(0))

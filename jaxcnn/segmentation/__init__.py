@@ -6,17 +6,22 @@ training.fit(
 )
 """
 
+from jaxcnn.segmentation.balance import class_weights
 from jaxcnn.segmentation.loss import PixelLoss, cross_entropy, dice, focal, pixel_loss
 from jaxcnn.segmentation.overlap import MeanOverlap, class_overlaps, counts, mean_overlap
+from jaxcnn.segmentation.scores import class_score, mask_margin
 
 __all__ = [
     "MeanOverlap",
     "PixelLoss",
     "class_overlaps",
+    "class_score",
+    "class_weights",
     "counts",
     "cross_entropy",
     "dice",
     "focal",
+    "mask_margin",
     "mean_overlap",
     "pixel_loss",
 ]

@@ -10,76 +10,86 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, floating, integral, is_number, number, shown
+from jaxcnn.segmentation.labels import VOID, expect_labels, void_labels
 
 __all__ = ["PixelLoss", "cross_entropy", "dice", "focal", "pixel_loss"]
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array, *, weights: Sequence[float] | None = None) -> jax.Array:
+def cross_entropy(
+    logits: jax.Array, labels: jax.Array, *, weights: Sequence[float] | None = None, void: Sequence[int] = VOID
+) -> jax.Array:
     """Return the mean cross-entropy of the pixels of each image, in nats.
 
     sum_p w[t_p] (-log softmax(z_p)[t_p]) / sum_p w[t_p], over the pixels p that have a class t_p.
 
     Args:
         logits: floating (..., H, W, classes); computed in float32.
-        labels: integers (..., H, W), 0..classes-1; others, such as 255 or -1, do not count.
+        labels: integers (..., H, W), 0..classes-1 or void.
         weights: one >= 0 for each class; all 1 unless given.
+        void: labels of pixels that do not count. Under `jit`, where labels are not known, no label that is no class
+            counts.
 
     Returns:
         (...,) float32; 0 for an image without a pixel that counts.
 
     Raises:
-        ValueError: shapes that do not fit, another number of weights.
+        ValueError: shapes that do not fit, labels that are neither classes nor void, another number of weights.
         TypeError: logits that are not floating, labels that are no integers.
 
     Source: agrees with `torch.nn.functional.cross_entropy(weight, ignore_index)`, an image at a time.
     """
-    return _weighted("cross_entropy", logits, labels, weights, lambda log_p: -log_p)
+    return _weighted("cross_entropy", logits, labels, weights, void, lambda log_p: -log_p)
 
 
 def focal(
-    logits: jax.Array, labels: jax.Array, *, gamma: float = 2.0, weights: Sequence[float] | None = None
+    logits: jax.Array,
+    labels: jax.Array,
+    *,
+    gamma: float = 2.0,
+    weights: Sequence[float] | None = None,
+    void: Sequence[int] = VOID,
 ) -> jax.Array:
     """Return the mean focal loss of the pixels of each image: of those that the net is sure of little remains.
 
     The mean of (1 - p)^gamma (-log p), p = softmax(z_p)[t_p], weighted as in `cross_entropy`.
 
     Args:
-        logits, labels, weights: as of `cross_entropy`.
+        logits, labels, weights, void: as of `cross_entropy`.
         gamma: >= 0; 0 gives `cross_entropy`.
 
     Returns:
         (...,) float32.
 
     Raises:
-        ValueError: shapes that do not fit, a gamma below 0.
+        ValueError: shapes or labels that do not fit, a gamma below 0.
         TypeError: logits that are not floating, labels that are no integers.
 
     Source: Lin et al. 2017, equation 4, for several classes.
     """
     gamma = number("focal", "gamma >= 0", gamma, lambda g: 0 <= g < math.inf, "2 is the paper's.")
-    return _weighted("focal", logits, labels, weights, lambda log_p: -((-jnp.expm1(log_p)) ** gamma) * log_p)
+    return _weighted("focal", logits, labels, weights, void, lambda log_p: -((-jnp.expm1(log_p)) ** gamma) * log_p)
 
 
-def dice(logits: jax.Array, labels: jax.Array, *, smooth: float = 1.0) -> jax.Array:
+def dice(logits: jax.Array, labels: jax.Array, *, smooth: float = 1.0, void: Sequence[int] = VOID) -> jax.Array:
     """Return 1 - the soft Dice coefficient of each image, averaged over the classes that it has.
 
     1 - mean_c (2 sum_p s_pc t_pc + smooth) / (sum_p s_pc + sum_p t_pc + smooth), s the softmax and t the one-hot
     labels.
 
     Args:
-        logits, labels: as of `cross_entropy`.
+        logits, labels, void: as of `cross_entropy`.
         smooth: added above and below, >= 0.
 
     Returns:
         (...,) float32, in [0, 1].
 
     Raises:
-        ValueError: shapes that do not fit, smooth below 0.
+        ValueError: shapes or labels that do not fit, smooth below 0.
         TypeError: logits that are not floating, labels that are no integers.
 
     Source: Milletari et al. 2016, section 3, with sums in the place of sums of squares, as is usual.
     """
-    logits, labels = _given("dice", logits, labels)
+    logits, labels = _given("dice", logits, labels, void)
     smooth = number("dice", "smooth >= 0", smooth, lambda s: 0 <= s < math.inf, "1 is usual.")
     truth = jax.nn.one_hot(labels, logits.shape[-1])  # a row of zeros for pixels that do not count
     soft = jax.nn.softmax(logits) * truth.sum(-1, keepdims=True)
@@ -97,7 +107,7 @@ class PixelLoss:
     weights: tuple[float, ...] | None = None
     dice: float = 0.0
     name: str = "mask"
-    void: tuple[int, ...] = ()
+    void: tuple[int, ...] = VOID
 
     def __call__(self, outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
         """Return the loss of each image, (N,) float32."""
@@ -105,8 +115,9 @@ class PixelLoss:
         expect(self.name in batch, "pixel_loss", f"a batch with {self.name!r}", list(batch), fix)
         labels = batch[self.name]
         labels = labels[..., 0] if labels.ndim == outputs.ndim else labels
-        loss = {"cross_entropy": cross_entropy, "focal": focal}[self.kind](outputs, labels, weights=self.weights)
-        return loss + self.dice * dice(outputs, labels) if self.dice else loss
+        function = {"cross_entropy": cross_entropy, "focal": focal}[self.kind]
+        loss = function(outputs, labels, weights=self.weights, void=self.void)
+        return loss + self.dice * dice(outputs, labels, void=self.void) if self.dice else loss
 
     def validate(self, outputs: jax.ShapeDtypeStruct, arrays: Mapping[str, np.ndarray]) -> None:
         """Raise `ValueError` unless the masks fit such outputs; `fit` calls it before any work."""
@@ -118,13 +129,7 @@ class PixelLoss:
         masks = masks[..., 0] if masks.ndim == 4 and masks.shape[-1] == 1 else masks
         fix = "Resize the masks to the size of the outputs, without interpolation."
         expect(masks.shape[1:] == (height, width), where, f"masks (N, {height}, {width})", masks.shape, fix)
-        fix = "Number the classes from 0, and name the labels that do not count: pixel_loss(void=(255,))."
-        known = np.unique(masks)
-        others = [int(label) for label in known if not 0 <= label < classes and label not in self.void]
-        expect(not others, where, f"labels in 0..{classes - 1} for a net of {classes} classes", others, fix)
-        inside = [label for label in self.void if 0 <= label < classes]
-        fix = "Give it a number that no class has."
-        expect(not inside, where, f"void labels outside 0..{classes - 1}", inside, fix)
+        expect_labels(where, masks, classes, self.void)
 
 
 def pixel_loss(
@@ -133,13 +138,13 @@ def pixel_loss(
     weights: Sequence[float] | None = None,
     dice: float = 0.0,
     name: str = "mask",
-    void: Sequence[int] = (),
+    void: Sequence[int] = VOID,
 ) -> PixelLoss:
     """Return the trainer's loss for nets with logits (N, H, W, classes): cross-entropy or focal, and Dice if asked for.
 
     Args:
         kind: "cross_entropy" or "focal".
-        weights: of the classes, as of `cross_entropy`.
+        weights: of the classes, as of `cross_entropy`; `class_weights` makes some.
         dice: the weight of `dice`, which is added.
         name: of the labels (N, H, W) in a batch.
         void: labels that do not count; others that no class has are an error before the training.
@@ -154,11 +159,11 @@ def pixel_loss(
     ok = isinstance(kind, str) and kind in ("cross_entropy", "focal")
     expect(ok, where, 'kind as "cross_entropy" or "focal"', shown(kind), "Choose one of them.")
     weight = number(where, "dice >= 0", dice, lambda d: 0 <= d < math.inf, "1.0 is usual.")
-    return PixelLoss(kind, _weights(where, weights, None), weight, name, tuple(int(label) for label in void))
+    return PixelLoss(kind, _weights(where, weights, None), weight, name, void_labels(where, void))
 
 
-def _weighted(where: str, logits: Any, labels: Any, weights: Any, loss: Any) -> jax.Array:
-    logits, labels = _given(where, logits, labels)
+def _weighted(where: str, logits: Any, labels: Any, weights: Any, void: Any, loss: Any) -> jax.Array:
+    logits, labels = _given(where, logits, labels, void)
     classes = logits.shape[-1]
     weights = _weights(where, weights, classes)
     counts = (labels >= 0) & (labels < classes)
@@ -169,12 +174,13 @@ def _weighted(where: str, logits: Any, labels: Any, weights: Any, loss: Any) -> 
     return jnp.where(counts, each * loss(log_p), 0).sum((-2, -1)) / jnp.where(total > 0, total, 1)
 
 
-def _given(where: str, logits: Any, labels: Any) -> tuple[jax.Array, jax.Array]:
+def _given(where: str, logits: Any, labels: Any, void: Any) -> tuple[jax.Array, jax.Array]:
     logits = floating(where, "logits", logits)
     labels = integral(where, "labels", labels, "Pass the class of each pixel.")
     expect(logits.ndim >= 3, where, "logits (..., H, W, classes)", logits.shape, "Add the class axis, last.")
     ok = labels.shape == logits.shape[:-1]
     expect(ok, where, f"labels of shape {logits.shape[:-1]}", labels.shape, "Resize the masks, without interpolation.")
+    expect_labels(where, labels, logits.shape[-1], void)
     return logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), labels.astype(jnp.int32)
 
 

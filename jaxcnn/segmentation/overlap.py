@@ -1,6 +1,6 @@
 """How well masks fit: intersection over union of each class, of counts that add up over images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -9,23 +9,26 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxcnn.checking import expect, expect_count, integral
+from jaxcnn.segmentation.labels import VOID, expect_labels, void_labels
 
 __all__ = ["MeanOverlap", "class_overlaps", "counts", "mean_overlap"]
 
 
-def counts(labels: ArrayLike, predictions: ArrayLike, classes: int) -> jax.Array:
+def counts(labels: ArrayLike, predictions: ArrayLike, classes: int, *, void: Sequence[int] = VOID) -> jax.Array:
     """Return how many pixels of each true class (row) were taken for each class (column), an image at a time.
 
     Args:
-        labels: integers (..., H, W); those outside 0..classes-1 do not count.
-        predictions: integers of the same shape, such as `logits.argmax(-1)`.
+        labels: integers (..., H, W), 0..classes-1 or void.
+        predictions: integers of the same shape, 0..classes-1, such as `logits.argmax(-1)`.
         classes: how many there are.
+        void: labels of pixels that do not count. Under `jit`, where labels are not known, no label that is no class
+            counts.
 
     Returns:
         (..., classes, classes) float32.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: shapes that differ, labels that are neither classes nor void, predictions that are no classes.
         TypeError: labels or predictions that are no integers.
     """
     where, fix = "counts", "Pass classes of pixels."
@@ -33,6 +36,8 @@ def counts(labels: ArrayLike, predictions: ArrayLike, classes: int) -> jax.Array
     classes = expect_count(where, "classes", classes)
     ok = labels.shape == predictions.shape and labels.ndim >= 2
     expect(ok, where, f"predictions of the labels' shape {labels.shape}", predictions.shape, "Resize one of them.")
+    expect_labels(where, labels, classes, void)
+    expect_labels(where, predictions, classes, name="predictions")
     # A product of one-hots: additions of 0 and 1, exact in float32 up to 2^24 pixels an image.
     truth = jax.nn.one_hot(labels.reshape(*labels.shape[:-2], -1), classes)
     found = jax.nn.one_hot(predictions.reshape(*labels.shape[:-2], -1), classes)
@@ -62,12 +67,15 @@ class MeanOverlap:
 
     classes: int
     name: str = "mask"
+    void: tuple[int, ...] = VOID
 
     def __call__(self, outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
         """Return the counts of each image, (N, classes, classes)."""
+        fix = "Pass the name of the masks, mean_overlap(name=...)."
+        expect(self.name in batch, "mean_overlap", f"a batch with {self.name!r}", list(batch), fix)
         labels = batch[self.name]
         labels = labels[..., 0] if labels.ndim == outputs.ndim else labels
-        return counts(labels, outputs.argmax(-1), self.classes)
+        return counts(labels, outputs.argmax(-1), self.classes, void=self.void)
 
     def summary(self, mean: jax.Array) -> float:
         """Return the mean over the classes of what they overlap, of counts averaged over images."""
@@ -75,7 +83,7 @@ class MeanOverlap:
         return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
 
 
-def mean_overlap(classes: int, *, name: str = "mask") -> MeanOverlap:
+def mean_overlap(classes: int, *, name: str = "mask", void: Sequence[int] = VOID) -> MeanOverlap:
     """Return the trainer's metric for masks: the mean intersection over union, of the pixels of all images together.
 
     It is no mean over images, so it gives counts for each, and makes a number of what they add up to.
@@ -83,7 +91,9 @@ def mean_overlap(classes: int, *, name: str = "mask") -> MeanOverlap:
     Args:
         classes: of the net.
         name: of the labels (N, H, W) in a batch.
+        void: labels of pixels that do not count.
 
     Source: Everingham et al. 2010; Long et al. 2015, section 5.
     """
-    return MeanOverlap(expect_count("mean_overlap", "classes", classes), name)
+    where = "mean_overlap"
+    return MeanOverlap(expect_count(where, "classes", classes), name, void_labels(where, void))

@@ -13,6 +13,7 @@ from jaxcnn.training.fit import fit
 from jaxcnn.training.interruption import RESUME, Preempted
 from jaxcnn.training.learning_rate import LearningRates, find_learning_rate
 from jaxcnn.training.mesh import device_mesh
+from jaxcnn.training.muon import muon, orthogonalize
 from jaxcnn.training.optimizer import sgd, warmup_cosine
 from jaxcnn.training.run import Event, FitResult
 from jaxcnn.training.state import TrainState
@@ -34,6 +35,8 @@ __all__ = [
     "fit",
     "load_checkpoint",
     "make_train_step",
+    "muon",
+    "orthogonalize",
     "predict",
     "predictor",
     "read_metrics",

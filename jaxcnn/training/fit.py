@@ -14,11 +14,20 @@ from jax.sharding import Mesh
 from jaxcnn import surgery
 from jaxcnn.checking import expect, expect_count, expect_dtype, expect_flag, expect_key, shown
 from jaxcnn.data.dataset import Dataset
-from jaxcnn.data.splitting import split
 from jaxcnn.data.stream import Stream
 from jaxcnn.fingerprint import fingerprint
 from jaxcnn.layers.layer import Layer, expect_net
 from jaxcnn.surgery.tree import paths_in
+from jaxcnn.training.arguments import (
+    expect_callbacks,
+    expect_outputs,
+    expect_sets,
+    expect_start,
+    expect_watched,
+    parted,
+    steps_of,
+    usual_optimizer,
+)
 from jaxcnn.training.checkpoint import latest_checkpoint
 from jaxcnn.training.diagnosis import first_not_finite
 from jaxcnn.training.early_stopping import early_stopping
@@ -26,7 +35,7 @@ from jaxcnn.training.feed import feed
 from jaxcnn.training.files import RunFiles
 from jaxcnn.training.interruption import interruption
 from jaxcnn.training.mesh import device_mesh, state_shardings
-from jaxcnn.training.optimizer import except_frozen, expect_optimizer, sgd, warmup_cosine
+from jaxcnn.training.optimizer import except_frozen, expect_optimizer
 from jaxcnn.training.run import Event, FitResult, Plan, Run
 from jaxcnn.training.state import TrainState, run_keys
 from jaxcnn.training.step import (
@@ -62,6 +71,7 @@ def fit(
     start: tuple[Any, Any] | None = None,
     freeze: Sequence[str] = (),
     patience: int | None = None,
+    min_delta: float = 0.0,
     monitor: str = "loss",
     mesh: Mesh | None = None,
     run_dir: Path | str | None = None,
@@ -99,6 +109,7 @@ def fit(
         start: parameters and running statistics to begin with, in the place of new ones.
         freeze: paths of layers that stay as they are: see `surgery.freeze`.
         patience: stop after so many epochs without improvement; None trains to the end.
+        min_delta: the least improvement that counts as one, for `patience` and for what is best.
         monitor: what is best: "loss" has its validation mean minimised, any other metric maximised.
         mesh: the devices, as `device_mesh` returns them; all there are unless given.
         run_dir: a folder for `metrics.jsonl` (a line per epoch) and `checkpoints/`.
@@ -131,11 +142,7 @@ def fit(
     dtype = expect_dtype(where, dtype)
     skip_limit = expect_count(where, "skip_limit", skip_limit)
     save_every = None if save_every is None else expect_count(where, "save_every", save_every)
-    for name, part in (("train", train), ("validation", validation)):
-        kinds = Dataset | Stream if name == "train" else Dataset | Stream | float | int | None
-        fix = "Make one with data.from_arrays(image, label)."
-        what = "train as a data.Dataset" if name == "train" else "validation as a data.Dataset, a fraction or None"
-        expect(isinstance(part, kinds), where, what, type(part).__name__, fix, TypeError)
+    expect_sets(where, train, validation)
     expect_net(where, net)
     if optimizer is not None:
         expect_optimizer(where, optimizer)
@@ -146,53 +153,26 @@ def fit(
     expect(mesh is None or isinstance(mesh, Mesh), where, "mesh as a jax.sharding.Mesh", shown(mesh), fix, TypeError)
     ok, fix = run_dir is None or isinstance(run_dir, str | Path), 'Pass "runs/first", say.'
     expect(ok, where, "run_dir as a path", shown(run_dir), fix, TypeError)
-    ok, fix = isinstance(callbacks, Sequence) and all(map(callable, callbacks)), "Pass [print], say."
-    expect(ok, where, "callbacks as a list of functions", shown(callbacks), fix, TypeError)
+    expect_callbacks(where, callbacks)
     resume = expect_flag(where, "resume", resume)
     expect(not resume or run_dir is not None, where, "run_dir with resume=True", None, "Pass the folder of the run.")
     expect_key(where, key)
     mesh = device_mesh() if mesh is None else mesh
     keys = run_keys(key)
-    if isinstance(validation, int | float):
-        fix = "0.1 holds out every tenth example."
-        expect(0 < validation < 1, where, "validation as a fraction in (0, 1)", validation, fix)
-        whole: Any = train
-        train, validation = split(whole, validation, key=keys.split)
-    steps_per_epoch = train.size // batch_size * replays
-    expect(
-        steps_per_epoch >= 1,
-        where,
-        f"a batch_size of at most the {train.size} training examples",
-        batch_size,
-        "Lower batch_size.",
-    )
+    train, validation = parted(where, train, validation, keys.split)
+    steps_per_epoch = steps_of(where, train.size, batch_size) * replays
     parts = mesh.size * accumulate
     fix = "Change batch_size, or pass mesh=training.device_mesh(jax.devices()[:n])."
     what = f"a batch_size that {mesh.size} devices and accumulate={accumulate} divide"
     expect(batch_size % parts == 0, where, what, batch_size, fix)
     if optimizer is None:
-        optimizer = sgd(warmup_cosine(0.05, epochs * steps_per_epoch))
-    monitored = ["loss", *metrics]
-    expect(monitor in monitored, where, f"monitor as one of {monitored}", repr(monitor), "Pass metrics with it.")
-    expect(
-        validation is not None or (patience is None and monitor == "loss"),
-        where,
-        f"validation with patience={shown(patience)} and monitor={monitor!r}",
-        None,
-        "Pass validation=0.1, say.",
-    )
-    stopping = early_stopping(patience)
-    validate = getattr(loss, "validate", None)
-    if validate is not None:
-        outputs = jax.eval_shape(lambda k, x: net.apply(*net.init(k, x), x, train=False)[0], key, train.spec)
-        parts_of: tuple[Any, ...] = (train, validation)
-        for part in parts_of:
-            if part is not None:
-                validate(outputs, part)
+        optimizer = usual_optimizer(epochs * steps_per_epoch)
+    expect_watched(where, monitor, metrics, validation, patience)
+    stopping = early_stopping(patience, min_delta=min_delta)
+    expect_outputs(net, loss, train.spec, train, validation)
     freeze = paths_in(where, freeze)
     surgery.freeze(net, freeze)  # says which paths are unknown
-    ok, fix = start is None or (isinstance(start, tuple) and len(start) == 2), "Pass the two that a training returned."
-    expect(ok, where, "start as (params, state)", shown(start), fix, TypeError)
+    expect_start(where, start)
     kept = except_frozen(optimizer, freeze)
     step = make_train_step(
         net,
@@ -223,6 +203,7 @@ def fit(
         "accumulate": accumulate,
         "dtype": jnp.dtype(dtype).name,
         "patience": None if patience is None else int(patience),
+        "min_delta": float(min_delta),
         "monitor": monitor,
         "start": None if start is None else fingerprint(start),
         "freeze": freeze,

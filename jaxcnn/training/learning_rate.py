@@ -14,6 +14,7 @@ from jaxcnn.checking import expect, expect_key, is_int, is_number, plain, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.stream import Stream
 from jaxcnn.layers.layer import Layer
+from jaxcnn.training.arguments import expect_sets
 from jaxcnn.training.feed import Feed, feed
 from jaxcnn.training.mesh import device_mesh, replicated
 from jaxcnn.training.optimizer import sgd
@@ -71,8 +72,7 @@ def find_learning_rate(
     expect(rising, where, "0 < low < high", shown((low, high)), "1e-4 and 10 cover most nets.")
     ok = is_int(steps, 10, 2**20)
     expect(ok, where, "at least 10 steps", shown(steps), "100 make a readable curve.")
-    fix = "Make one with data.from_arrays(image, label)."
-    expect(isinstance(train, Dataset | Stream), where, "train as a data.Dataset", shown(train), fix, TypeError)
+    expect_sets(where, train, None)
     expect_key(where, key, known=True)
     expect(
         is_int(batch_size, 1, train.size),

@@ -1,4 +1,4 @@
-"""What attacks are tested on: the small nets, a net that knows the digits, and a linear one with known answers."""
+"""What attacks are tested on: a net that knows the digits, and a linear one with known answers."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,6 @@ import pytest
 from jaxcnn import data, training
 from jaxcnn import functional as F
 from jaxcnn.layers import Conv, Dense, Flatten, MaxPool, Sequential
-from tests.small_nets import CASES, NETS, Case
 
 DIGITS_NET = Sequential(
     conv1=Conv(8, padding=1), act1=F.relu, pool1=MaxPool(2), conv2=Conv(16, padding=1), act2=F.relu, pool2=MaxPool(2),
@@ -25,12 +24,6 @@ class Known(NamedTuple):
     logits_fn: Any
     x: jax.Array
     y: jax.Array
-
-
-@pytest.fixture(params=list(NETS))
-def case(request) -> Case:
-    """Each of the small nets, with random weights."""
-    return CASES[request.param]
 
 
 @pytest.fixture(scope="session")

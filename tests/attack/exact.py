@@ -1,8 +1,16 @@
-"""The least perturbations of the linear net, which are known exactly."""
+"""The least perturbations of linear nets, which are known exactly."""
 
+import jax
 import numpy as np
 
 from tests.attack.conftest import Known
+
+
+def with_classes(linear: Known, count: int) -> Known:
+    """Return the linear net without all but its first classes."""
+    kernel, bias = linear.logits_fn.args
+    logits_fn = jax.tree_util.Partial(linear.logits_fn.func, kernel[:, :count], bias[:count])
+    return Known(logits_fn, linear.x, logits_fn(linear.x).argmax(-1))
 
 
 def least_sizes(linear: Known, norm: str) -> tuple[np.ndarray, np.ndarray]:

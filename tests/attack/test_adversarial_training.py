@@ -309,6 +309,7 @@ def test_every_defence_defends(name, digits):
         (lambda: trades(epsilon=0.1, beta=-1), r"trades: expected beta >= 0, got -1\. "),
         (lambda: trades(epsilon=0.1, label_smoothing=1), r"classification: expected label_smoothing in \[0, 1\)"),
         (lambda: free_training(NET, optax.sgd(0.1), epsilon=0.1, replays=0), r"free_training: expected replays as a"),
+        (lambda: free_training(NET, optax.sgd(0.1), epsilon=0.1, bounds=1), r"free_training: expected bounds as"),
         (
             lambda: free_training(Sequential(perturbation=Flatten()), optax.sgd(0.1), epsilon=0.1),
             r"free_training: expected a net without a layer called 'perturbation', got \['perturbation'\]\. ",

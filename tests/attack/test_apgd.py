@@ -84,8 +84,7 @@ def test_of_a_linear_net_the_least_size_is_found_to_a_hundredth(norm, linear):
         assert success.tolist() == [False, True]
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "dlr"])
-@pytest.mark.parametrize("norm", BALLS)
+@pytest.mark.parametrize(("norm", "loss"), [("linf", "cross_entropy"), ("l2", "dlr"), ("l1", "cross_entropy")])
 def test_images_fall_to_it_in_ball_and_bounds(norm, loss, digits):
     found = apgd(KEY, *digits, epsilon=RADII[norm], norm=norm, loss=loss, steps=20)
     result = judged(digits, found)
@@ -95,8 +94,7 @@ def test_images_fall_to_it_in_ball_and_bounds(norm, loss, digits):
 
 
 @pytest.mark.parametrize("norm", BALLS)
-def test_no_radius_is_no_change(norm, linear, digits):
-    np.testing.assert_array_equal(apgd(KEY, *digits, epsilon=0, norm=norm, steps=5), digits.x)
+def test_no_radius_is_no_change(norm, linear):
     np.testing.assert_array_equal(apgd(KEY, *linear, epsilon=0, norm=norm, steps=5, targets=2), linear.x)
 
 
@@ -106,10 +104,10 @@ def test_radii_restarts_and_keys(digits):
     assert many.shape == (3, *digits.x.shape)
     accuracy = [judged(digits, one).robust_accuracy for one in many]
     assert accuracy == sorted(accuracy, reverse=True)
-    assert judged(digits, apgd(KEY, *digits, epsilon=0.03, steps=10, restarts=2)).robust_accuracy == accuracy[1]
-    again = [apgd(key, *digits, epsilon=0.03, steps=5) for key in (KEY, KEY, jax.random.key(8))]
-    np.testing.assert_array_equal(again[0], again[1])
-    assert not np.array_equal(again[0], again[2])
+    alone = [apgd(key, *digits, epsilon=0.03, steps=10, restarts=2) for key in (KEY, KEY, jax.random.key(8))]
+    assert judged(digits, alone[0]).robust_accuracy == accuracy[1]
+    np.testing.assert_array_equal(alone[0], alone[1])
+    assert not np.array_equal(alone[0], alone[2])
 
 
 def test_targets_are_the_likeliest_others(digits):
@@ -136,7 +134,7 @@ def test_several_targets_are_tried_until_one_is_reached(digits):
 
 def test_a_target_is_reached(digits):
     target = (digits.y + 1) % 10
-    for loss in ("cross_entropy", "dlr", "margin"):
+    for loss in ("cross_entropy", "dlr"):
         found = apgd(KEY, *digits, epsilon=0.4, target=target, steps=30, loss=loss)
         assert judged(digits, found, target=target).success.mean() > 0.9
 
@@ -155,16 +153,15 @@ def test_it_ends_when_all_images_have_fallen(digits):
         assert (len(asked) < 30) == (epsilon == 0.9)
 
 
-def test_one_image_jit_and_one_trace(digits):
-    options = {"epsilon": 0.05, "steps": 10}
-    found = apgd(KEY, digits.logits_fn, digits.x[2], digits.y[2], **options)
-    assert found.shape == digits.x[2].shape
-    inside = jax.jit(lambda key, x: apgd(key, digits.logits_fn, x, digits.y, targets=2, **options))(KEY, digits.x)
-    outside = apgd(KEY, *digits, targets=2, **options)
-    assert judged(digits, inside).success.tolist() == judged(digits, outside).success.tolist()
+def test_one_image_jit_and_one_trace(linear):
+    logits_fn, x, y = linear
+    options = {"epsilon": 0.05, "steps": 10, "targets": 2}
+    assert apgd(KEY, logits_fn, x[2], y[2], **options).shape == x[2].shape
+    inside = jax.jit(lambda key, x: apgd(key, logits_fn, x, y, **options))(KEY, x)
+    close(inside, apgd(KEY, logits_fn, x, y, **options), atol=1e-5)
     before = _run._cache_size()
-    other = jax.tree_util.Partial(digits.logits_fn.func, *jax.tree.map(lambda a: 0.5 * a, digits.logits_fn.args))
-    apgd(jax.random.key(0), other, digits.x[::-1], digits.y, targets=2, epsilon=0.3, steps=10)
+    other = jax.tree_util.Partial(logits_fn.func, *(0.5 * a for a in logits_fn.args))
+    apgd(jax.random.key(0), other, x[::-1], y, **options | {"epsilon": 0.3})
     assert _run._cache_size() == before
 
 

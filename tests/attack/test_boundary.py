@@ -8,6 +8,7 @@ import pytest
 from jaxcnn import attack
 from jaxcnn.attack.boundary import _proposals, _State, boundary
 from jaxcnn.attack.goal import Goal, reached
+from tests.attack.exact import least_sizes, with_classes
 from tests.attack.twins import digits_twin, peer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -16,13 +17,10 @@ close = np.testing.assert_allclose
 
 
 def test_finds_the_least_change_of_a_linear_net(linear):
-    logits_fn = lambda x: linear.logits_fn(x)[..., :2]  # noqa: E731
-    y = logits_fn(linear.x).argmax(-1)
-    found = boundary(KEY, logits_fn, linear.x, y, steps=3000)
-    judged = attack.judge(logits_fn, linear.x, found, y)
+    two = with_classes(linear, 2)
+    judged = attack.judge(two.logits_fn, two.x, boundary(KEY, *two, steps=3000), two.y)
     assert judged.success.all()
-    kernel, z = linear.logits_fn.args[0], logits_fn(linear.x)
-    ratio = judged.l2 / (jnp.abs(z[:, 0] - z[:, 1]) / jnp.linalg.norm(kernel[:, 0] - kernel[:, 1]))
+    ratio = judged.l2 / least_sizes(two, "l2")[0]
     assert (ratio > 1).all()
     assert (ratio < 1.01).all()
 
@@ -76,8 +74,8 @@ def test_targets_and_given_images(digits):
     assert (judged.l2 < 0.9 * jnp.sqrt(((given - x[:8]) ** 2).sum((1, 2, 3)))).all()
 
 
-def test_single_images_jit_and_one_trace(digits):
-    logits_fn, x, y = digits
+def test_single_images_jit_and_one_trace(linear):
+    logits_fn, x, y = linear
     traces = []
 
     def counted(x):

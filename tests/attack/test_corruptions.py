@@ -64,7 +64,7 @@ def test_the_dtype_stays(name):
     close(half.astype(np.float32), CORRUPTIONS[name](KEY, IMAGE, 4), atol=2e-3)
 
 
-@every
+@pytest.mark.parametrize("name", ["glass_blur", "fog", "jpeg_compression"])
 def test_a_batch_is_its_images(name):
     images = jnp.asarray(IMAGE).reshape(4, 16, 16, 3)[:3]
     out = corruptions.corrupt(KEY, images, name, 2)
@@ -302,8 +302,9 @@ def places(image_of):
 def test_elastic_of_severity_1_moves_three_corners():
     inner = np.s_[11:21]
     moved = []
+    move = jax.jit(partial(corruptions.elastic_transform, severity=1))
     for key in jax.random.split(KEY, 20):
-        source = places(lambda x, key=key: corruptions.elastic_transform(key, x, 1))[inner, inner]
+        source = places(partial(move, key))[inner, inner]
         to = np.mgrid[inner, inner].transpose(1, 2, 0).reshape(-1, 2)
         flat = np.concatenate([to, np.ones((len(to), 1))], 1)
         forth, *_ = np.linalg.lstsq(flat, source.reshape(-1, 2), rcond=None)

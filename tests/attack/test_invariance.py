@@ -126,7 +126,7 @@ def test_a_trained_net(digits):
         ),
         (
             lambda: shift_consistency(lambda x: x @ jnp.ones((5, 2)), jnp.ones((3, 5))),
-            r"^shift_consistency: expected images \(\.\.\., H, W, C\), got shape \(3, 5\)",
+            r"^shift_consistency: expected x of shape \(\.\.\., H, W, C\), a row of logits .*, got \(3, 5\)",
         ),
     ],
 )

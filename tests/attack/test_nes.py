@@ -62,13 +62,14 @@ def test_finds_what_fools_the_net_and_says_what_it_cost(norm, digits):
     assert np.mean(np.isclose(found, chunked, atol=1e-5)) > 0.9
 
 
-def test_targets_single_images_and_jit(digits):
+def test_targets_single_images_and_jit(digits, linear):
     logits_fn, x, y = digits
     target = (y + 1) % 10
     found = nes(KEY, logits_fn, x, y, epsilon=0.4, steps=10, pairs=20, target=target)
     judged = attack.judge(logits_fn, x, found, y, target=target)
     assert judged.success.mean() > 0.3
     np.testing.assert_array_equal(judged.success, judged.prediction == np.asarray(target))
+    logits_fn, x, y = linear
     traces = []
 
     def counted(x):

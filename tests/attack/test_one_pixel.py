@@ -67,7 +67,7 @@ def test_generations_help(digits):
     assert value(last).mean() > value(first).mean()
 
 
-def test_targets_single_images_and_jit(digits):
+def test_targets_single_images_and_jit(digits, linear):
     logits_fn, x, y = digits
     target = (y + 1) % 10
     options = {"pixels": 5, "population": 50, "generations": 15}
@@ -75,6 +75,7 @@ def test_targets_single_images_and_jit(digits):
     judged = attack.judge(logits_fn, x, found, y, target=target)
     assert judged.success.any()
     np.testing.assert_array_equal(judged.success, judged.prediction == np.asarray(target))
+    logits_fn, x, y = linear
     traces = []
 
     def counted(x):

@@ -137,6 +137,8 @@ def test_refuses():
     ):
         with pytest.raises(ValueError, match=f"^adversarial_patch: expected {match}"):
             adversarial_patch(KEY, brightest, X, 0, **{"size": 3, **option})
+    with pytest.raises(ValueError, match=r"^paste: expected bounds as \(least, largest\) value of a pixel, got"):
+        paste(KEY, X, white(3, 2), bounds=(1, 0))
     for patch in (white(3, 1), white(10, 2), X, X[0], (X[0, :3], X[0, :3])):
         with pytest.raises(
             ValueError, match=r"^paste: expected a Patch of at most 9 pixels a side and 2 channels, got"

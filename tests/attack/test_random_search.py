@@ -9,7 +9,7 @@ import pytest
 
 from jaxcnn.attack.goal import Goal
 from jaxcnn.attack.objective import negative_margin
-from jaxcnn.attack.random_search import Found, asking, in_rows, random_search
+from jaxcnn.attack.random_search import asking, first_look, in_rows, random_search
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(0)
@@ -52,8 +52,7 @@ def test_finds_what_asking_one_by_one_finds(lead, stride):
     goal = Goal(jnp.zeros(lead, jnp.int32))
     given = in_rows(jnp.asarray(x), goal)
     ask = asking(logits_fn, jnp.asarray(x), negative_margin)
-    one = jnp.ones(given.goal.label.shape, jnp.int32)
-    start = Found(given.x, *ask(given.x, given.goal), one, 0 * one)
+    start = first_look(ask, given.x, given.goal)
     found = jax.jit(
         lambda given, start: random_search(KEY, ask, proposals(steps), given, start, queries, stride=stride)
     )(given, start)
@@ -77,8 +76,7 @@ def test_the_last_image_is_asked_a_whole_batch_at_once():
     x = jnp.full((8, 3, 3, 1), 0.3).at[3].set(0.1)
     given = in_rows(x, Goal(jnp.zeros(8, jnp.int32)))
     ask = asking(counting, x, negative_margin)
-    one = jnp.ones((1, 8), jnp.int32)
-    start = Found(given.x, *ask(given.x, given.goal), one, 0 * one)
+    start = first_look(ask, given.x, given.goal)
     found = random_search(KEY, ask, proposals(steps), given, start, 81)
     jax.block_until_ready(found)
     np.testing.assert_array_equal(found.queries[0], [1, 1, 1, 81, 1, 1, 1, 1])
@@ -90,8 +88,7 @@ def test_nan_is_never_better():
     given = in_rows(x, Goal(jnp.zeros(1, jnp.int32)))
     broken = lambda x: logits_fn(jnp.where(x > 0.115, jnp.nan, x))  # noqa: E731
     ask = asking(broken, x, negative_margin)
-    one = jnp.ones((1, 1), jnp.int32)
-    start = Found(given.x, *ask(given.x, given.goal), one, 0 * one)
+    start = first_look(ask, given.x, given.goal)
     steps = jnp.tile(jnp.asarray([0.1, 0.5]), 20)
     found = random_search(KEY, ask, proposals(steps), given, start, 10)
     assert not found.reached.any()

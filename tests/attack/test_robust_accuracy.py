@@ -8,34 +8,22 @@ import numpy as np
 import pytest
 
 from jaxcnn.attack import judge
-from jaxcnn.attack.goal import trusted
+from jaxcnn.attack.given import trusted
 from jaxcnn.attack.robust_accuracy import Attacked, RobustReport, robust_accuracy
 from jaxcnn.attack.standard import STANDARD, Budget, Images, Progress
+from tests.attack.exact import least_sizes, with_classes
 from tests.attack.twins import digits_twin, peer
 from tests.torch_twins import array, tensor
 
 KEY = jax.random.key(3)
-FEW = {"steps": 10, "queries": 30}
-DUAL = {"linf": 1, "l2": 2}
+FEW = {"steps": 10, "queries": 30, "batch_size": 16}  # one size for most, so that programs are few
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")
 def found(digits):
     """What a small evaluation says of the digits' net."""
-    return robust_accuracy(KEY, digits.logits_fn, digits.x, digits.y, epsilon=0.08, batch_size=16, **FEW)
-
-
-def smallest(linear, norm: str, classes: int = 4) -> np.ndarray:
-    """Return the sizes of the least changes that alter the class of a linear net, an image each."""
-    kernel, logits = linear.logits_fn.args[0], linear.logits_fn(linear.x)[:, :classes]
-    sizes = []
-    for row, y in zip(logits, logits.argmax(-1), strict=True):
-        others = [j for j in range(classes) if j != y]
-        sizes.append(
-            min(float(row[y] - row[j]) / np.linalg.norm(kernel[:, y] - kernel[:, j], DUAL[norm]) for j in others)
-        )
-    return np.array(sizes)
+    return robust_accuracy(KEY, digits.logits_fn, digits.x, digits.y, epsilon=0.08, **FEW)
 
 
 def test_without_room_it_is_the_clean_accuracy(digits):
@@ -87,7 +75,7 @@ def test_it_prints_as_a_table(found):
 
 
 def test_same_key_same_report(found, digits):
-    options = {"epsilon": 0.08, "batch_size": 16, **FEW}
+    options = {"epsilon": 0.08, **FEW}
     again = robust_accuracy(KEY, digits.logits_fn, digits.x, digits.y, **options)
     assert np.array_equal(found.adversarial, again.adversarial)
     assert found.attacks == again.attacks
@@ -97,7 +85,7 @@ def test_same_key_same_report(found, digits):
 
 @pytest.mark.parametrize(("attack", "norm"), [("apgd-t", "linf"), ("apgd-t", "l2"), ("fab-t", "l2")])
 def test_of_a_linear_net_attacks_towards_classes_know_the_truth(linear, norm, attack):
-    sizes = smallest(linear, norm)
+    sizes, _ = least_sizes(linear, norm)
     rising = np.sort(sizes)
     at = 1 + np.argmax(rising[2:-1] / rising[1:-2])  # where no image is near epsilon
     epsilon = float(np.sqrt(rising[at] * rising[at + 1]))
@@ -112,12 +100,11 @@ def test_of_a_linear_net_attacks_towards_classes_know_the_truth(linear, norm, at
 @pytest.mark.parametrize("classes", [2, 3])
 def test_few_classes(linear, classes):
     """With so few the targeted ratio of DLR has no gradient."""
-    logits_fn = lambda x: linear.logits_fn(x)[..., :classes]  # noqa: E731
-    y = logits_fn(linear.x).argmax(-1)
-    sizes = smallest(linear, "linf", classes)
+    few = with_classes(linear, classes)
+    sizes, _ = least_sizes(few, "linf")
     epsilon = float(np.median(sizes))
     for attacks in (("apgd-t",), ("fab-t",)):
-        found = robust_accuracy(KEY, logits_fn, linear.x, y, epsilon=epsilon, attacks=attacks, steps=60)
+        found = robust_accuracy(KEY, *few, epsilon=epsilon, attacks=attacks, steps=60)
         assert np.array_equal(found.fooled, sizes < epsilon)
 
 
@@ -141,7 +128,7 @@ def test_vectors_have_no_squares(linear):
     x = linear.x.reshape(6, 9)
     options = {"epsilon": 0.1, "steps": 20}
     found = robust_accuracy(KEY, logits_fn, x, linear.y, attacks=STANDARD[:3], **options)
-    assert np.array_equal(found.fooled, smallest(linear, "linf") < 0.1)
+    assert np.array_equal(found.fooled, least_sizes(linear, "linf")[0] < 0.1)
     with pytest.raises(
         ValueError, match=r"^robust_accuracy: expected x of shape \(\.\.\., H, W, C\), got \(6, 9\)\. Leave"
     ):

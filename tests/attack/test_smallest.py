@@ -18,7 +18,6 @@ from jaxcnn.attack.goal import Goal
 from jaxcnn.attack.judgement import judge
 from jaxcnn.attack.minimum_norm import _ddn, _fmn, ddn, fmn
 from jaxcnn.attack.smallest import clearly_reached, none_but, slack, smaller
-from tests.attack.conftest import Known
 from tests.attack.exact import least_sizes
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -51,12 +50,14 @@ RELATIVE = {"ddn": 0.05}
 @pytest.mark.parametrize("name", FEW)
 def test_a_second_look_agrees(name, digits):
     attack, *_ = ATTACKS[name]
-    x, y = digits.x, digits.y
+    wrong = np.asarray(digits.logits_fn(digits.x).argmax(-1) != digits.y)
+    some = np.argsort(~wrong, stable=True)[:12]  # those that the net errs on among them
+    x, y, wrong = digits.x[some], digits.y[some], wrong[some]
+    assert wrong.any()
     found = attack(digits.logits_fn, x, y)
     assert (found.shape, found.dtype) == (x.shape, x.dtype)
     judged = judge(digits.logits_fn, x, found, y)  # which looks at the bounds, too
     changed = np.asarray((found != x).any((1, 2, 3)))
-    wrong = np.asarray(digits.logits_fn(x).argmax(-1) != y)
     np.testing.assert_array_equal(judged.success, changed | wrong)
     assert not (changed & wrong).any()
     assert judged.success.all()
@@ -92,28 +93,30 @@ def test_a_target_is_found(name, linear):
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_one_image_in_jit_and_several_axes_are_as_the_batch(name, linear):
+def test_one_image_in_jit_is_as_in_the_batch(name, linear):
     attack, norm, *_ = ATTACKS[name]
-    x, y = linear.x, linear.y
-    sizes = getattr(judge(linear.logits_fn, x, attack(linear.logits_fn, x, y), y), norm)
-    one = jax.jit(attack)(linear.logits_fn, x[1], y[1])
+    logits_fn, x, y = linear
+    sizes = getattr(judge(logits_fn, x, attack(logits_fn, x, y), y), norm)
+    one = jax.jit(attack)(logits_fn, x[1], y[1])
     assert one.shape == x[1].shape
-    close(getattr(judge(linear.logits_fn, x[1], one, y[1]), norm), sizes[1], rtol=0.005)
-    pairs, labels = x.reshape(3, 2, 3, 3, 1), y.reshape(3, 2)
-    found = attack(linear.logits_fn, pairs, labels)
-    judged = judge(linear.logits_fn, pairs, found, labels)
+    close(getattr(judge(logits_fn, x[1], one, y[1]), norm), sizes[1], rtol=0.005)
+
+
+@pytest.mark.parametrize("name", ["fmn l2", "fab l2"])
+def test_several_axes_are_as_one(name, linear):
+    attack, norm, *_ = ATTACKS[name]
+    x, y = linear.x.reshape(3, 2, 3, 3, 1), linear.y.reshape(3, 2)
+    judged = judge(linear.logits_fn, x, attack(linear.logits_fn, x, y), y)
     assert judged.success.all()
-    close(getattr(judged, norm).ravel(), sizes, rtol=0.005)
+    close(getattr(judged, norm).ravel(), least_sizes(linear, norm)[0], rtol=0.01)
 
 
 @pytest.mark.parametrize("name", FEW)
 def test_pixels_of_another_unit(name, linear):
     attack, norm, *_ = ATTACKS[name]
-    kernel, bias = linear.logits_fn.args
-    wide = Known(jax.tree_util.Partial(linear.logits_fn.func, kernel / 255, bias), 255 * linear.x - 100, linear.y)
-    wide = wide._replace(logits_fn=lambda x: linear.logits_fn((x + 100) / 255))
-    found = attack(wide.logits_fn, wide.x, wide.y, bounds=(-100, 155))
-    judged = judge(wide.logits_fn, wide.x, found, wide.y, bounds=(-100, 155))
+    logits_fn, x = lambda x: linear.logits_fn((x + 100) / 255), 255 * linear.x - 100
+    found = attack(logits_fn, x, linear.y, bounds=(-100, 155))
+    judged = judge(logits_fn, x, found, linear.y, bounds=(-100, 155))
     assert judged.success.all()
     close(getattr(judged, norm) / 255, least_sizes(linear, norm)[0], rtol=RELATIVE.get(name, 0.01))
 
@@ -139,14 +142,15 @@ def test_where_the_net_errs_without_help_nothing_changes(name, linear):
 
 
 @pytest.mark.parametrize("name", FEW)
-@pytest.mark.parametrize("kind", ["flat", "nan"])
-def test_where_no_gradient_helps_the_images_come_back(name, kind, linear):
+def test_where_no_gradient_helps_the_images_come_back(name, linear):
     attack, *_ = ATTACKS[name]
-    ones = jnp.ones((*linear.x.shape[:1], 4)).at[:, 0].add(1)
-    flat = lambda x: ones  # noqa: E731
-    nan = lambda x: ones + jnp.sqrt(jax.nn.relu(x[:, 0, 0] - 2))  # noqa: E731  infinite times 0
-    found = attack({"flat": flat, "nan": nan}[kind], linear.x, 0)
-    np.testing.assert_array_equal(found, linear.x)
+    ones = jnp.ones((3, 4)).at[:, 0].add(1)
+
+    def logits_fn(x):
+        steep = jnp.sqrt(jax.nn.relu(x[3:, 0, 0] - 2))  # its slope is infinite times 0
+        return jnp.concatenate([ones, ones + steep])
+
+    np.testing.assert_array_equal(attack(logits_fn, linear.x, 0), linear.x)
 
 
 @pytest.mark.parametrize("name", FEW)

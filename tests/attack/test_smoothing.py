@@ -185,6 +185,10 @@ def test_bad_options(options, message):
 def test_other_bad_input():
     with pytest.raises(TypeError, match=r"^certify: expected one PRNG key, got 0\."):
         certify(0, halves, at([0.1]), sigma=0.1)
+    with pytest.raises(TypeError, match=r"^certify: expected logits_fn as a function of images, got 3\."):
+        certify(KEY, 3, at([0.1]), sigma=0.1)
+    with pytest.raises(TypeError, match=r"^smoothed: expected logits_fn as a function of images, got 3\."):
+        smoothed(KEY, 3, sigma=0.1)
     with pytest.raises(TypeError, match=r"^certify: expected x of a floating dtype, got uint8\."):
         certify(KEY, halves, np.zeros((1, 2, 2, 3), np.uint8), sigma=0.1)
     with pytest.raises(ValueError, match=r"^smoothed: expected samples as a positive int, got 0\."):

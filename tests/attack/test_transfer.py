@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcnn.attack.transfer import ensemble, transfer
+from tests.small_nets import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose
@@ -83,7 +84,8 @@ def test_where_none_counts_there_is_no_rate():
     assert not np.isnan(found.rate("low", "low"))
 
 
-def test_an_ensemble_has_the_mean_of_the_logits(case, images):
+def test_an_ensemble_has_the_mean_of_the_logits(images):
+    case = CASES["plain"]
     both = ensemble([case.logits_fn, lambda x: 2 * case.logits_fn(x), lambda x: {"logits": 0 * case.logits_fn(x)}])
     close(both(images), case.logits_fn(images), rtol=1e-5, atol=1e-6)
     close(jax.jit(lambda fn, x: fn(x))(both, images), both(images), rtol=1e-5, atol=1e-6)

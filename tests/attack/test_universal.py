@@ -147,3 +147,5 @@ def test_refuses():
         ValueError, match=r"^apply_universal: expected a perturbation \(\.\.\., 3, 3, 2\), got \(3, 3\)"
     ):
         apply_universal(X, X[0, ..., 0])
+    with pytest.raises(ValueError, match=r"^apply_universal: expected bounds as \(least, largest\)"):
+        apply_universal(X, X[0], bounds=(1.0,))

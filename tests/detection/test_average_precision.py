@@ -57,6 +57,14 @@ def test_classes_and_rows_that_are_no_boxes():
     assert np.isnan(float(average_precision([found([], [])], [true([])], 2)))
 
 
+def test_what_is_found_in_an_image_without_objects_is_wrong():
+    """The higher score is in the empty image: precision 1/2 at every recall."""
+    result = average_precision([found(ONE, [0.9]), found(ONE, [0.8])], [true([]), true(ONE)], 1, overlaps=[0.5])
+    assert float(result) == pytest.approx(0.5)
+    nothing = average_precision([found([], []), found([], [])], [true([]), true(ONE)], 1)
+    assert float(nothing) == 0
+
+
 def drawn(seed, images=12, classes=3):
     """Return found and true boxes of several images, many of them near one another."""
     draw = np.random.default_rng(seed)
@@ -109,6 +117,8 @@ def test_agrees_with_the_evaluation_of_coco(seed):
         ([found(ONE, [1])], [], "got 1 and 0"),
         ([found(ONE, [1, 2])], [true(ONE)], r"expected found boxes \(K, 4\) with a row of each entry"),
         ([found(ONE, [1])], [true(ONE, np.array([2]))], r"expected classes in 0\.\.1, or -1 for no box, got \[0, 2\]"),
+        ([found(ONE, [np.nan])], [true(ONE)], r"expected finite found boxes and scores, got \[\[0\.0, .*nan\]\]"),
+        ([found(ONE, [1])], [true(ONE * np.nan)], "expected finite true boxes"),
         ([found(ONE, [1])], [true(ONE[:, ::-1])], r"expected true boxes x0, y0, x1, y1, got \[\[10"),
     ],
 )

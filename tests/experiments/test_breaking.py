@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxcnn
-from experiments import breaking, robustness, train
+from experiments import breaking, robustness, robustness_pictures, train
 from experiments.__main__ import experiments
 from experiments.breaking import Config
 from experiments.robustness import Effort
@@ -83,9 +83,9 @@ def test_medians_count_those_that_were_not_fooled():
 
 def test_examples_are_of_classes_of_their_own():
     sizes = np.array([0.1, np.nan, 0.1, 0.2, 0.3])
-    assert robustness.examples(sizes, np.array([1, 0, 1, 0, 2])).tolist() == [0, 3, 4, 2]
-    assert robustness.examples(np.full(3, np.nan), np.arange(3)).tolist() == []
-    assert len(robustness.examples(np.ones(20), np.arange(20))) == robustness.EXAMPLES
+    assert robustness_pictures.examples(sizes, np.array([1, 0, 1, 0, 2])).tolist() == [0, 3, 4, 2]
+    assert robustness_pictures.examples(np.full(3, np.nan), np.arange(3)).tolist() == []
+    assert len(robustness_pictures.examples(np.ones(20), np.arange(20))) == robustness_pictures.EXAMPLES
 
 
 def test_the_usual_epsilon():
@@ -134,4 +134,4 @@ def test_bad_options(options, message, source, tmp_path):
 
 def test_it_is_listed():
     assert experiments()["breaking"].startswith("How small a change fools a trained net")
-    assert "robustness" not in experiments()
+    assert not {"robustness", "robustness_pictures"} & set(experiments())

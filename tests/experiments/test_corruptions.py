@@ -15,6 +15,7 @@ from jaxcnn import data
 from jaxcnn import functional as F
 from jaxcnn.attack.corruptions import CorruptionReport
 from jaxcnn.layers import Conv, Dense, GlobalAvgPool, Normalize, Sequential
+from tests.experiments.untrained import Untrained
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 KINDS = ("contrast", "gaussian_noise")
@@ -72,11 +73,10 @@ def test_a_small_run_and_its_record(source, tmp_path):
 
 def test_nets_compared_begin_alike_and_learn_from_the_same_images(source, tmp_path, monkeypatch):
     calls = []
-    restarts = experiment.search.random_restarts
 
     def spied(net, train, **options):
         calls.append((train.info.fingerprint, options["augment"], jax.random.key_data(options["key"]).tolist()))
-        return restarts(net, train, **options)
+        return Untrained(net, train, options["restarts"])
 
     monkeypatch.setattr(experiment.search, "random_restarts", spied)
     config = dataclasses.replace(SMALL, source=source, run=str(tmp_path), passes=1)

@@ -34,3 +34,33 @@ def test_true_boxes_hold(monkeypatch):
     assert result.holds
     assert result.figures["average_precision"] == 1
     assert "average precision 1.000 at an overlap of 0.5, as promised" in result.verdict
+
+
+@pytest.mark.slow
+def test_blood_cells_or_any_set_in_their_form(tmp_path):
+    """Two images, one without an object, one with more than there are slots."""
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (tmp_path / name).mkdir(parents=True)
+    box = "<bndbox><xmin>{}</xmin><ymin>1</ymin><xmax>20</xmax><ymax>20</ymax></bndbox>"
+    for name, count in (("a", 3), ("b", 0)):
+        for split in ("train", "test"):
+            pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+            image.fromarray(pixels).save(tmp_path / f"JPEGImages/{name}{split}.png")
+            rows = "".join(f"<object><name>cell</name>{box.format(1 + at)}</object>" for at in range(count))
+            (tmp_path / f"Annotations/{name}{split}.xml").write_text(f"<annotation>{rows}</annotation>")
+            with (tmp_path / f"ImageSets/Main/{split}.txt").open("a") as file:
+                file.write(f"{name}{split}\n")
+    small = {"shape": (16, 24), "slots": 2, "width": 2, "epochs": 1, "batch_size": 2, "limit": 5}
+    result = detection.main(Config(dataset="bccd", path=str(tmp_path), **small))
+    figures = json.loads(json.dumps(result.figures, allow_nan=False))
+    assert (figures["training_images"], figures["test_images"], figures["test_boxes"]) == (2, 2, 2)
+    assert "1 of its 3 boxes left out, beyond 2 of an image" in figures["source"][0]
+    captions = [text.get_text() for text in result.pictures[0].blocks[1].figure.axes[0].texts]
+    assert captions[-1] == "no object"
+
+
+def test_a_set_that_is_not_there(monkeypatch, tmp_path):
+    monkeypatch.setenv("JAXCNN_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"^detection: .*got nothing at .*bccd\.zip\. Put .*BCCD_Dataset"):
+        detection.main(Config(dataset="bccd"))

@@ -43,7 +43,7 @@ def found(mine):
     return examples, masks, names, one
 
 
-def test_layers_are_the_last_relu_of_each_stage(mine):
+def test_layers_are_the_last_activation_function_of_each_stage(mine):
     assert stages(mine) == ("stage1/act1", "stage2/act1")
     net = layers.Sequential(conv=layers.Conv(2), flatten=layers.Flatten(), head=layers.Dense(10))
     assert stages(mine._replace(net=net, params=net.init(KEY, mine.train.spec)[0], state={})) == ("conv",)

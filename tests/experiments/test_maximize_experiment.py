@@ -99,6 +99,9 @@ def test_mean_images_are_in_0_1(mine):
 @pytest.mark.parametrize(("sharpness", "holds"), [(20.0, True), (0.5, False)])
 def test_it_holds_where_the_net_is_sure_of_every_class(tmp_path, monkeypatch, sharpness, holds):
     monkeypatch.setattr(maximize, "WAYS", {CHOSEN: WAYS[CHOSEN]._replace(norm=5.0)})
+    monkeypatch.setattr(maximize, "inverted", lambda *_: {})
+    for section in ("gallery_section", "ways_section", "channels_section", "inversion_section", "dream_section"):
+        monkeypatch.setattr(maximize, section, lambda *_: maximize.report.Section("Section", ["Words."]))
     steps = dataclasses.replace(Config(source=saved(made(sharpness), tmp_path), **SMALL), steps=128)
     result = maximize.main(steps)
     assert result.holds == holds

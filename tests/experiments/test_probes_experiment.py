@@ -44,8 +44,27 @@ def test_layers_are_the_first_the_last_and_functions_between_them():
     assert looked_at(around, 8) == ["conv", "block/branch/act", "head"]
 
 
-def test_a_small_run_and_its_record(source, tmp_path):
-    result = experiment.main(dataclasses.replace(SMALL, source=source, run=str(tmp_path)))
+MEASURES = ("similarities", "moved", "seen")
+SECTIONS = ("separable_section", "alike_section", "moved_section", "seen_section")
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """What a small run measures, kept for the test of what it makes of it."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def result(source, measured, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        for name in MEASURES:
+            measure = getattr(experiment, name)
+            patch.setattr(experiment, name, lambda *a, n=name, m=measure: measured.setdefault(n, m(*a)))
+        run = str(tmp_path_factory.mktemp("run"))
+        return experiment.main(dataclasses.replace(SMALL, source=source, run=run))
+
+
+def test_a_small_run_and_its_record(result):
     figures = json.loads(json.dumps(result.figures, allow_nan=False))
     assert figures["layers"] == ["normalize", "act1", "act2", "head"]
     for name in (TRAINED, UNTRAINED):
@@ -77,7 +96,11 @@ def test_a_small_run_and_its_record(source, tmp_path):
     assert "linear separability (test accuracy of a probe)" in result.verdict
 
 
-def test_what_it_promises(source, tmp_path, monkeypatch):
+def test_what_it_promises(source, result, measured, tmp_path, monkeypatch):
+    for name in MEASURES:
+        monkeypatch.setattr(experiment, name, lambda *_, n=name: measured[n])
+    for name in SECTIONS:
+        monkeypatch.setattr(experiment, name, lambda *_: result.pictures[0])
     at = ["normalize", "act1", "act2", "head"]
     same = {path: [0.9, 0.9] for path in at}
     better = {TRAINED: same | {"act2": [0.97, 0.99]}, UNTRAINED: same}
@@ -89,10 +112,10 @@ def test_what_it_promises(source, tmp_path, monkeypatch):
             accuracy[UNTRAINED]["act2"] = [0.98, 0.99]
         monkeypatch.setattr(experiment, "separable", lambda *args, accuracy=accuracy: accuracy)
         monkeypatch.setattr(experiment, "second", lambda config, found: experiment.Weights(found.params, found.state))
-        result = experiment.main(dataclasses.replace(SMALL, source=source, run=str(tmp_path)))
-        assert result.holds == holds
+        one = experiment.main(dataclasses.replace(SMALL, source=source, run=str(tmp_path)))
+        assert one.holds == holds
         said = "NOT as promised: classes are not most separable in act2 of the trained net. digits: "
-        assert result.verdict.startswith(said) != holds
+        assert one.verdict.startswith(said) != holds
     quick = experiment.main(dataclasses.replace(SMALL, source=source, run=str(tmp_path), quick=True))
     assert quick.holds
     assert quick.verdict.startswith("not judged: digits: ")

@@ -11,7 +11,7 @@ import pytest
 
 import jaxcnn
 from experiments import attributions as table
-from experiments import sanity_checks
+from experiments import located, sanity_checks
 from experiments import sanity_pictures as pictures
 from experiments import trust_measures as measures
 from experiments.__main__ import experiments
@@ -68,7 +68,8 @@ def test_edges_are_those_of_the_image():
     assert (found[0, 1] > 0).tolist() == [False, False, True, True, False, True]  # the last: the image's own end
 
 
-def test_a_small_run_and_its_record(source, tmp_path):
+def test_a_small_run_and_its_record(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(located, "small_net", lambda info: small_net(len(info.class_names)))
     result = sanity_checks.main(dataclasses.replace(SMALL, source=source, run=str(tmp_path)))
     figures = json.loads(json.dumps(result.figures, allow_nan=False))
     names = ["gradient", "guided backprop", "edges of the image"]
@@ -111,6 +112,13 @@ def test_an_edge_detector_fails_where_the_gradient_changes():
     found = trust.sanity_checks(key, net, params, state, x, target, plain, at=(), draws=2).verdicts
     assert found["edges of the image"].passes is False
     assert found["gradient"].similarity < 0.9
+
+
+def test_the_image_of_which_the_fewest_maps_are_blank_is_shown():
+    maps = {"a": np.zeros((2, 3, 2, 2)), "b": np.zeros((2, 3, 2, 2, 1))}
+    maps["a"][0, 1:] = maps["b"][0, 2] = 1
+    maps["b"][1, 0] = 1  # another net's
+    assert sanity_checks.most_drawn(maps) == 2
 
 
 def report_of(**similarity: float) -> trust.SanityReport:

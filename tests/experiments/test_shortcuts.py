@@ -1,6 +1,7 @@
 """The experiment on shortcuts: its scenes, its counts, and what it promises."""
 
 import dataclasses
+import itertools
 import json
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 from experiments import shortcuts
 from experiments.__main__ import experiments
 from experiments.shortcuts import RANDOM, Config, Seen, drawn, named
+from tests.experiments.untrained import Untrained
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(0)
@@ -60,11 +62,10 @@ def test_counts_by_hand():
 def test_lanes_learn_from_their_own_scenes(monkeypatch):
     kinds = {RANDOM: ("texture", 0.0), "sure": ("texture", 1.0)}
     calls = []
-    restarts = shortcuts.search.random_restarts
 
     def spied(net, pool, **options):
         calls.append((pool, options["examples"]))
-        return restarts(net, pool, **options)
+        return Untrained(net, pool, len(options["examples"]))
 
     monkeypatch.setattr(shortcuts.search, "random_restarts", spied)
     found = shortcuts.learned(SMALL, kinds, {"test": drawn(SMALL, KEY, 10, "texture", 1.0)}, KEY, KEY)
@@ -134,6 +135,15 @@ def test_what_it_promises(monkeypatch, what, words):
     result = shortcuts.main(dataclasses.replace(SMALL, seeds=3, quick=True, strengths=(1.0,)))
     assert result.holds
     assert result.verdict.startswith("not judged: ")
+
+
+def test_nets_that_name_neither_class_have_no_bias():
+    nothing = found()
+    for seed in itertools.chain(*nothing.values()):
+        seed["texture conflicts"] = Seen(0.0, 0.0)
+    tests = dict.fromkeys(nothing[RANDOM][0], drawn(SMALL, KEY, 20, "texture", 1.0))
+    texture, ground = shortcuts.sections(SMALL, tests, nothing)
+    assert [len(texture.blocks), len(ground.blocks)] == [3, 4]  # of the texture there is nothing to draw
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from jaxcnn.surgery import activations, paths
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-QUICK = {"cifar_resnet8", "lenet5", "mlp"}
+QUICK = {"lenet5", "mlp"}
 SMALLEST = ["airbench94", "alexnet", "all_convolutional", "cifar_densenet100", "cifar_preact_resnet20", "cifar_resnet8"]
 SMALLEST += [
     "cifar_vgg",
@@ -33,6 +33,9 @@ SMALLEST += ["resnext29_8x64d", "se_resnet18", "shufflenet_v2_x0_5", "squeezenet
 PIXELWISE = {
     "unet": functools.partial(models.unet, width=4, depth=2),
     "fcn": functools.partial(models.fcn, backbone=models.vgg(11, width=8), hidden=16),
+    "deeplab": functools.partial(
+        models.deeplab, backbone=models.resnet(10, width=4, small_images=True), stride=2, rates=(1, 2), width=8
+    ),
 }
 CASES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in (*SMALLEST, *PIXELWISE)]
 

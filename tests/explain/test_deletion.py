@@ -74,7 +74,8 @@ def test_no_order_deletes_faster_than_the_true_shares():
     assert (trust.deletion(linear, images, orders, 0, steps=4, score="score").area >= best - 1e-6).all()
 
 
-def test_ends_are_the_image_and_the_baseline(case, images, targets):
+def test_ends_are_the_image_and_the_baseline(images, targets):
+    case = CASES["plain"]
     maps = jax.random.normal(jax.random.key(2), images.shape)
     likely = lambda x: jax.nn.softmax(case.logits_fn(x))[np.arange(4), targets]  # noqa: E731
     gone = trust.deletion(case.logits_fn, images, maps, targets, steps=5, chunk=2)
@@ -113,14 +114,13 @@ def test_one_trace_for_other_maps_targets_and_weights():
     assert len(calls) == first
 
 
-def test_inside_of_jit_and_vmap(images, targets):
-    case = CASES["plain"]
-    maps = images.sum(-1)
-    plain = trust.deletion(case.logits_fn, images, maps, targets, steps=4)
-    inside = jax.jit(lambda x, maps, targets: trust.deletion(case.logits_fn, x, maps, targets, steps=4))
-    close(inside(images, maps, targets).value, plain.value, rtol=1e-4)
-    one = lambda x, m, t: trust.deletion(case.logits_fn, x, m, t, steps=4).area  # noqa: E731
-    close(jax.vmap(one)(images, maps, targets), plain.area, rtol=1e-4)
+def test_inside_of_jit_and_vmap():
+    images, targets = jnp.stack([X, 0.5 * X, X**2]), jnp.array([0, 1, 0])
+    maps = images.sum(-1) * SHARES
+    one = lambda x, m, t: trust.deletion(linear, x, m, t, steps=4).value  # noqa: E731
+    plain = one(images, maps, targets)
+    close(jax.jit(one)(images, maps, targets), plain, rtol=1e-4)
+    close(jax.vmap(one)(images, maps, targets), plain, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,10 @@ def dissect(images, masks, names, **options):
 # Thresholds
 
 
-@pytest.mark.parametrize("quantile", [0.005, 0.1, 0.5, 0.99])
-@pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
-def test_thresholds_are_numpys_quantiles_however_the_set_is_batched(case, quantile, batch_size):
+@pytest.mark.parametrize(("quantile", "batch_size"), [(0.005, 1), (0.1, 3), (0.5, 7), (0.99, 100)])
+def test_thresholds_are_numpys_quantiles_however_the_set_is_batched(quantile, batch_size):
+    case, at = CASES["residual"], "block1/branch/conv2"  # without plateaus
     images = np.asarray(jax.random.uniform(jax.random.key(1), (7, 12, 12, 3)))
-    at = {"plain": "conv2", "batchnorm": "bn1", "residual": "block1/branch/conv2"}[case.name]  # without plateaus
     _, found = activations(case.net, case.params, case.state, images, [at])
     values = np.asarray(found[at]).reshape(-1, found[at].shape[-1])
     got = unit_thresholds(case.net, case.params, case.state, images, at=at, quantile=quantile, batch_size=batch_size)
@@ -179,7 +178,7 @@ def reference(maps, thresholds, masks, names):
     return np.array(rows)
 
 
-@pytest.mark.parametrize("batch_size", [2, 5, 64])
+@pytest.mark.parametrize("batch_size", [2, 64])
 def test_streaming_is_all_at_once_and_what_loops_give(batch_size):
     case = CASES["batchnorm"]
     images = np.asarray(jax.random.uniform(jax.random.key(2), (5, 12, 12, 3)))
@@ -333,12 +332,12 @@ def masked(mask, names=("x",)):
         (
             {"images": np.full((2, 4, 4, 3), 1.5)},
             ValueError,
-            r"expected floating images in \[0, 1\], got values from 1.5",
+            r"expected images in \[0, 1\], got values from 1.5",
         ),
         (
             {"images": np.full((2, 4, 4, 3), np.nan)},
             ValueError,
-            r"expected floating images in \[0, 1\], got values from nan",
+            r"expected images in \[0, 1\], got values from nan",
         ),
         ({"images": np.zeros((2, 4, 4, 3), int)}, TypeError, "expected uint8 or floating images, got int64"),
         (

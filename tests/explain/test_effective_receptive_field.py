@@ -7,7 +7,7 @@ import pytest
 
 from jaxcnn import functional as F
 from jaxcnn.explain import probes
-from jaxcnn.explain.probes.receptive_field import _field
+from jaxcnn.explain.probes.effective_receptive_field import _field
 from jaxcnn.layers import Conv, Dense, Flatten, MaxPool, Residual, Sequential
 from tests.small_nets import CASES
 
@@ -93,7 +93,8 @@ def test_a_unit_that_never_answers_has_no_field():
     assert np.isnan(found.centre).all()
 
 
-def test_same_key_same_bits_and_one_program(case):
+def test_same_key_same_bits_and_one_program():
+    case = CASES["plain"]
     spec = jax.ShapeDtypeStruct((5, 12, 12, 3), jnp.float32)
     traces = _field._cache_size()
     one, again = (probes.effective_receptive_field(KEY, case.net, case.params, case.state, "act2", spec) for _ in "ab")
@@ -101,6 +102,9 @@ def test_same_key_same_bits_and_one_program(case):
     other = probes.effective_receptive_field(jax.random.key(1), case.net, case.params, case.state, "act2", spec)
     assert np.abs(one.map - other.map).max() > 1e-4
     assert _field._cache_size() == traces + 1
+    lost = jax.tree.map(lambda p: p * jnp.nan, case.params)
+    with pytest.raises(ValueError, match=r"^effective_receptive_field: expected finite values in the gradients, got "):
+        probes.effective_receptive_field(KEY, case.net, lost, case.state, "act2", spec)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from jaxcnn import functional as F
 from jaxcnn.explain.front import front_of
 from tests.small_nets import CASES
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 X = jax.random.uniform(jax.random.key(0), (2, 12, 12, 3))
 KERNEL = jax.random.normal(jax.random.key(1), (3, 3, 3, 4))
 

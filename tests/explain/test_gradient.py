@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcnn.explain import attribution
-from tests.explain.trust_peers import captum
+from tests.explain.peers import captum
 from tests.torch_twins import array, tensor, twin
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -1,6 +1,5 @@
 """Guided backpropagation and deconvolutional nets: by hand, on every rectifier there is, beside captum."""
 
-import warnings
 from dataclasses import dataclass
 
 import flax.linen as nn
@@ -10,12 +9,14 @@ import numpy as np
 import pytest
 
 from jaxcnn import functional as F
-from jaxcnn import surgery
+from jaxcnn import surgery, training
+from jaxcnn.explain.attribution.gradient import gradient
 from jaxcnn.explain.attribution.guided_backprop import _run, deconvnet, guided_backprop, with_rectifier
+from jaxcnn.explain.inner import at_layer
 from jaxcnn.explain.score import prepared, score_gradient
 from jaxcnn.layers import Auxiliary, Conv, Dense, Flatten, Gate, GlobalAvgPool, Layer, MaxPool, Residual, Sequential
+from tests.explain.peers import captum
 from tests.small_nets import CASES
-from tests.torch_nets import torchvision
 from tests.torch_twins import array, tensor, twin
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -111,8 +112,9 @@ class _Own(Layer):
         return jnp.maximum(y, 0), state
 
 
-def _wrapped(images):
-    """Return nets with rectifiers at odd places, and the same net of layers that can be replaced."""
+@pytest.fixture(scope="module")
+def wrapped(images):
+    """Return the guided gradient of a net whose rectifiers can be replaced, its state, and that net in other forms."""
     gate = Gate(Sequential(pool=GlobalAvgPool(), reduce=Dense(3), act=F.relu, expand=Dense(4), gate=F.sigmoid))
     branch = Sequential(conv=Conv(4), act=F.relu, gate=gate)
     plain = Sequential(
@@ -126,9 +128,10 @@ def _wrapped(images):
     own = Sequential(**{**plain.layers, "conv": _Own()})
     auxiliary = Auxiliary({"aux": "block"}, **plain.layers, aux=Sequential(pool=GlobalAvgPool(), head=Dense(5)))
     beside, _ = auxiliary.init(jax.random.key(2), images)
+    guided = surgery.replace(plain, {F.relu: F.guided_relu})
+    expected = gradient(training.predictor(guided, params, state), images, 2)
     return (
-        plain,
-        params,
+        expected,
         state,
         {
             "as it is": (plain, params),
@@ -142,13 +145,17 @@ def _wrapped(images):
 
 
 @pytest.mark.parametrize("name", ["as it is", "frozen", "rematerialized", "edited", "auxiliary", "a user's layer"])
-@pytest.mark.parametrize("method", METHODS)
-def test_rectifiers_are_seen_inside_of_all_layers(method, name, images):
-    plain, params, state, nets = _wrapped(images)
-    replaced = surgery.replace(plain, {F.relu: METHODS[method]})
-    _, expected = score_gradient(*prepared("test", _logits(replaced, params, state), images, 2))
-    net, own = nets[name]
-    close(method(net, own, state, images, 2), expected, rtol=1e-5, atol=1e-7)
+def test_rectifiers_are_seen_inside_of_all_layers(name, images, wrapped):
+    expected, state, nets = wrapped
+    net, params = nets[name]
+    close(guided_backprop(net, params, state, images, 2), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_at_an_inner_layer(images):
+    case = CASES["residual"]
+    inside, rest = at_layer(case.net, case.params, case.state, images, "act1")
+    _, guided = at_layer(surgery.replace(case.net, {F.relu: F.guided_relu}), case.params, case.state, images, "act1")
+    close(gradient(with_rectifier(rest, F.guided_relu), inside, 2), gradient(guided, inside, 2), rtol=1e-5, atol=1e-7)
 
 
 def test_nets_of_other_libraries(images):
@@ -179,27 +186,26 @@ OTHERS = [
 @pytest.mark.parametrize("other", OTHERS)
 def test_what_is_no_rectifier_keeps_its_gradient(other, images):
     def of(fn):
-        return jax.grad(lambda x: jnp.sum(jnp.sin(3 * fn(x))))(images - 0.5)
+        return jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(3 * fn(x)))))(images - 0.5)
 
     close(of(with_rectifier(other, F.guided_relu)), of(other), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore")  # of the peer's
 @pytest.mark.parametrize("method", METHODS)
 def test_agrees_with_captum(case, images, targets, method):
-    torchvision()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        captum = pytest.importorskip("captum.attr", reason="captum is not installed")
-        import torch
+    theirs = {guided_backprop: captum().attr.GuidedBackprop, deconvnet: captum().attr.Deconvolution}[method]
+    import torch
 
-        theirs = {guided_backprop: captum.GuidedBackprop, deconvnet: captum.Deconvolution}[method]
-        expected = array(theirs(twin(case.name)).attribute(tensor(images), torch.tensor(np.asarray(targets)).long()))
+    expected = array(theirs(twin(case.name)).attribute(tensor(images), torch.tensor(np.asarray(targets)).long()))
     found = method(case.net, case.params, case.state, images, targets)
     close(found, expected, rtol=1e-4, atol=1e-5 * abs(expected).max())
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_one_image_a_batch_and_vmap_are_alike(method, case, images, targets):
+def test_one_image_a_batch_and_vmap_are_alike(method, images, targets):
+    case = CASES["residual"]
+
     def run(x, target):
         return method(case.net, case.params, case.state, x, target)
 
@@ -209,12 +215,15 @@ def test_one_image_a_batch_and_vmap_are_alike(method, case, images, targets):
     close(jax.jit(jax.vmap(run))(images, targets), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_one_program_for_other_weights_images_and_targets(case, images):
+def test_one_program_for_other_weights_images_and_targets(images):
+    case = CASES["plain"]
     before = _run._cache_size()
     guided_backprop(case.net, case.params, case.state, images, 0)
     after = _run._cache_size()
     guided_backprop(case.net, jax.tree.map(lambda p: 2 * p, case.params), case.state, images / 2, 4)
     assert _run._cache_size() == after <= before + 1
+    with pytest.raises(ValueError, match=r"^guided_backprop: expected finite values in the map, got \d+ that are not"):
+        guided_backprop(case.net, jax.tree.map(lambda p: p * jnp.nan, case.params), case.state, images, 0)
 
 
 def test_refuses_bad_input(images):
@@ -227,7 +236,3 @@ def test_refuses_bad_input(images):
         with_rectifier(case.logits_fn, 3)
     with pytest.raises(TypeError, match=r"^with_rectifier: expected logits_fn as a function, got 'net'"):
         with_rectifier("net", F.guided_relu)
-
-
-def _logits(net, params, state):
-    return lambda x: net.apply(params, state, x, train=False)[0]

@@ -7,7 +7,7 @@ import pytest
 
 from jaxcnn.explain import trust
 from jaxcnn.explain.attribution import gradient
-from tests.explain.trust_peers import captum
+from tests.explain.peers import captum
 from tests.small_nets import CASES
 from tests.torch_twins import tensor, twin
 
@@ -67,9 +67,9 @@ def test_perturbations():
     assert trust.SquareRemoval(3)(KEY, images[0]).shape == (6, 5, 2)
 
 
-@pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize("times_input", [False, True])
-def test_infidelity_is_captums(case, images, targets, normalize, times_input):
+@pytest.mark.parametrize(("normalize", "times_input"), [(False, False), (True, False), (False, True)])
+def test_infidelity_is_captums(images, targets, normalize, times_input):
+    case = CASES["batchnorm"]
     metrics, net = captum().metrics, twin(case.name)
     import torch
 
@@ -106,7 +106,8 @@ def test_sensitivity_by_hand():
 
 
 @pytest.mark.filterwarnings("ignore")  # of the peer's
-def test_sensitivity_is_captums(case, images, targets):
+def test_sensitivity_is_captums(images, targets):
+    case = CASES["batchnorm"]
     found, net = captum(), twin(case.name)
     import torch
 
@@ -122,25 +123,23 @@ def test_sensitivity_is_captums(case, images, targets):
     close(trust.max_sensitivity(KEY, saliency, images, radius=radius, samples=samples), expected, rtol=1e-4)
 
 
-def test_one_trace_and_inside_of_jit(images, targets):
-    case = CASES["plain"]
-    calls = []
+def test_one_trace_and_inside_of_jit():
+    calls, first = [], 0
 
-    def run(params, x):
+    def run(weights, x):
         calls.append(None)
-        return case.net.apply(params, case.state, x, train=False)[0]
+        return jnp.tanh((x * weights).sum((-3, -2, -1)))[..., None]
 
-    for number in range(3):
-        logits_fn = jax.tree_util.Partial(run, jax.tree.map(lambda p, n=number: p * (1 + n), case.params))
-        trust.infidelity(KEY, logits_fn, images, images * number, number, samples=3)
-        if number == 0:
-            first = len(calls)
+    for number in (1, 2, 3):
+        logits_fn = jax.tree_util.Partial(run, number * WEIGHTS)
+        trust.infidelity(KEY, logits_fn, X, number * X, 0, samples=3)
+        first = first or len(calls)
     assert len(calls) == first
-    inside = jax.jit(lambda key, x: trust.infidelity(key, case.logits_fn, x, x, targets, samples=3))(KEY, images)
-    close(inside, trust.infidelity(KEY, case.logits_fn, images, images, targets, samples=3), rtol=1e-4)
-    slope = lambda x: gradient(case.logits_fn, x, targets)  # noqa: E731
-    inside = jax.jit(lambda key, x: trust.max_sensitivity(key, slope, x, samples=2))(KEY, images)
-    close(inside, trust.max_sensitivity(KEY, slope, images, samples=2), rtol=1e-4)
+    for measure in (
+        lambda key, x: trust.infidelity(key, logits_fn, x, x, 0, samples=3),
+        lambda key, x: trust.max_sensitivity(key, lambda x: gradient(logits_fn, x, 0), x, samples=2),
+    ):
+        close(jax.jit(measure)(KEY, X), measure(KEY, X), rtol=1e-4)
 
 
 def test_refuses():

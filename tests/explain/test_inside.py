@@ -1,5 +1,7 @@
 """Looking inside: top images, class means, statistics of units, features and their neighbours, against all at once."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,12 +21,20 @@ NUMBER = 23
 IMAGES = np.random.default_rng(5).integers(0, 256, (NUMBER, 12, 12, 3), np.uint8)
 LABELS = np.random.default_rng(6).integers(0, 4, NUMBER)
 SET = data.from_arrays(IMAGES, LABELS, class_names=["a", "b", "c", "d"])
-AT = {"plain": "act2", "batchnorm": "act1", "residual": "block1/branch/act"}
+AT = "block1/branch/act"
 
 
-def given(case, at):
-    """What a layer gives for all images at once, (N, positions, units)."""
-    y = np.asarray(activations(case.net, case.params, case.state, data.to_float(IMAGES), [at])[1][at])
+@pytest.fixture
+def case():
+    """One net: what is looked at is what a layer gives, whatever the net."""
+    return CASES["residual"]
+
+
+@functools.cache
+def given(at):
+    """Return what a layer gives for all images at once, (N, positions, units)."""
+    _, net, params, state = CASES["residual"]
+    y = np.asarray(activations(net, params, state, data.to_float(IMAGES), [at])[1][at])
     return y.reshape(NUMBER, -1, y.shape[-1])
 
 
@@ -36,14 +46,13 @@ def identity(**layers):
 # Top images
 
 
-@pytest.mark.parametrize("batch_size", [4, 23, 256])
+@pytest.mark.parametrize("batch_size", [4, 256])
 def test_top_images_are_those_of_brute_force(case, batch_size):
-    at = AT[case.name]
-    y = given(case, at)
+    y = given(AT)
     side = round(y.shape[1] ** 0.5)
     best, place = y.max(1), y.argmax(1)
     order = np.argsort(-best, axis=0, kind="stable")[:5].T
-    found = inside.top_images(case.net, case.params, case.state, IMAGES, at, count=5, batch_size=batch_size)
+    found = inside.top_images(case.net, case.params, case.state, IMAGES, AT, count=5, batch_size=batch_size)
     close(found.value, np.take_along_axis(best.T, order, 1), rtol=1e-5)
     np.testing.assert_array_equal(found.index, order)
     places = np.take_along_axis(place.T, order, 1)
@@ -52,9 +61,8 @@ def test_top_images_are_those_of_brute_force(case, batch_size):
 
 
 def test_top_images_of_some_units_and_of_a_set(case):
-    at = AT[case.name]
-    every = inside.top_images(case.net, case.params, case.state, IMAGES, at, count=2)
-    found = inside.top_images(case.net, case.params, case.state, SET, at, units=[5, 1], count=2)
+    every = inside.top_images(case.net, case.params, case.state, IMAGES, AT, count=2)
+    found = inside.top_images(case.net, case.params, case.state, SET, AT, units=[5, 1], count=2)
     assert found.units.tolist() == [5, 1]
     for name in ("index", "position", "value"):
         np.testing.assert_array_equal(getattr(found, name), getattr(every, name)[[5, 1]])
@@ -82,9 +90,8 @@ def test_what_pads_the_last_batch_is_no_image():
 
 
 def test_top_images_of_a_layer_without_a_map(case):
-    at = "fc1" if case.name == "plain" else "head"
-    y = given(case, at)
-    found = inside.top_images(case.net, case.params, case.state, IMAGES, at, count=3)
+    y = given("head")
+    found = inside.top_images(case.net, case.params, case.state, IMAGES, "head", count=3)
     np.testing.assert_array_equal(found.index, np.argsort(-y[:, 0], axis=0, kind="stable")[:3].T)
     assert not found.position.any()
 
@@ -103,12 +110,11 @@ def test_one_program_serves_all_batches_weights_and_sets():
 
 
 def test_class_means_are_those_of_brute_force(case):
-    at = AT[case.name]
-    y = given(case, at)
+    y = given(AT)
     expected = np.stack([y[k == LABELS].mean((0, 1)) for k in range(4)])
     for images in (IMAGES, SET):
         close(
-            inside.class_means(case.net, case.params, case.state, images, LABELS, at, batch_size=5), expected, rtol=1e-5
+            inside.class_means(case.net, case.params, case.state, images, LABELS, AT, batch_size=5), expected, rtol=1e-5
         )
 
 
@@ -128,9 +134,8 @@ def test_class_selectivity_by_hand():
 
 
 def test_statistics_are_those_of_brute_force(case):
-    at = AT[case.name]
-    y = given(case, at)
-    found = inside.unit_statistics(case.net, case.params, case.state, IMAGES, at, batch_size=6)
+    y = given(AT)
+    found = inside.unit_statistics(case.net, case.params, case.state, IMAGES, AT, batch_size=6)
     close(found.mean, y.mean((0, 1)), rtol=1e-4)
     close(found.sd, y.std((0, 1)), rtol=1e-3)
     close(found.least, y.min((0, 1)))
@@ -167,10 +172,9 @@ def test_bounds_may_be_given():
 
 
 def test_embedding_is_the_mean_over_positions(case):
-    at = AT[case.name]
-    found = inside.embedding(case.net, case.params, case.state, SET, at, batch_size=10)
-    close(found, given(case, at).mean(1), rtol=1e-4, atol=1e-6)
-    head = inside.embedding(case.net, case.params, case.state, IMAGES, "head" if case.name != "plain" else "fc2")
+    found = inside.embedding(case.net, case.params, case.state, SET, AT, batch_size=10)
+    close(found, given(AT).mean(1), rtol=1e-4, atol=1e-6)
+    head = inside.embedding(case.net, case.params, case.state, IMAGES, "head")
     close(head, case.logits_fn(IMAGES), rtol=1e-4, atol=1e-5)
 
 
@@ -251,6 +255,11 @@ def poisoned(case):
         (lambda c: inside.embedding(*c[1:], {"label": LABELS}, "act1"), ValueError, r"^embedding: expected images"),
         (lambda c: inside.embedding(*c[1:], IMAGES[:0], "act1"), ValueError, "^embedding: expected at least one"),
         (lambda c: inside.embedding(*c[1:], IMAGES.astype(int), "act1"), TypeError, "uint8 or floating images"),
+        (
+            lambda c: inside.embedding(*c[1:], IMAGES.astype(np.float32), "act1"),
+            ValueError,
+            r"^embedding: expected images in \[0, 1\], got values from 0 to 255\. Divide 0\.\.255 by 255",
+        ),
         (
             lambda c: inside.embedding(c.net, poisoned(c), c.state, IMAGES, "act1"),
             ValueError,

@@ -139,6 +139,9 @@ def test_one_trace_for_other_weights_images_and_units():
         params, state = net.init(jax.random.key(seed), images)
         class_effects(net, params, state, images, LABELS, at="act", units=[seed, 0], value=float(seed))
     assert _sums._cache_size() == before + 1
+    lost = jax.tree.map(lambda p: p * jnp.nan, params)
+    with pytest.raises(ValueError, match=r"^class_effects: expected finite logits, got others\. Look at the weights"):
+        class_effects(net, lost, state, images, LABELS, at="act", units=[0])
 
 
 @pytest.mark.parametrize(
@@ -176,7 +179,7 @@ def test_ablate_refuses_what_the_layer_has_not(images):
         ({"units": np.zeros((0,), int)}, ValueError, r"expected units \(sets,\) or \(sets, n\), got \(0,\)"),
         ({"value": np.inf}, ValueError, "expected value as a number, got inf"),
         ({"at": 3}, TypeError, "expected at as the path of one layer, got 3"),
-        ({"images": np.full((4, 12, 12, 3), 2.0)}, ValueError, r"expected floating images in \[0, 1\]"),
+        ({"images": np.full((4, 12, 12, 3), 2.0)}, ValueError, r"expected images in \[0, 1\]"),
         ({"batch_size": 0}, ValueError, "expected batch_size as a positive int, got 0"),
     ],
 )

@@ -49,7 +49,8 @@ def measured(case, images, at, fn, amount, **options):
     return probes.invariance(case.net, case.params, case.state, images, at, fn, [amount], **options)
 
 
-def test_measures_are_those_of_the_activations(case, images):
+def test_measures_are_those_of_the_activations(images):
+    case = CASES["residual"]
     at = ["act1", list(case.net.layers)[-1]]
     found = measured(case, images, at, probes.shift_by, 1 / 12)
     moved = augment.shifted(images, right=1, padding_mode="constant")
@@ -68,7 +69,8 @@ def test_measures_are_those_of_the_activations(case, images):
     assert found.equivariance == {}
 
 
-def test_nothing_changes_without_a_move(case, images):
+def test_nothing_changes_without_a_move(images):
+    case = CASES["plain"]
     found = measured(case, images, ["act1"], probes.rotate_by, 0, equivariance=True)
     close(found.change["act1"], 0, atol=1e-5)
     close(found.cosine["act1"], 1, rtol=1e-5)
@@ -110,6 +112,9 @@ def test_one_program_for_all_amounts_and_weights(images):
     twice = jax.tree.map(lambda p: 2 * p, case.params)
     probes.invariance(case.net, twice, case.state, images, ["act2"], probes.flip_by, [1])
     assert _compared._cache_size() == traces + 1
+    lost = jax.tree.map(lambda p: p * jnp.nan, case.params)
+    with pytest.raises(ValueError, match=r"^invariance: expected finite activations, got others\. Look at the weights"):
+        probes.invariance(case.net, lost, case.state, images, ["act2"], probes.flip_by, [1])
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,6 @@ def test_what_is_constant_says_nothing_and_scales_do_not_matter():
     close(found.kernel[2], 0)
     scaled = probes.linear_probe(100 * x, y, 100 * x, y)
     close(scaled.loss, found.loss, rtol=1e-4)
-    bare = probes.linear_probe(100 * x, y, 100 * x, y, standardize=False, steps=3)
-    assert int(bare.steps) == 3
-    assert float(bare.slope) > 1e-5
 
 
 def test_noise_has_the_accuracy_of_chance_and_blobs_a_better_one():
@@ -74,14 +71,16 @@ def test_noise_has_the_accuracy_of_chance_and_blobs_a_better_one():
 
 
 def test_one_program_for_other_values_and_inside_of_jit_and_vmap():
-    x, y = blobs(n=50)
-    traces = linear._fitted._cache_size()
+    x, y = blobs()
     one = probes.linear_probe(x, y, x, y, l2=1e-2)
+    traces = linear._fitted._cache_size()
     probes.linear_probe(2 * x, y[::-1].copy(), x, y, l2=1e-1, tolerance=1e-4)
-    assert linear._fitted._cache_size() == traces + 1
+    short = probes.linear_probe(x, y, x, y, steps=3)
+    assert linear._fitted._cache_size() == traces
+    assert int(short.steps) == 3
+    assert float(short.slope) > 1e-5
     fit = lambda x, y: probes.linear_probe(x, y, x, y, l2=1e-2, classes=3)  # noqa: E731
-    close(jax.jit(fit)(x, y).loss, one.loss, rtol=1e-4)
-    many = jax.vmap(fit)(np.stack([x, x[::-1]]), np.stack([y, y[::-1]]))
+    many = jax.jit(jax.vmap(fit))(np.stack([x, x[::-1]]), np.stack([y, y[::-1]]))
     close(many.loss, [one.loss, one.loss], rtol=1e-3)
 
 
@@ -94,9 +93,9 @@ def labelled(count=40, size=12):
 
 def test_a_layer_is_probed_through_its_features():
     case, dataset, at = CASES["plain"], labelled(), ["fc2", "pool1"]
-    found = probes.linear_probes(case.net, case.params, case.state, dataset, dataset, at, limit=50, l2=1e-1)
+    found = probes.linear_probes(case.net, case.params, case.state, dataset, dataset, at, limit=8, l2=1e-1)
     assert list(found) == at
-    rows = probes.layer_features(case.net, case.params, case.state, dataset, at, limit=50)
+    rows = probes.layer_features(case.net, case.params, case.state, dataset, at, limit=8)
     for path in at:
         one = probes.linear_probe(rows[path], dataset["label"], rows[path], dataset["label"], l2=1e-1)
         assert found[path].kernel.shape == (rows[path].shape[1], 5)
@@ -104,10 +103,11 @@ def test_a_layer_is_probed_through_its_features():
         close(found[path].kernel, one.kernel, atol=3e-3 * np.abs(one.kernel).max())
 
 
-def test_features_are_means_over_the_finest_grid_within_the_limit(case):
+def test_features_are_means_over_the_finest_grid_within_the_limit():
+    case = CASES["plain"]
     dataset = labelled(7)
     x = data.to_float(dataset["image"])
-    at = [path for path in surgery.paths(case.net) if path in ("act1", "pool1", "fc1", "head", "block1")]
+    at = ["act1", "pool1", "fc1"]
     _, inside = surgery.activations(case.net, case.params, case.state, x, at)
     channels = inside["act1"].shape[-1]
     for limit, side in ((1, 1), (4 * channels + 1, 2), (16 * channels, 4), (10**6, 12)):
@@ -117,11 +117,11 @@ def test_features_are_means_over_the_finest_grid_within_the_limit(case):
         step = 12 // side
         grid = inside["act1"].reshape(7, side, step, side, step, channels).mean((2, 4))
         close(found["act1"], grid.reshape(7, -1), rtol=1e-5, atol=1e-6)
-        for path in set(at) & {"fc1", "head"}:
-            close(found[path], inside[path], rtol=1e-5, atol=1e-5)
+        close(found["fc1"], inside["fc1"], rtol=1e-5, atol=1e-5)
 
 
-def test_layers_are_the_nets_own_unless_given(case):
+def test_layers_are_the_nets_own_unless_given():
+    case = CASES["plain"]
     fn = probes.layer_outputs(case.net, case.params, case.state)
     x = jnp.ones((2, 12, 12, 3))
     assert list(fn(x)) == list(case.net.layers)
@@ -137,6 +137,7 @@ def test_layers_are_the_nets_own_unless_given(case):
         ({"steps": 0}, ValueError, r"^linear_probe: expected steps as a positive int, got 0"),
         ({"tolerance": -1.0}, ValueError, r"^linear_probe: expected tolerance > 0, got -1\.0"),
         ({"classes": 2}, ValueError, r"^linear_probe: expected labels in 0\.\.1, got others"),
+        ({"standardize": 1}, TypeError, r"^linear_probe: expected standardize as a Python bool, got 1"),
         ({"labels_train": np.zeros(7, int)}, ValueError, r"features_train \(n, \.\.\.\) and labels_train \(n,\), got"),
         ({"labels_train": np.zeros(150)}, TypeError, r"^linear_probe: expected labels_train of an integer dtype"),
         ({"features_test": np.ones((4, 6), int)}, TypeError, r"expected features_test of a floating dtype"),
@@ -151,7 +152,8 @@ def test_refuses(change, error, message):
         probes.linear_probe(**given)
 
 
-def test_refuses_layers(case):
+def test_refuses_layers():
+    case = CASES["plain"]
     dataset = labelled(5)
     with pytest.raises(ValueError, match=r"^activations: expected the path of a layer, got 'act9'\. Near ones are"):
         probes.layer_features(case.net, case.params, case.state, dataset, ["act9"])

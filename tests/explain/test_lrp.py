@@ -1,7 +1,6 @@
 """Layer-wise relevance propagation: by hand, what it conserves, beside zennit and captum, and what is refused."""
 
 import copy
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +25,8 @@ from jaxcnn.layers import (
     Residual,
     Sequential,
 )
+from tests.explain.peers import captum, zennit
 from tests.small_nets import CASES, SPEC
-from tests.torch_nets import torchvision
 from tests.torch_twins import array, tensor, twin
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -123,9 +122,17 @@ def _without_biases(case):
 
 
 @pytest.mark.parametrize(
-    ("rule", "first"), [("epsilon", "alike"), ("z_plus", "alike"), ("composite", "flat"), ("composite", "box")]
+    ("name", "rule", "first"),
+    [
+        ("plain", "epsilon", "alike"),
+        ("plain", "z_plus", "alike"),
+        ("batchnorm", "composite", "flat"),
+        ("residual", "epsilon", "alike"),
+        ("residual", "composite", "box"),
+    ],
 )
-def test_relevance_is_conserved_without_biases(case, images, targets, rule, first):
+def test_relevance_is_conserved_without_biases(name, images, targets, rule, first):
+    case = CASES[name]
     params, state = _without_biases(case)
     scores = jnp.take_along_axis(case.net.apply(params, state, images, train=False)[0], targets[:, None], -1)[:, 0]
     found = lrp(case.net, params, state, images, targets, rule=rule, first=first)
@@ -211,7 +218,8 @@ def _summing(net, layer, call):
 
 @pytest.mark.parametrize("composite", ["EpsilonPlus", "EpsilonPlusFlat", "epsilon", "box"])
 def test_agrees_with_zennit(case, images, targets, composite):
-    torch, zennit = _zennit()
+    composites, sums = zennit().composites, zennit().layer.Sum
+    import torch
     from zennit.attribution import Gradient
     from zennit.canonizers import SequentialMergeBatchNorm
     from zennit.composites import LayerMapComposite, SpecialFirstLayerMapComposite, layer_map_base
@@ -223,13 +231,13 @@ def test_agrees_with_zennit(case, images, targets, composite):
         made = LayerMapComposite([*layer_map_base(), (Convolution, Epsilon()), (Linear, Epsilon())], **options)
         ours = {"rule": "epsilon"}
     elif composite == "box":
-        plus = zennit.composites.EpsilonPlus().layer_map
+        plus = composites.EpsilonPlus().layer_map
         made = SpecialFirstLayerMapComposite(plus, [(Convolution, ZBox(low=0.0, high=1.0))], **options)
         ours = {"rule": "composite", "first": "box"}
     else:
-        made = getattr(zennit.composites, composite)(**options)
+        made = getattr(composites, composite)(**options)
         ours = {"rule": "composite", "first": "flat" if "Flat" in composite else "alike"}
-    net = _summing(twin(case.name), zennit.layer.Sum, lambda s, a, b: s(torch.stack([a, b], -1)))
+    net = _summing(twin(case.name), sums, lambda s, a, b: s(torch.stack([a, b], -1)))
     chosen = torch.nn.functional.one_hot(torch.tensor(np.asarray(targets)).long(), 5)
     with Gradient(model=net, composite=made) as attributor:
         _, relevance = attributor(tensor(images), lambda output: output * chosen)
@@ -238,29 +246,27 @@ def test_agrees_with_zennit(case, images, targets, composite):
     close(found, expected, rtol=1e-4, atol=1e-4 * abs(expected).max())
 
 
-@pytest.mark.parametrize("rule", ["epsilon", "composite"])
-def test_agrees_with_captum(case, images, targets, rule):
-    torchvision()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        captum = pytest.importorskip("captum.attr", reason="captum is not installed")
-        import torch
-        from captum.attr._utils.custom_modules import Addition_Module
-        from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule
+@pytest.mark.filterwarnings("ignore")  # of the peer's
+@pytest.mark.parametrize(
+    ("name", "rule"), [("plain", "epsilon"), ("batchnorm", "epsilon"), ("residual", "epsilon"), ("plain", "composite")]
+)
+def test_agrees_with_captum(images, targets, name, rule):
+    """With "composite" of the plain net alone: batch norms are not folded there."""
+    attr, case = captum().attr, CASES[name]
+    import torch
+    from captum.attr._utils.custom_modules import Addition_Module
+    from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule
 
-        if rule == "composite" and case.name != "plain":
-            pytest.skip("batch norms are not folded there")
-        net = _summing(twin(case.name), Addition_Module, lambda s, a, b: s(a, b))
-        for name, part in list(net.named_modules()):
-            if isinstance(part, torch.nn.MaxPool2d):  # behind which captum's relevance is neither zennit's nor ours
-                setattr(net, name, torch.nn.AvgPool2d(2))
-            if isinstance(part, torch.nn.Flatten):
-                part.rule = EpsilonRule()
-            if isinstance(part, torch.nn.Conv2d) and rule == "composite":
-                part.rule = Alpha1_Beta0_Rule(set_bias_to_zero=True)  # where zennit and we keep the positive biases
-                torch.nn.init.zeros_(part.bias)
-        relevance = captum.LRP(net).attribute(tensor(images), torch.tensor(np.asarray(targets)).long())
-    expected = array(relevance)
+    net = _summing(twin(name), Addition_Module, lambda s, a, b: s(a, b))
+    for path, part in list(net.named_modules()):
+        if isinstance(part, torch.nn.MaxPool2d):  # behind which captum's relevance is neither zennit's nor ours
+            setattr(net, path, torch.nn.AvgPool2d(2))
+        if isinstance(part, torch.nn.Flatten):
+            part.rule = EpsilonRule()
+        if isinstance(part, torch.nn.Conv2d) and rule == "composite":
+            part.rule = Alpha1_Beta0_Rule(set_bias_to_zero=True)  # where zennit and we keep the positive biases
+            torch.nn.init.zeros_(part.bias)
+    expected = array(attr.LRP(net).attribute(tensor(images), torch.tensor(np.asarray(targets)).long()))
     ours = case.net if case.name == "residual" else surgery.replace(case.net, {MaxPool(2): AvgPool(2)})
     zeros = {"conv1", "conv2"} if rule == "composite" else ()
     params = {n: p | {"bias": 0 * p["bias"]} if n in zeros else p for n, p in case.params.items()}
@@ -268,7 +274,9 @@ def test_agrees_with_captum(case, images, targets, rule):
     close(found, expected, rtol=1e-4, atol=1e-4 * abs(expected).max())
 
 
-def test_one_image_a_batch_and_vmap_are_alike(case, images, targets):
+def test_one_image_a_batch_and_vmap_are_alike(images, targets):
+    case = CASES["residual"]
+
     def run(x, target):
         return lrp(case.net, case.params, case.state, x, target, rule="composite")
 
@@ -277,11 +285,14 @@ def test_one_image_a_batch_and_vmap_are_alike(case, images, targets):
     close(jax.jit(jax.vmap(run))(images, targets), expected, rtol=1e-3, atol=1e-5)
 
 
-def test_one_program_for_other_weights_images_targets_and_epsilons(case, images):
+def test_one_program_for_other_weights_images_targets_and_epsilons(images):
+    case = CASES["plain"]
     before = _run._cache_size()
     lrp(case.net, case.params, case.state, images, 0, epsilon=1e-3)
     lrp(case.net, jax.tree.map(lambda p: 2 * p, case.params), case.state, images / 2, 4, epsilon=1e-4)
     assert _run._cache_size() <= before + 1
+    with pytest.raises(ValueError, match=r"^lrp: expected finite values in the map, got \d+ that are not\. Look"):
+        lrp(case.net, jax.tree.map(lambda p: p * jnp.nan, case.params), case.state, images, 0)
 
 
 def test_refuses_what_it_has_no_rule_for():
@@ -298,19 +309,12 @@ def test_refuses_what_it_has_no_rule_for():
         ({"rule": "gamma"}, r"^lrp: expected rule as one of \('epsilon', 'z_plus', 'composite'\), got 'gamma'"),
         ({"first": "last"}, r"^lrp: expected first as one of \('alike', 'flat', 'box'\), got 'last'"),
         ({"epsilon": 0.0}, r"^lrp: expected epsilon > 0, got 0\.0"),
+        ({"first": "box", "at": "act1"}, r"^lrp: expected no inner layer with first=\"box\", .*, got 'act1'\. Leave"),
     ],
 )
 def test_refuses_options(images, options, message):
     case = CASES["plain"]
     with pytest.raises(ValueError, match=message):
         lrp(case.net, case.params, case.state, images, 0, **options)
-
-
-def _zennit():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    torchvision()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pytest.importorskip("zennit.composites", reason="zennit is not installed")
-        pytest.importorskip("zennit.layer")
-        return torch, pytest.importorskip("zennit")
+    with pytest.raises(ValueError, match=r"^lrp: expected x in \[0, 1\], got values from .* to 2[0-9.]*\. Divide"):
+        lrp(case.net, case.params, case.state, 255 * images / 100, 0, first="box")

@@ -115,7 +115,8 @@ def test_images_move_and_each_by_itself():
 def test_each_option_moves_as_it_says(options, side):
     ramp = jnp.broadcast_to(jnp.linspace(0, 1, 16)[:, None, None], (16, 16, 1))
     still = {"jitter": 0.0, "rotate": 0.0, "scale": 0.0}
-    out = np.stack([Robustness(**still | options)(jax.random.key(k), ramp)[..., 0] for k in range(20)])
+    keys = jax.random.split(jax.random.key(0), 20)
+    out = np.asarray(jax.vmap(lambda key: Robustness(**still | options)(key, ramp)[..., 0])(keys))
     inner = out[:, 5:11, 5:11] - np.asarray(ramp)[None, 5:11, 5:11, 0]
     if side == "jitter":  # all of the ramp by one number, by at most 4 of 15 steps
         assert np.ptp(inner, axis=(1, 2)).max() < 1e-5

@@ -8,6 +8,7 @@ import pytest
 from jaxcnn.data.scenes import Scenes
 from jaxcnn.explain import trust
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose
 MAP = jnp.array([[0.1, 0.9, 0.0], [0.5, -0.7, 0.3]])
 MASK = jnp.array([[0, 0, 0], [1, 1, 0]])

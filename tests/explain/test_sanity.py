@@ -124,7 +124,7 @@ def checked(request):
     labels = trust.cascading_randomization(jax.random.key(8), case.net, case.params, case.state, x)
     report = trust.sanity_checks(
         KEY, case.net, case.params, case.state, x, jnp.arange(6) % CLASSES, methods, draws=3,
-        random_label_weights=list(labels.values())[-1],
+        random_label_weights=list(labels.values())[-1], keep_maps=True,
     )  # fmt: skip
     return case, report
 
@@ -168,6 +168,17 @@ def test_a_map_changes_when_the_layers_that_it_reads_do(checked):
     assert report.independent["gradient"]["rank"][-2].mean() < 0.9
 
 
+def test_maps_may_be_kept(checked):
+    case, report = checked
+    own, *down, labels = report.maps["first layer"]
+    assert len(down) == len(LAYERS[case.name])
+    assert own.shape == labels.shape == (6, 12, 12, 8)
+    for maps in down[:-1]:
+        np.testing.assert_array_equal(maps, own)
+    for found, maps in ((report.cascading, down[-1]), (report.labels, labels)):
+        close(found["first layer"]["rank"][-1], similarities(own, maps, lead=1)["rank"], rtol=1e-5)
+
+
 def test_the_table_reads(checked):
     _, report = checked
     rows = {row["method"]: row for row in report.table()}
@@ -185,7 +196,7 @@ def test_random_labels_count_too(images):
     without = trust.sanity_checks(*arguments, at=(), draws=2)
     assert without.verdicts["gradient"].passes
     assert without.verdicts["gradient"].labels is None
-    assert (without.layers, without.labels) == ((), {})
+    assert (without.layers, without.labels, without.maps) == ((), {}, {})
     assert "random labels" not in without.table()[0]
     # A net that learned the same from random labels: what the map shows is not what the labels say.
     like = trust.sanity_checks(*arguments, at=(), draws=2, random_label_weights=(case.params, case.state))

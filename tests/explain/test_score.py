@@ -9,13 +9,15 @@ from jaxcnn import explain, surgery
 from jaxcnn.explain.inner import expect_map, inner_gradients
 from jaxcnn.explain.score import prepared, score, score_gradient
 from jaxcnn.layers import Dense, GlobalAvgPool, Sequential
-from jaxcnn.surgery import paths
+from tests.small_nets import CASES
 from tests.torch_twins import array, tensor, twin
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose
 
 
-def test_score_is_the_logit_of_each_images_class(case, images, targets):
+def test_score_is_the_logit_of_each_images_class(images, targets):
+    case = CASES["plain"]
     logits = case.logits_fn(images)
     found = score(*prepared("test", case.logits_fn, images, targets))
     close(found, [logits[n, k] for n, k in enumerate(targets)])
@@ -37,8 +39,9 @@ def test_nets_like_the_ones_of_pytorch(case, images, targets):
     close(slope, array(x.grad), rtol=1e-4, atol=1e-6)
 
 
-def test_gradient_inside_is_the_gradient_of_the_rest(case, images, targets):
-    at = [path for path in paths(case.net) if "act" in path]
+def test_gradient_inside_is_the_gradient_of_the_rest(images, targets):
+    case = CASES["residual"]
+    at = ["act1", "block2/branch/act"]
     scores, found, slopes = inner_gradients(case.net, case.params, case.state, images, targets, at)
     close(scores, score(*prepared("test", case.logits_fn, images, targets)), rtol=1e-5)
     for path in at:
@@ -50,8 +53,6 @@ def test_gradient_inside_is_the_gradient_of_the_rest(case, images, targets):
 
 
 def test_the_shortcut_around_a_layer_goes_on_seeing_the_images(images):
-    from tests.small_nets import CASES
-
     case = CASES["residual"]
     inside, rest = explain.at_layer(case.net, case.params, case.state, images, "block2/branch/bn2")
     without = surgery.edit(case.net, {"block2/branch": jnp.zeros_like})
@@ -60,8 +61,6 @@ def test_the_shortcut_around_a_layer_goes_on_seeing_the_images(images):
 
 
 def test_layers_of_a_frozen_stage_can_be_read(images):
-    from tests.small_nets import CASES
-
     case = CASES["residual"]
     at = ["block1/branch/act"]
     frozen = surgery.freeze(case.net, ["block1"])
@@ -70,7 +69,8 @@ def test_layers_of_a_frozen_stage_can_be_read(images):
     close(found[at[0]], expected[at[0]])
 
 
-def test_one_trace_for_other_targets_and_weights(case, images):
+def test_one_trace_for_other_targets_and_weights(images):
+    case = CASES["plain"]
     traces = []
 
     @jax.jit
@@ -95,9 +95,9 @@ def test_one_trace_for_other_targets_and_weights(case, images):
         (lambda y: y.sum(0), ValueError, r"^test: expected a target that gives one score an image"),
     ],
 )
-def test_refuses_targets(case, images, target, error, message):
+def test_refuses_targets(images, target, error, message):
     with pytest.raises(error, match=message):
-        prepared("test", case.logits_fn, images, target)
+        prepared("test", CASES["plain"].logits_fn, images, target)
 
 
 def test_refuses_what_is_no_classifier(images):
@@ -118,3 +118,8 @@ def test_refuses_layers_without_a_map(images):
         expect_map("test", net, params, state, images, "head")
     with pytest.raises(ValueError, match=r"got 'stagg'\. Choose among \['stage'\], say\."):
         expect_map("test", net, params, state, images, "stagg")
+    flat = Sequential(stage=Dense(4), head=Dense(3))
+    with pytest.raises(ValueError, match=r"got 'stage' of shape \(2, 4\)\. Choose among \[\], say\."):
+        expect_map("test", flat, *flat.init(jax.random.key(0), images[:2, 0, 0]), images[:2, 0, 0], "stage")
+    with pytest.raises(ValueError, match=r"expected the path of a layer, got 'stagg'\. Near ones are \['stage'"):
+        explain.at_layer(net, params, state, images, "stagg")

@@ -9,7 +9,7 @@ import pytest
 
 from jaxcnn.explain import attribution
 from jaxcnn.explain.attribution.shapley import _numbers, _places
-from tests.explain.trust_peers import captum
+from tests.explain.peers import captum
 from tests.small_nets import CASES
 from tests.torch_twins import array, tensor, twin
 
@@ -77,7 +77,8 @@ def test_patches_at_the_end_may_be_smaller():
             close(maps[rows, columns], mean(x[rows, columns]), rtol=1e-5)
 
 
-def test_nets_values_sum_to_the_difference(case, images, targets):
+def test_nets_values_sum_to_the_difference(images, targets):
+    case = CASES["residual"]
     base = 0.3
     maps = attribution.shapley_sampling(KEY, case.logits_fn, images, targets, patch=5, baseline=base, permutations=3)
     assert attribution.completeness_error(case.logits_fn, images, targets, maps, baseline=base).max() < 1e-3

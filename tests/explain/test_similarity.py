@@ -121,6 +121,11 @@ def test_one_program_for_other_weights_and_images(images):
         probes.cka_matrix(fn, fn, many * scale / 2, batch_size=4)
     assert similarity._inner_products._cache_size() == traces + 1
     close(jax.jit(probes.cka)(A, B), probes.cka(A, B), rtol=1e-5)
+    lost = probes.layer_outputs(case.net, jax.tree.map(lambda p: p * jnp.nan, case.params), case.state, ["act1"])
+    with pytest.raises(ValueError, match=r"^cka_matrix: expected finite activations, got others\. Look at the weights"):
+        probes.cka_matrix(lost, lost, many, batch_size=4)
+    with pytest.raises(ValueError, match=r"^cka: expected finite values in the CKA, got 1 that are not\. Look at the"):
+        probes.cka(A * np.nan, B)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from jaxcnn.interop.flax import Linen, Nnx, as_linen, as_nnx, from_linen_variabl
 from jaxcnn.layers import BatchNorm, Conv, Dense, Dropout, GlobalAvgPool, MaxPool, Sequential
 from jaxcnn.training import TrainState, make_train_step
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(1)
 X = jax.random.normal(jax.random.key(2), (4, 8, 8, 3))
 NET = Sequential(

@@ -54,9 +54,14 @@ def test_every_model(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["unet", "fcn"])
+@pytest.mark.parametrize("name", ["unet", "fcn", "centernet"])
 def test_maps_of_logits(name, tmp_path):
-    net = {"unet": models.unet(3, width=4, depth=3), "fcn": models.fcn(3, hidden=8)}[name]
+    small = models.resnet(10, width=4, small_images=True)
+    net = {
+        "unet": models.unet(3, width=4, depth=3),
+        "fcn": models.fcn(3, hidden=8),
+        "centernet": models.centernet(3, backbone=small, skips=2, width=8),
+    }[name]
     shape = (32, 32, 3)
     params, state = drawn(net, shape)
     agree(net, params, state, shape, tmp_path / "a.onnx")
@@ -64,3 +69,10 @@ def test_maps_of_logits(name, tmp_path):
     images = jnp.ones((1, *shape)) * jnp.arange(3.0)
     wanted = applied(net, params, state, images)
     np.testing.assert_allclose(applied(again, weights, stats, images), wanted, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_dilated_stages_a_pyramid_and_enlarging_are_written(tmp_path):
+    backbone = models.resnet(10, width=4, small_images=True)
+    net = models.deeplab(3, backbone=backbone, stride=2, rates=(1, 2), width=8)
+    agree(net, *drawn(net, (16, 24, 3)), (16, 24, 3), tmp_path / "a.onnx")

@@ -44,7 +44,7 @@ def test_signals_neither_vanish_nor_explode_at_the_start(depth, shortcut):
 
 def test_weights_with_shortcut_b_go_there_and_back():
     net = models.cifar_resnet(8, width=2, shortcut="B")
-    params, state = net.init(jax.random.key(0), CIFAR)
+    params, state = jax.jit(lambda key: net.init(key, CIFAR))(jax.random.key(0))
     there = interop.torch.state_dict(net, params, state, layout="akamaster")
     assert {name for name in there if "shortcut" in name} == {
         f"layer{i}.0.shortcut.{part}"

@@ -13,8 +13,8 @@ from jaxcnn.training import TrainState, make_train_step, sgd
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-# Those that take seconds; the others take up to a minute each.
-QUICK = {"perceptron", "mlp", "lenet5", "cifar_vgg", "cifar_resnet8", "all_convolutional", "airbench94"}
+# Small forms of those that take seconds; the others, as they are, take up to a minute each.
+QUICK = {"mlp": {}, "lenet5": {}, "cifar_vgg": {"width": 4}, "cifar_resnet8": {"width": 4}}
 SIZES = (32, 64, 96, 224, 299)  # pixels, the first that a net takes
 CASES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in models.names()]
 
@@ -42,7 +42,7 @@ def test_a_model_is_a_value(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_step_in_bfloat16_is_finite_and_lowers_for_cuda_and_tpu(name):
-    net = models.create(name, num_classes=5)
+    net = models.create(name, num_classes=5, **QUICK.get(name, {}))
     assert not isinstance(net, Auxiliary)  # unless asked for
     spec = spec_of(net)
     optimizer = sgd(0.01)

@@ -75,11 +75,11 @@ def test_branches_may_start_at_zero():
     # The gate's last kernel would leave half of what the branch gives.
     net = models.se_resnet(10, width=8, small_images=True)
     spec = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
-    params, state = net.init(jax.random.key(0), spec)
+    params, state = jax.jit(lambda key: net.init(key, spec))(jax.random.key(0))
     params = initialization.zero_residuals(net, params)
     branch = net["stage1"]["block1"]["residual"].branch
     parts = (tree["stage1"]["block1"]["residual"]["branch"] for tree in (params, state))
-    y, _ = branch.apply(*parts, jnp.ones((1, 8, 8, 8)), train=False)
+    y = jax.jit(lambda p, s: branch.apply(p, s, jnp.ones((1, 8, 8, 8)), train=False)[0])(*parts)
     assert not y.any()
 
 

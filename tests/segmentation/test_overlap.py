@@ -48,3 +48,13 @@ def test_bad_input():
         counts(LABELS, FOUND * 1.0, 3)
     with pytest.raises(ValueError, match=r"^mean_overlap: expected classes as a positive int, got 0"):
         mean_overlap(0)
+    with pytest.raises(ValueError, match=r"^counts: expected labels in 0\.\.1 for 2 classes, got \[2\]\. Number the"):
+        counts(LABELS, FOUND, 2)
+    with pytest.raises(ValueError, match=r"^counts: expected predictions in 0\.\.2 for 3 classes, got \[255\]\. Num"):
+        counts(FOUND, LABELS, 3)
+    with pytest.raises(ValueError, match=r"^counts: expected labels in 0\.\.2 for 3 classes, got \[255\]\."):
+        counts(LABELS, FOUND, 3, void=(11,))
+    with pytest.raises(ValueError, match=r"^mean_overlap: expected void as a tuple of ints, got 'none'\."):
+        mean_overlap(3, void="none")
+    with pytest.raises(ValueError, match=r"^mean_overlap: expected a batch with 'mask', got \['object_mask'\]\. Pass"):
+        mean_overlap(3)(jax.nn.one_hot(FOUND, 3), {"object_mask": LABELS})

@@ -80,7 +80,7 @@ def test_the_trainers_loss():
     ("mask", "message"),
     [
         (np.zeros((2, 8, 8), np.uint8), r"expected masks \(N, 4, 6\), got \(2, 8, 8\)\. Resize the masks"),
-        (np.full((2, 4, 6), 3, np.uint8), r"expected labels in 0\.\.2 for a net of 3 classes, got \[3\]\. Number the"),
+        (np.full((2, 4, 6), 3, np.uint8), r"expected labels in 0\.\.2 for 3 classes, got \[3\]\. Number the"),
         (None, "expected data with 'mask', got"),
     ],
 )
@@ -114,3 +114,25 @@ def test_void_labels_are_named():
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, focal, dice])
+def test_labels_that_are_neither_classes_nor_void(loss):
+    wrong = LABELS.at[0, 0, 3].set(7)
+    message = rf"^{loss.__name__}: expected labels in 0\.\.2 for 3 classes, got \[7\]\. .*void=\(255,\)\.$"
+    with pytest.raises(ValueError, match=message):
+        loss(LOGITS, wrong)
+    with pytest.raises(ValueError, match=rf"^{loss.__name__}: expected labels in 0\.\.2 for 3 classes, got \[-1\]\."):
+        loss(LOGITS, LABELS, void=(255,))
+    with pytest.raises(ValueError, match=rf"^{loss.__name__}: expected void as a tuple of ints, got 255\. Pass"):
+        loss(LOGITS, LABELS, void=255)
+    named = loss(LOGITS, wrong, void=(255, -1, 7))
+    np.testing.assert_allclose(named, loss(LOGITS, LABELS.at[0, 0, 3].set(255)), rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(loss)(LOGITS, wrong), named, rtol=1e-5)  # there they are not known
+
+
+def test_the_trainers_loss_knows_what_is_void():
+    wrong = {"mask": LABELS.at[0, 0, 3].set(7)}
+    with pytest.raises(ValueError, match=r"^cross_entropy: expected labels in .*, got \[7\]"):
+        pixel_loss()(LOGITS, wrong)
+    assert jnp.isfinite(pixel_loss(void=(-1, 7, 255), dice=1.0)(LOGITS, wrong)).all()

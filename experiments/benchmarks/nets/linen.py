@@ -12,10 +12,14 @@ from experiments.benchmarks.nets import CLASSES, DEPTHWISE, LENET, NETS, RESNET2
 
 
 def build(name: str, dtype: Any, shape: tuple[int, ...] | None = None) -> Training:
-    net = _NETS[name](dtype=dtype)
+    return training(_NETS[name](dtype=dtype), (1, *(shape or NETS[name])), dtype)
+
+
+def training(net: nn.Module, shape: tuple[int, ...], dtype: Any) -> Training:
+    """Return the training of a net on images of a shape, batch axis included."""
 
     def init(key):
-        variables = net.init(key, jnp.zeros((1, *(shape or NETS[name])), dtype), train=False)
+        variables = net.init(key, jnp.zeros(shape, dtype), train=False)
         return variables["params"], variables.get("batch_stats", {})
 
     def apply(params, stats, image, *, train):

@@ -2,6 +2,7 @@
 
 # ruff: noqa: D102
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,9 +12,11 @@ from experiments.benchmarks.nets import CLASSES, DEPTHWISE, LENET, RESNET20, STE
 
 
 def build(name: str, dtype: Any) -> Training:
-    def make(key):
-        return _NETS[name](dtype, nnx.Rngs(key))
+    return training(lambda key: _NETS[name](dtype, nnx.Rngs(key)))
 
+
+def training(make: Callable[[Any], nnx.Module]) -> Training:
+    """Return the training of a net that is made from a key and called with images and whether it trains."""
     graph = nnx.graphdef(make(0))
 
     def init(key):

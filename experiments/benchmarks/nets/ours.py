@@ -12,8 +12,12 @@ from jaxcnn.training import TrainState, make_train_step
 
 
 def build(name: str, dtype: Any, shape: tuple[int, ...] | None = None) -> Training:
-    net = _NETS[name]()
-    spec = jax.ShapeDtypeStruct((1, *(shape or NETS[name])), dtype)
+    return training(_NETS[name](), (1, *(shape or NETS[name])), dtype)
+
+
+def training(net: Any, shape: tuple[int, ...], dtype: Any) -> Training:
+    """Return the training of a net on images of a shape, batch axis included."""
+    spec = jax.ShapeDtypeStruct(shape, dtype)
     return Training(
         lambda key: TrainState.create(net, optimizer(), key, spec),
         make_train_step(net, optimizer(), dtype=dtype),

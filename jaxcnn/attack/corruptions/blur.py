@@ -73,7 +73,7 @@ def zoom_blur(key: jax.Array, image: jax.Array, end: float, step: float) -> jax.
     y = (x + sum_z zoomed(x, z)) / (1 + n),    z in 1, 1 + step, ..., below `end`
     """
     factors = jnp.asarray(np.arange(1, end, step), jnp.float32)
-    total, _ = jax.lax.scan(lambda total, factor: (total + zoomed(image, factor), None), image, jnp.asarray(factors))
+    total, _ = jax.lax.scan(lambda total, factor: (total + zoomed(image, factor), None), image, factors)
     return total / (1 + len(factors))
 
 

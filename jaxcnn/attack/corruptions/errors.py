@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxcnn.attack.corruptions.severity import SEVERITIES
 from jaxcnn.attack.corruptions.table import CORRUPTIONS, corrupted, expect_images
-from jaxcnn.attack.goal import prepared
+from jaxcnn.attack.given import prepared
 from jaxcnn.checking import expect, expect_choice, expect_count, expect_key, shown
 from jaxcnn.classifier import LogitsFn, classes, logits_of, outputs
 

@@ -5,13 +5,14 @@ from typing import Any
 
 import jax
 
-from jaxcnn.attack.goal import Bounds, Goal, prepared
+from jaxcnn.attack.given import prepared
+from jaxcnn.attack.goal import Bounds, Goal
 from jaxcnn.attack.norms import expect_norm
 from jaxcnn.attack.pgd import climb
 from jaxcnn.checking import expect, expect_count, expect_flag, number
 from jaxcnn.classifier import LogitsFn
 
-__all__ = ["ascent", "fast_training", "labelled", "pgd_training", "radius"]
+__all__ = ["climb_options", "fast_training", "labelled", "length", "pgd_training"]
 
 
 def pgd_training(
@@ -83,7 +84,7 @@ def fast_training(
     """
     where = "fast_training"
     random_start = expect_flag(where, "random_start", random_start)
-    usual = 1.25 * radius(where, "epsilon", epsilon)
+    usual = 1.25 * length(where, "epsilon", epsilon)
     step_size = usual if step_size is None else step_size
     return {"attack": _attack(where, epsilon, 1, step_size, "linf", bounds, random_start)}
 
@@ -95,21 +96,21 @@ def labelled(where: str, logits_fn: LogitsFn, batch: Any, bounds: Bounds) -> tup
     return prepared(where, logits_fn, batch["image"], batch["label"], bounds=bounds)
 
 
-def radius(where: str, name: str, value: Any) -> float:
+def length(where: str, name: str, value: Any) -> float:
     """Return a length as a Python float; raise `ValueError` unless it is a number >= 0."""
     fix = f"Pass {name}=8 / 255, say: it has the unit of the pixels."
     return number(where, f"{name} >= 0", value, lambda size: 0 <= size < math.inf, fix)
 
 
-def ascent(where: str, epsilon: Any, steps: Any, step_size: Any, norm: Any) -> dict[str, Any]:
+def climb_options(where: str, epsilon: Any, steps: Any, step_size: Any, norm: Any) -> dict[str, Any]:
     """Return the options of a climb in a ball, having checked them."""
-    expect_norm(where, norm, ("linf", "l2", "l1"))
-    options = {"epsilon": radius(where, "epsilon", epsilon), "steps": expect_count(where, "steps", steps), "norm": norm}
-    return options | {"step_size": None if step_size is None else radius(where, "step_size", step_size)}
+    expect_norm(where, norm)
+    options = {"epsilon": length(where, "epsilon", epsilon), "steps": expect_count(where, "steps", steps), "norm": norm}
+    return options | {"step_size": None if step_size is None else length(where, "step_size", step_size)}
 
 
 def _attack(where: str, epsilon: Any, steps: Any, step_size: Any, norm: Any, bounds: Any, random_start: bool) -> Any:
-    options = ascent(where, epsilon, steps, step_size, norm)
+    options = climb_options(where, epsilon, steps, step_size, norm)
 
     def attack(key: jax.Array, logits_fn: LogitsFn, batch: Any) -> Any:
         logits_fn, x, goal, box = labelled(where, logits_fn, batch, bounds)

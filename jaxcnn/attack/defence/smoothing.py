@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcnn.attack.given import expect_function
+from jaxcnn.attack.goal import logits
 from jaxcnn.checking import expect_count, expect_flag, expect_key, floating, number
 from jaxcnn.classifier import LogitsFn, as_tree, expect_logits, logits_of, outputs
 from jaxcnn.variants import chunk_of, total_over_variants
@@ -58,12 +60,13 @@ def smoothed(
 
     Raises:
         ValueError: sigma not positive, samples or a chunk below 1.
-        TypeError: no key.
+        TypeError: no key, no function.
 
     Source: Cohen, Rosenfeld, Kolter 2019, equation 1; `soft`: Salman et al. 2019, equation 6.
     """
     where = "smoothed"
     expect_key(where, key)
+    expect_function(where, logits_fn)
     chunk = None if chunk is None else expect_count(where, "chunk", chunk)
     fn = _Smoothed(expect_count(where, "samples", samples), expect_flag(where, "soft", soft), chunk)
     return jax.tree_util.Partial(fn, key, as_tree(logits_fn), jnp.float32(_sigma(where, sigma)))
@@ -106,7 +109,7 @@ def certify(
 
     Raises:
         ValueError: sigma not positive, alpha out of range, counts below 1 or of 2^24 and more.
-        TypeError: x is not floating, no key.
+        TypeError: x is not floating, no key, no function.
 
     Source: Cohen, Rosenfeld, Kolter 2019, theorem 1 and the procedure CERTIFY of section 3.2.2; agrees with its
     reference implementation.
@@ -115,6 +118,7 @@ def certify(
 
     where = "certify"
     expect_key(where, key, known=True)
+    expect_function(where, logits_fn)
     sigma = _sigma(where, sigma)
     n0, n = expect_count(where, "n0", n0, 1, COUNTED - 1), expect_count(where, "n", n, 1, COUNTED - 1)
     alpha = number(where, "alpha in (0, 1)", alpha, lambda a: 0 < a < 1, "0.001 is the paper's.")
@@ -184,8 +188,7 @@ def _votes(
     """Return how many noisy copies are given each class (..., classes), or the sums of their probabilities."""
 
     def vote(key: jax.Array) -> jax.Array:
-        found = logits_of(logits_fn(x + sigma.astype(x.dtype) * jax.random.normal(key, x.shape, x.dtype)))
-        found = found.astype(jnp.promote_types(found.dtype, jnp.float32))
+        found = logits(logits_fn, x + sigma.astype(x.dtype) * jax.random.normal(key, x.shape, x.dtype))
         if soft:
             return jax.nn.softmax(found)
         given = jax.nn.one_hot(found.argmax(-1), found.shape[-1], dtype=found.dtype)

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn import losses
-from jaxcnn.attack.defence.adversarial import ascent, labelled
-from jaxcnn.attack.goal import Bounds, Goal, logits
+from jaxcnn.attack.defence.adversarial import climb_options, labelled
+from jaxcnn.attack.goal import Bounds, Goal, logits, wide
 from jaxcnn.attack.pgd import climb
 from jaxcnn.checking import number
 from jaxcnn.classifier import LogitsFn
@@ -66,7 +66,7 @@ def trades(
     f(x) in both terms. There the attack starts beside x, and x and x' go through the net one after the other.
     """
     where = "trades"
-    options = ascent(where, epsilon, steps, step_size, norm)
+    options = climb_options(where, epsilon, steps, step_size, norm)
     beta = number(where, "beta >= 0", beta, lambda b: 0 <= b < math.inf, "6.0 is the paper's for CIFAR-10.")
     loss = Trades(losses.classification(label_smoothing).label_smoothing, beta)
 
@@ -85,7 +85,7 @@ def trades(
 
 def divergence(a: jax.Array, b: jax.Array) -> jax.Array:
     """Return KL(softmax(a) || softmax(b)) of logits (..., classes), in nats."""
-    a, b = (jax.nn.log_softmax(z.astype(jnp.promote_types(z.dtype, jnp.float32))) for z in (a, b))
+    a, b = (jax.nn.log_softmax(wide(z)) for z in (a, b))
     return jnp.sum(jnp.exp(a) * (a - b), -1)
 
 

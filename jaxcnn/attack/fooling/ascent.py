@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.attack.fooling.fooled import Fooled, fooled, log_odds, prepared_spec
-from jaxcnn.attack.goal import Bounds, Goal, expect_finite
+from jaxcnn.attack.given import broadcasts, expect_finite
+from jaxcnn.attack.goal import Bounds, Goal
 from jaxcnn.attack.objective import climbing, cross_entropy
 from jaxcnn.checking import array, expect, expect_count, expect_key, scalar
 from jaxcnn.classifier import LogitsFn
@@ -81,7 +82,7 @@ def ascent(
         key, logits_fn, classes, begin, confidence, step_size, penalty,
         shape=shape, dtype=spec.dtype, steps=steps, bounds=bounds, chunk=chunk,
     )  # fmt: skip
-    expect_finite(where, jnp.where(finite, 0.0, jnp.nan))
+    expect_finite(where, finite)
     return fooled(where, logits_fn, images, classes, history, chunk)
 
 
@@ -133,11 +134,7 @@ def _start(where: str, start: Any, shape: tuple[int, ...], dtype: Any, bounds: B
     fix = 'Pass "noise", a number, or an array that broadcasts to the images.'
     expect(not isinstance(start, str), where, "start as 'noise', a number or images", start, fix)
     start = array(where, "start", start)
-    try:
-        fits = jnp.broadcast_shapes(start.shape, shape) == shape
-    except ValueError:
-        fits = False
-    expect(fits, where, f"start that broadcasts to {shape}", start.shape, fix)
+    expect(broadcasts(start.shape, shape), where, f"start that broadcasts to {shape}", start.shape, fix)
     if not isinstance(start, jax.core.Tracer):
         inside = bool(jnp.all((start >= bounds[0]) & (start <= bounds[1])))
         expect(inside, where, f"start within bounds={bounds}", "others", "Scale it into the bounds.")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxcnn.attack.fooling.direct import Direct
 from jaxcnn.attack.fooling.fooled import Fooled, fooled, log_odds, prepared_spec
 from jaxcnn.attack.fooling.patterns import Patterns
-from jaxcnn.attack.goal import Bounds, logits
+from jaxcnn.attack.goal import Bounds, logits, per_image
 from jaxcnn.checking import expect, expect_count, expect_key, shown
 from jaxcnn.classifier import LogitsFn
 from jaxcnn.variants import chunk_of, over_variants
@@ -130,7 +130,7 @@ def _run(
         found = over_variants(sure, born, chunk)
         winner, highest = found.argmax(0), found.max(0)
         won = highest > best
-        take = lambda new, old: jnp.where(won.reshape(-1, *(1,) * (old.ndim - 1)), new[winner], old)  # noqa: E731
+        take = lambda new, old: jnp.where(per_image(won, old), new[winner], old)  # noqa: E731
         best = jnp.maximum(highest, best)
         return (jax.tree.map(take, born, elites), best), best
 

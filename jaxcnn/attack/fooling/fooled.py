@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn import classifier
-from jaxcnn.attack.goal import Bounds, logits, prepared
+from jaxcnn.attack.given import prepared
+from jaxcnn.attack.goal import Bounds, logits
 from jaxcnn.checking import expect, is_int, is_number, shown
 from jaxcnn.classifier import LogitsFn, as_tree, expect_logits, logits_of, outputs
 from jaxcnn.variants import over_variants

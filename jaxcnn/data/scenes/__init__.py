@@ -8,8 +8,9 @@ Whatever names a truth is a number into `CLASSES` (or the classes that were chos
 """
 
 from jaxcnn.data.scenes.generator import Scenes, load_scenes
+from jaxcnn.data.scenes.landmarks import LANDMARKS, landmarks
 from jaxcnn.data.scenes.palette import COLOURS
 from jaxcnn.data.scenes.shapes import CLASSES, PARTS, PARTS_OF
 from jaxcnn.data.scenes.textures import TEXTURES
 
-__all__ = ["CLASSES", "COLOURS", "PARTS", "PARTS_OF", "TEXTURES", "Scenes", "load_scenes"]
+__all__ = ["CLASSES", "COLOURS", "LANDMARKS", "PARTS", "PARTS_OF", "TEXTURES", "Scenes", "landmarks", "load_scenes"]

@@ -127,7 +127,7 @@ class Scenes:
             TypeError: indices that are not integers.
         """
         expect_key("batch", key)
-        index = _checked(indices)
+        index = checked_indices(indices)
         return jax.tree.map(lambda *parts: jnp.concatenate(parts)[: index.size], *self._chunks(key, index))
 
     def dataset(self, key: jax.Array, n: int, *, name: str = "scenes") -> Dataset:
@@ -169,7 +169,8 @@ def _program(scenes: Scenes) -> Callable[[jax.Array, np.ndarray], dict[str, jax.
     return jax.jit(lambda key, indices: jax.vmap(lambda i: scenes.draw(jax.random.fold_in(key, i)))(indices))
 
 
-def _checked(indices: Sequence[int] | np.ndarray) -> np.ndarray:
+def checked_indices(indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return the indices of scenes as int32 (N,); raise an error unless they are some."""
     fix = "Pass the numbers of the scenes, such as range(64)."
     try:
         index = np.asarray(indices)

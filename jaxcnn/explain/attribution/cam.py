@@ -9,9 +9,10 @@ import jax.numpy as jnp
 
 from jaxcnn import functional as F
 from jaxcnn.checking import expect, expect_flag
-from jaxcnn.explain.attribution.grad_cam import net_prepared, upsampled
-from jaxcnn.explain.inner import inner_gradients
+from jaxcnn.explain.attribution.grad_cam import upsampled
+from jaxcnn.explain.inner import inner_gradients, net_prepared
 from jaxcnn.explain.score import Target
+from jaxcnn.explain.values import expect_finite
 from jaxcnn.layers import Dense, Dropout, GlobalAvgPool, Sequential
 from jaxcnn.layers.auxiliary import Auxiliary
 from jaxcnn.layers.layer import Layer, Module, Params, State
@@ -35,7 +36,7 @@ def cam(net: Layer, params: Params, state: State, x: jax.Array, target: Target, 
         (..., h, w), or (..., H, W); not negative, not normalised.
 
     Raises:
-        ValueError: a net that ends otherwise, a target out of range.
+        ValueError: a net that ends otherwise, a target out of range, a map that is not finite.
         TypeError: x is not floating.
 
     Source: Zhou et al. 2016, equation 2, whose map also has the negative places.
@@ -47,7 +48,8 @@ def cam(net: Layer, params: Params, state: State, x: jax.Array, target: Target, 
     what = "a net that ends in layers, GlobalAvgPool, Dense"
     ends = f"one that ends in {', '.join(kind.__name__ for kind in last)}" if len(row) > 2 else "one without them"
     expect(len(row) > 2 and last == [GlobalAvgPool, Dense], "cam", what, ends, fix)
-    return _run(net, params, state, x, target, row[-3][0], row[-2][0], expect_flag("cam", "upsample", upsample))
+    upsample = expect_flag("cam", "upsample", upsample)
+    return expect_finite("cam", "the map", _run(net, params, state, x, target, row[-3][0], row[-2][0], upsample))
 
 
 @functools.partial(jax.jit, static_argnames=("net", "before", "pool", "upsample"))

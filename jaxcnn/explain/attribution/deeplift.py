@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
-from jaxcnn.checking import array, expect
 from jaxcnn.classifier import LogitsFn
-from jaxcnn.explain.attribution.grad_cam import net_prepared
+from jaxcnn.explain.baseline import baseline_of
 from jaxcnn.explain.equations import (
     CALLS,
     ELEMENTWISE,
@@ -21,7 +20,9 @@ from jaxcnn.explain.equations import (
     evaluated,
     leaves,
 )
+from jaxcnn.explain.inner import net_prepared
 from jaxcnn.explain.score import Target, class_scores
+from jaxcnn.explain.values import expect_finite
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.training.evaluation import predictor
 
@@ -35,7 +36,7 @@ def deeplift(
     x: jax.Array,
     target: Target,
     *,
-    baseline: float | jax.Array = 0.0,
+    baseline: float | jax.Array | str = 0.0,
 ) -> jax.Array:
     """Return each number's share of the difference between the scores of x and of a baseline, by the rescale rule.
 
@@ -47,33 +48,27 @@ def deeplift(
 
     Args:
         net, params, state: the trained net.
-        x: images (..., H, W, C) in [0, 1], floating.
+        x: images (..., H, W, C), floating.
         target: whose score; see `explain.score`.
-        baseline: what stands for the absence of everything: a number, or an array that broadcasts to x.
+        baseline: what stands for the absence of everything: a number, an array that broadcasts to x, or "blur".
 
     Returns:
         A map of x's shape and dtype.
 
     Raises:
-        ValueError: a target out of range, a baseline of another shape, a net that computes something for which there
-            is no rule (the message says what and where).
+        ValueError: a target out of range, a baseline of another shape, a map that is not finite, a net that computes
+            something for which there is no rule (the message says what and where).
         TypeError: x is not floating.
 
     Source: Shrikumar et al. 2017, section 3.5.1; agrees with `captum.attr.DeepLift`.
     """
     x, target = net_prepared("deeplift", net, params, state, x, target)
-    baseline = array("deeplift", "baseline", baseline)
-    what = f"a baseline that broadcasts to x of shape {x.shape}"
-    sides = zip(baseline.shape[::-1], x.shape[::-1], strict=False)
-    fits = baseline.ndim <= x.ndim and all(n in (1, m) for n, m in sides)
-    expect(fits, "deeplift", what, baseline.shape, "Pass a number, or one image.")
-    return _run(predictor(net, params, state), x, target, baseline)
+    baseline = baseline_of("deeplift", baseline, x)
+    return expect_finite("deeplift", "the map", _run(predictor(net, params, state), x, target, baseline))
 
 
 @jax.jit
 def _run(logits_fn: LogitsFn, x: jax.Array, target: Any, baseline: jax.Array) -> jax.Array:
-    baseline = jnp.broadcast_to(baseline, x.shape).astype(x.dtype)
-
     def total(x: jax.Array) -> jax.Array:
         def scores(x: jax.Array) -> jax.Array:
             return class_scores(logits_fn(x), target)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxcnn.checking import expect, expect_count, expect_key, floating
 from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.score import Target, image_axes, prepared, score_gradient
+from jaxcnn.explain.values import expect_finite
 from jaxcnn.variants import chunk_of, total_over_variants
 
 __all__ = ["expected_gradients"]
@@ -41,7 +42,8 @@ def expected_gradients(
         A map of x's shape, in units of the score.
 
     Raises:
-        ValueError: a background of other images or without any, samples below 1, a target out of range.
+        ValueError: a background of other images or without any, samples below 1, a target out of range, a map that is
+            not finite.
         TypeError: x or background is not floating, no key.
 
     Source: Erion et al. 2021, equation 4 (2019 as a preprint); agrees with `captum.attr.GradientShap(stdevs=0)`, with
@@ -56,7 +58,8 @@ def expected_gradients(
     what, fix = f"a background of shape (K, {', '.join(map(str, image))})", "Pass images as those of x, stacked."
     expect(background.ndim > 0 and ok, where, what, background.shape, fix)
     options = {"samples": expect_count(where, "samples", samples), "chunk": chunk_of(where, chunk, x)}
-    return _run(key, logits_fn, x, target, background.astype(x.dtype), **options)
+    background = background.astype(x.dtype)
+    return expect_finite(where, "the map", _run(key, logits_fn, x, target, background, **options))
 
 
 @functools.partial(jax.jit, static_argnames=("samples", "chunk"))

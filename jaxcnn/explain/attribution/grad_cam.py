@@ -9,12 +9,12 @@ import jax.numpy as jnp
 
 from jaxcnn import functional as F
 from jaxcnn.checking import expect_flag
-from jaxcnn.explain.inner import expect_map, inner_gradients
-from jaxcnn.explain.score import Target, prepared
+from jaxcnn.explain.inner import expect_map, inner_gradients, net_prepared
+from jaxcnn.explain.score import Target
+from jaxcnn.explain.values import expect_finite
 from jaxcnn.layers.layer import Layer, Params, State
-from jaxcnn.training.evaluation import predictor
 
-__all__ = ["grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "net_prepared", "upsampled"]
+__all__ = ["grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "upsampled"]
 
 Combine = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -35,7 +35,7 @@ def grad_cam(
 
     Args:
         net, params, state: the trained net.
-        x: images (..., H, W, C) in [0, 1], floating.
+        x: images (..., H, W, C), floating.
         target: whose score; see `explain.score`.
         at: the path of a layer that gives a map, as a rule the last one before pooling and flattening.
         upsample: bring the map to x's height and width, bilinearly, pixel centres half a pixel from the edge (that is
@@ -45,7 +45,8 @@ def grad_cam(
         (..., h, w), or (..., H, W); not negative, not normalised.
 
     Raises:
-        ValueError: an unknown layer (the message lists some), one without a map, a target out of range.
+        ValueError: an unknown layer (the message lists some), one without a map, a target out of range, a
+            map that is not finite.
         TypeError: x is not floating.
 
     Source: Selvaraju et al. 2017, equations 1 and 2; agrees with `pytorch_grad_cam.GradCAM` before its normalisation,
@@ -140,12 +141,6 @@ def layer_cam(
     return _class_map("layer_cam", _by_place, net, params, state, x, target, at, upsample)
 
 
-def net_prepared(where: str, net: Layer, params: Params, state: State, x: Any, target: Any) -> tuple[jax.Array, Any]:
-    """Return x and target as arguments of a jitted function; raise an error unless they fit the net."""
-    _, x, target = prepared(where, predictor(net, params, state), x, target)
-    return x, target
-
-
 def upsampled(maps: jax.Array, size: tuple[int, int]) -> jax.Array:
     """Return maps (..., h, w) brought to a size by bilinear interpolation, as `grad_cam` says."""
     return jax.image.resize(maps, (*maps.shape[:-2], *size), "bilinear", antialias=False)
@@ -156,7 +151,8 @@ def _class_map(
 ) -> jax.Array:
     x, target = net_prepared(where, net, params, state, x, target)
     expect_map(where, net, params, state, x, at)
-    return _run(combine, net, params, state, x, target, at, expect_flag(where, "upsample", upsample))
+    upsample = expect_flag(where, "upsample", upsample)
+    return expect_finite(where, "the map", _run(combine, net, params, state, x, target, at, upsample))
 
 
 @functools.partial(jax.jit, static_argnames=("combine", "net", "at", "upsample"))

@@ -4,6 +4,7 @@ import jax
 
 from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.score import Target, prepared, score_gradient
+from jaxcnn.explain.values import expect_finite
 
 __all__ = ["gradient", "gradient_x_input"]
 
@@ -22,12 +23,12 @@ def gradient(logits_fn: LogitsFn, x: jax.Array, target: Target) -> jax.Array:
         A map of x's shape, in score per unit of x.
 
     Raises:
-        ValueError: a target out of range, or outputs that are no logits.
+        ValueError: a target out of range, outputs that are no logits, a map that is not finite.
         TypeError: x is not floating.
 
     Source: Simonyan, Vedaldi, Zisserman 2014, section 3; agrees with `captum.attr.Saliency(abs=False)`.
     """
-    return _gradient(*prepared("gradient", logits_fn, x, target))
+    return expect_finite("gradient", "the map", _gradient(*prepared("gradient", logits_fn, x, target)))
 
 
 def gradient_x_input(logits_fn: LogitsFn, x: jax.Array, target: Target) -> jax.Array:
@@ -46,7 +47,8 @@ def gradient_x_input(logits_fn: LogitsFn, x: jax.Array, target: Target) -> jax.A
 
     Source: Shrikumar et al. 2016; agrees with `captum.attr.InputXGradient`.
     """
-    return _gradient_x_input(*prepared("gradient_x_input", logits_fn, x, target))
+    where = "gradient_x_input"
+    return expect_finite(where, "the map", _gradient_x_input(*prepared(where, logits_fn, x, target)))
 
 
 @jax.jit

@@ -14,6 +14,7 @@ from jaxcnn.checking import expect, shown
 from jaxcnn.classifier import LogitsFn, as_tree
 from jaxcnn.explain.equations import CALLS, bound, evaluated, leaves
 from jaxcnn.explain.score import Target, prepared, score_gradient
+from jaxcnn.explain.values import expect_finite
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.training.evaluation import predictor
 
@@ -29,7 +30,7 @@ def guided_backprop(net: Layer, params: Params, state: State, x: jax.Array, targ
 
     Args:
         net, params, state: the trained net. Every rectifier of it counts, whoever computes it: see `with_rectifier`.
-        x: images (..., H, W, C) in [0, 1], floating.
+        x: images (..., H, W, C), floating.
         target: whose score; see `explain.score`.
 
     Returns:
@@ -37,7 +38,7 @@ def guided_backprop(net: Layer, params: Params, state: State, x: jax.Array, targ
         et al. 2018 (Sanity checks for saliency maps).
 
     Raises:
-        ValueError: a target out of range.
+        ValueError: a target out of range, a map that is not finite.
         TypeError: x is not floating.
 
     Source: Springenberg et al. 2015, section 3.4; agrees with `captum.attr.GuidedBackprop`.
@@ -57,7 +58,7 @@ def deconvnet(net: Layer, params: Params, state: State, x: jax.Array, target: Ta
         A map of x's shape and dtype.
 
     Raises:
-        ValueError: a target out of range.
+        ValueError: a target out of range, a map that is not finite.
         TypeError: x is not floating.
 
     Source: Zeiler and Fergus 2014, section 2.1, the switches being the gradient of max-pooling; agrees with
@@ -105,7 +106,7 @@ def _gradient(
     where: str, rectifier: Rectifier, net: Layer, params: Params, state: State, x: Any, target: Any
 ) -> jax.Array:
     logits_fn, x, target = prepared(where, predictor(net, params, state), x, target)
-    return _run(with_rectifier(logits_fn, rectifier), x, target)
+    return expect_finite(where, "the map", _run(with_rectifier(logits_fn, rectifier), x, target))
 
 
 @jax.jit

@@ -21,7 +21,8 @@ def guided_grad_cam(net: Layer, params: Params, state: State, x: jax.Array, targ
         A map of x's shape and dtype.
 
     Raises:
-        ValueError: an unknown layer (the message lists some), one without a map, a target out of range.
+        ValueError: an unknown layer (the message lists some), one without a map, a target out of range, a
+            map that is not finite.
         TypeError: x is not floating.
 
     Source: Selvaraju et al. 2017, section 3.3; agrees with `captum.attr.GuidedGradCam` with

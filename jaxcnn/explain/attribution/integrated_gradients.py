@@ -13,6 +13,7 @@ from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.baseline import baseline_of
 from jaxcnn.explain.front import front_of
 from jaxcnn.explain.score import Target, class_scores, image_axes, prepared, score
+from jaxcnn.explain.values import expect_finite
 from jaxcnn.variants import chunk_of, total_over_variants
 
 __all__ = ["completeness_error", "integrated_gradients"]
@@ -51,7 +52,8 @@ def integrated_gradients(
         A map of x's shape, in units of the score.
 
     Raises:
-        ValueError: a baseline that does not fit x, an unknown method, no steps, a target out of range.
+        ValueError: a baseline that does not fit x, an unknown method, no steps, a target out of range, a map that is
+            not finite.
         TypeError: x is not floating.
 
     Source: Sundararajan, Taly, Yan 2017, equations 1 and 3; agrees with `captum.attr.IntegratedGradients`, except for
@@ -62,7 +64,8 @@ def integrated_gradients(
     expect_choice(where, f"method as one of {METHODS}", method, METHODS)
     steps = expect_count(where, "steps", steps, 2 if method == "trapezoid" else 1)
     nodes, weights = (jnp.asarray(a, x.dtype) for a in _quadrature(method, steps))
-    return _run(logits_fn, x, target, _stacked(where, baseline, x), nodes, weights, chunk=chunk_of(where, chunk, x))
+    baselines, chunk = _stacked(where, baseline, x), chunk_of(where, chunk, x)
+    return expect_finite(where, "the map", _run(logits_fn, x, target, baselines, nodes, weights, chunk=chunk))
 
 
 def completeness_error(

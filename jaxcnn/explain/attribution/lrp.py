@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
-from jaxcnn.checking import expect_choice, scalar
+from jaxcnn.checking import expect, expect_choice, scalar
 from jaxcnn.classifier import LogitsFn
-from jaxcnn.explain.attribution.grad_cam import net_prepared
 from jaxcnn.explain.equations import (
     CALLS,
     ELEMENTWISE,
@@ -23,8 +22,9 @@ from jaxcnn.explain.equations import (
     evaluated,
     leaves,
 )
-from jaxcnn.explain.inner import at_layer
+from jaxcnn.explain.inner import at_layer, net_prepared
 from jaxcnn.explain.score import Target, class_scores
+from jaxcnn.explain.values import expect_finite, expect_pixels
 from jaxcnn.layers.gate import Gate
 from jaxcnn.layers.layer import Layer, Module, Params, State
 from jaxcnn.surgery import edit, fold_batch_norm
@@ -65,20 +65,22 @@ def lrp(
 
     Args:
         net, params, state: the trained net.
-        x: images (..., H, W, C) in [0, 1], floating.
+        x: images (..., H, W, C), floating.
         target: whose score; see `explain.score`.
         rule: see above.
         epsilon: > 0, of the unit of the sums; a large one leaves weak relevance out.
         first: how the first layer with weights shares out: "alike" all others; "flat", the same to each pixel of a
             window, black ones too; "box", by a w - l max(w, 0) - h min(w, 0), with l and h what 0 and 1 would be there.
-        at: the path of an inner layer, for the relevance of what it gives. What leads around it has none.
+        at: the path of an inner layer, for the relevance of what it gives (not with "box"). What leads around it has
+            none.
 
     Returns:
         A map of x's shape and dtype, or of the inner layer's. The sum is the score less the shares of biases.
 
     Raises:
-        ValueError: a target out of range, an unknown option, a path that is none, a net that computes something for
-            which there is no rule (the message says what and where).
+        ValueError: a target out of range, an unknown option, a path that is none, images out of [0, 1] for "box", a map
+            that is not finite, a net that computes something for which there is no rule (the message says what and
+            where).
         TypeError: x is not floating.
 
     Source: Bach et al. 2015, equations 56 and 58; Montavon et al. 2017 ("z_plus", "box") and 2019 (composites); Arras
@@ -89,7 +91,10 @@ def lrp(
     expect_choice("lrp", f"rule as one of {RULES}", rule, RULES)
     expect_choice("lrp", f"first as one of {FIRST}", first, FIRST)
     epsilon = scalar("lrp", "epsilon > 0", epsilon, lambda e: e > 0, "It keeps sums from zero: 1e-6 is usual.")
-    return _run(net, params, state, x, target, epsilon, rule, first, at)
+    if first == "box":
+        expect(at is None, "lrp", 'no inner layer with first="box", for pixels alone', repr(at), "Leave one out.")
+        expect_pixels("lrp", "x", x)
+    return expect_finite("lrp", "the map", _run(net, params, state, x, target, epsilon, rule, first, at))
 
 
 @functools.partial(jax.jit, static_argnames=("net", "rule", "first", "at"))

@@ -11,9 +11,10 @@ from jaxcnn.checking import expect, is_int, shown
 from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.baseline import baseline_of
 from jaxcnn.explain.score import Target, prepared, score
+from jaxcnn.explain.values import expect_finite
 from jaxcnn.variants import chunk_of, over_variants
 
-__all__ = ["occlusion"]
+__all__ = ["Size", "occlusion", "pair"]
 
 Size = tuple[int, int]
 
@@ -47,7 +48,7 @@ def occlusion(
 
     Raises:
         ValueError: a window larger than the image, a stride larger than the window, a baseline that does not fit x, a
-            target out of range.
+            target out of range, a map that is not finite.
         TypeError: x is not floating.
 
     Source: Zeiler and Fergus 2014, section 4.2; agrees with `captum.attr.Occlusion` with all channels in its window.
@@ -59,7 +60,8 @@ def occlusion(
     fix = "Pass a smaller stride: what lies between the windows would have no value."
     expect(ok, where, f"a stride of at most the window's {window}", stride, fix)
     other = baseline_of(where, baseline, x)
-    return _run(logits_fn, x, target, other, window=window, stride=stride, chunk=chunk_of(where, chunk, x))
+    options = {"window": window, "stride": stride, "chunk": chunk_of(where, chunk, x)}
+    return expect_finite(where, "the map", _run(logits_fn, x, target, other, **options))
 
 
 def pair(where: str, name: str, size: Any, x: jax.Array) -> Size:

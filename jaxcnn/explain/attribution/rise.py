@@ -9,6 +9,7 @@ from jaxcnn.checking import expect, expect_count, expect_key, scalar
 from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.baseline import baseline_of
 from jaxcnn.explain.score import Target, expect_score, outcome, prepared
+from jaxcnn.explain.values import expect_finite
 from jaxcnn.variants import chunk_of, total_over_variants
 
 __all__ = ["rise"]
@@ -48,7 +49,8 @@ def rise(
         A map of x's shape, in units of the score; the channels of a pixel have the same value.
 
     Raises:
-        ValueError: an option out of range, a baseline that does not fit x, a target out of range.
+        ValueError: an option out of range, a baseline that does not fit x, a target out of range, a map that is not
+            finite.
         TypeError: x is not floating, no key.
 
     Source: Petsiuk, Das, Saenko 2018, equation 4 and section 3.2. Its equation 6 divides by the masks' expected sum and
@@ -63,7 +65,7 @@ def rise(
     expect_score(where, score)
     other = baseline_of(where, baseline, x)
     options = {"masks": masks, "cells": cells, "score": score, "chunk": chunk_of(where, chunk, x)}
-    return _run(key, logits_fn, x, target, other, keep, **options)
+    return expect_finite(where, "the map", _run(key, logits_fn, x, target, other, keep, **options))
 
 
 @functools.partial(jax.jit, static_argnames=("masks", "cells", "score", "chunk"))

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 
 from jaxcnn import functional as F
 from jaxcnn.checking import expect_flag
-from jaxcnn.explain.attribution.grad_cam import net_prepared, upsampled
-from jaxcnn.explain.inner import expect_map
+from jaxcnn.explain.attribution.grad_cam import upsampled
+from jaxcnn.explain.inner import expect_map, net_prepared
 from jaxcnn.explain.score import Target, class_scores
+from jaxcnn.explain.values import expect_finite
 from jaxcnn.layers.layer import Layer, Params, State, apply
 from jaxcnn.surgery import activations
 from jaxcnn.variants import chunk_of, over_variants
@@ -51,7 +52,7 @@ def score_cam(
     x, target = net_prepared("score_cam", net, params, state, x, target)
     expect_map("score_cam", net, params, state, x, at)
     upsample, chunk = expect_flag("score_cam", "upsample", upsample), chunk_of("score_cam", chunk, x)
-    return _run(net, params, state, x, target, at, upsample, chunk)
+    return expect_finite("score_cam", "the map", _run(net, params, state, x, target, at, upsample, chunk))
 
 
 @functools.partial(jax.jit, static_argnames=("net", "at", "upsample", "chunk"))

@@ -11,6 +11,7 @@ from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.attribution.occlusion import Size, pair
 from jaxcnn.explain.baseline import baseline_of
 from jaxcnn.explain.score import Target, prepared, score
+from jaxcnn.explain.values import expect_finite
 from jaxcnn.variants import chunk_of, over_variants
 
 __all__ = ["shapley_sampling"]
@@ -50,7 +51,7 @@ def shapley_sampling(
 
     Raises:
         ValueError: a patch larger than the image, permutations below 1, a baseline that does not fit x, a target out of
-            range.
+            range, a map that is not finite.
         TypeError: x is not floating, no key.
 
     Source: Castro, Gómez, Tejada 2009; Mitchell et al. 2022, section 4.1, for the orders backwards. Agrees with
@@ -63,7 +64,7 @@ def shapley_sampling(
     other = baseline_of(where, baseline, x)
     permutations = expect_count(where, "permutations", permutations)
     options = {"permutations": permutations, "chunk": chunk_of(where, chunk, x)}
-    return _run(key, logits_fn, x, target, other, patch=patch, **options)
+    return expect_finite(where, "the map", _run(key, logits_fn, x, target, other, patch=patch, **options))
 
 
 @functools.partial(jax.jit, static_argnames=("patch", "permutations", "chunk"))

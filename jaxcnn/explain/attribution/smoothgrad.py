@@ -10,6 +10,7 @@ from jaxcnn.checking import expect_count, expect_key, scalar
 from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.front import front_of
 from jaxcnn.explain.score import Target, class_scores, image_axes, prepared, score_gradient
+from jaxcnn.explain.values import expect_finite
 from jaxcnn.variants import chunk_of, total_over_variants
 
 __all__ = ["smoothgrad", "smoothgrad_squared", "vargrad"]
@@ -43,7 +44,7 @@ def smoothgrad(
         A map of x's shape, in score per unit of x.
 
     Raises:
-        ValueError: noise below 0, samples or a chunk below 1, a target out of range.
+        ValueError: noise below 0, samples or a chunk below 1, a target out of range, a map that is not finite.
         TypeError: x is not floating, no key.
 
     Source: Smilkov et al. 2017, sections 2 and 3; agrees with `captum.attr.NoiseTunnel(Saliency(abs=False))`, with the
@@ -116,7 +117,7 @@ def _statistic(
     logits_fn, x, target = prepared(where, logits_fn, x, target)
     noise = scalar(where, "noise of at least 0", noise, lambda s: s >= 0, "It is a fraction of each image's range.")
     options = {"samples": expect_count(where, "samples", samples), "chunk": chunk_of(where, chunk, x)}
-    return _run(key, logits_fn, x, target, noise, statistic=where, **options)
+    return expect_finite(where, "the map", _run(key, logits_fn, x, target, noise, statistic=where, **options))
 
 
 @functools.partial(jax.jit, static_argnames=("statistic", "samples", "chunk"))

@@ -13,7 +13,7 @@ from jaxcnn.checking import expect, expect_count, expect_key, number, shaped
 from jaxcnn.explain.dissection.bits import packed, pixels
 from jaxcnn.explain.dissection.concepts import Layout, concepts, planes
 from jaxcnn.explain.dissection.found import Dissection
-from jaxcnn.explain.dissection.streaming import batches, expect_finite, expect_images, expect_maps, unit_maps
+from jaxcnn.explain.dissection.streaming import batches, expect_finite_images, expect_images, expect_maps, unit_maps
 from jaxcnn.explain.dissection.thresholds import unit_thresholds
 from jaxcnn.explain.dissection.upsampling import Centres, unit_centres, upsampled
 from jaxcnn.layers.layer import Layer, Params, State
@@ -88,7 +88,7 @@ def dissect(
     for rows, real in batches(where, len(images), batch_size):
         paired = {category: mask[order[:, rows]] for category, mask in known.masks.items()}
         sums, finite = _sums(net, at, known.layout, centres, params, state, images[rows], paired, real, thresholds)
-        expect_finite(where, finite, rows, at)
+        expect_finite_images(where, finite, rows, at)
         sums = jax.tree.map(lambda leaf: np.asarray(leaf).astype(np.int64), sums)
         totals = sums if totals is None else jax.tree.map(np.add, totals, sums)
     both, on, area = totals  # pyrefly: ignore

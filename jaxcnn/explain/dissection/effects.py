@@ -1,7 +1,6 @@
 """What a classifier loses, class by class, without a unit."""
 
 import functools
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, integral, scalar, shown
+from jaxcnn.classifier import logits_of
 from jaxcnn.data.dataset import to_float
 from jaxcnn.explain.dissection.intervention import Held
 from jaxcnn.explain.dissection.streaming import batches, expect_images, expect_known, expect_layer
@@ -79,7 +79,8 @@ def class_effects(
         `Effects`.
 
     Raises:
-        ValueError: an unknown layer, images, labels or units out of range, outputs that are no logits (N, classes).
+        ValueError: an unknown layer, images, labels or units out of range, outputs that are no logits (N, classes), or
+            not finite.
         TypeError: images, labels or units of another dtype, arrays traced under `jit`.
 
     Source: Bau et al. 2020, section "the role of units in a classifier".
@@ -88,7 +89,7 @@ def class_effects(
     expect_known(where, (labels, units))
     images = expect_images(where, images)
     of_layer, outputs = expect_layer(where, net, params, state, images, at)
-    logits = outputs["logits"] if isinstance(outputs, Mapping) else outputs
+    logits = logits_of(outputs)
     shape: tuple[int, ...] = getattr(logits, "shape", ())
     expect(len(shape) == 2, where, "a net that gives logits (N, classes)", shown(logits), "Choose a classifier.")
     classes, count = shape[1], of_layer[-1]
@@ -108,6 +109,8 @@ def class_effects(
     for rows, real in batches(where, len(images), batch_size):
         sums = _sums(net, at, params, state, images[rows], labels[rows], real, every, value)
         total += np.asarray(sums, np.float64)
+    fix = "Look at the weights and the images."
+    expect(bool(np.isfinite(total).all()), where, "finite logits", "others", fix)
     found = np.bincount(labels, minlength=classes)
     mean = np.divide(total, found, out=np.full_like(total, np.nan), where=found > 0)
     return Effects(sets, found, mean[0, 0], mean[0, 1], mean[1:, 0], mean[1:, 1])
@@ -132,7 +135,7 @@ def _sums(
     def without(held: jax.Array) -> jax.Array:
         y = Held(held, value)(inside)
         outputs = apply(edit(net, {at: lambda _: y}), params, state, x, train=False)[0]
-        logits = outputs["logits"] if isinstance(outputs, Mapping) else outputs
+        logits = logits_of(outputs)
         own = (labels[:, None] == jnp.arange(logits.shape[-1])) & real[:, None]
         right = own & (logits.argmax(axis=-1) == labels)[:, None]
         return jnp.stack([right.sum(axis=0).astype(jnp.float32), jnp.where(own, logits, 0).sum(axis=0)])

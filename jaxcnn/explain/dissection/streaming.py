@@ -10,12 +10,13 @@ import numpy as np
 from jaxcnn.checking import expect, expect_count, shown
 from jaxcnn.data.dataset import to_float
 from jaxcnn.explain.inner import expect_map
+from jaxcnn.explain.values import expect_pixels
 from jaxcnn.layers.layer import Layer, Params, State, expect_arrays, expect_net
 from jaxcnn.surgery import activations
 
 __all__ = [
     "batches",
-    "expect_finite",
+    "expect_finite_images",
     "expect_images",
     "expect_known",
     "expect_layer",
@@ -40,10 +41,7 @@ def expect_images(where: str, images: Any) -> np.ndarray:
     expect(images.ndim == 4 and images.size > 0, where, "images (N, H, W, C)", shown(images), fix)
     known = images.dtype == np.uint8 or jnp.issubdtype(images.dtype, jnp.floating)
     expect(known, where, "uint8 or floating images", images.dtype, "Convert them first.", TypeError)
-    if images.dtype != np.uint8:
-        low, high = float(images.min()), float(images.max())
-        fix = "Divide 0..255 by 255, or look for NaN."
-        expect(low >= 0 and high <= 1, where, "floating images in [0, 1]", f"values from {low:g} to {high:g}", fix)
+    expect_pixels(where, "images", images)
     return images
 
 
@@ -67,7 +65,7 @@ def expect_known(where: str, tree: Any) -> None:
     expect(not traced, where, "arrays that are known", shown(traced), "Call it outside of jax.jit.", TypeError)
 
 
-def expect_finite(where: str, finite: Any, rows: np.ndarray, at: str) -> None:
+def expect_finite_images(where: str, finite: Any, rows: np.ndarray, at: str) -> None:
     """Raise `ValueError` unless a layer's values are finite for every image of a batch."""
     wrong = rows[~np.asarray(finite)]
     got = f"NaN or infinite ones for image {wrong[0]}" if len(wrong) else "none"

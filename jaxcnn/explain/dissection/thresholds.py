@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import number
-from jaxcnn.explain.dissection.streaming import batches, expect_finite, expect_images, expect_maps, unit_maps
+from jaxcnn.explain.dissection.streaming import batches, expect_finite_images, expect_images, expect_maps, unit_maps
 from jaxcnn.layers.layer import Layer, Params, State
 
 __all__ = ["unit_thresholds"]
@@ -55,7 +55,7 @@ def unit_thresholds(
     def values() -> Iterable[np.ndarray]:
         for rows, real in batches(where, len(images), batch_size):
             found, finite = _values(net, at, params, state, images[rows])
-            expect_finite(where, finite, rows, at)
+            expect_finite_images(where, finite, rows, at)
             yield np.asarray(found)[:, real].reshape(units, -1)
 
     largest, lowest = _largest(values(), int(place) + 2)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, is_int, shaped, shown
-from jaxcnn.explain.dissection.streaming import batches, expect_finite, expect_images, expect_maps, unit_maps
+from jaxcnn.explain.dissection.streaming import batches, expect_finite_images, expect_images, expect_maps, unit_maps
 from jaxcnn.explain.dissection.upsampling import Centres, unit_centres, upsampled
 from jaxcnn.layers.layer import Layer, Params, State
 
@@ -52,7 +52,7 @@ def unit_masks(
     centres, parts = unit_centres(net, images.shape[1:], at), []
     for rows, real in batches(where, len(images), batch_size):
         on, finite = _masks(net, at, centres, params, state, images[rows], thresholds, units)
-        expect_finite(where, finite, rows, at)
+        expect_finite_images(where, finite, rows, at)
         parts.append(np.asarray(on)[real])
     return np.concatenate(parts)
 

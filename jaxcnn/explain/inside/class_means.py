@@ -34,7 +34,7 @@ def class_means(
         (classes, units), float32, classes up to the largest label; NaN for a class without an image.
 
     Raises:
-        ValueError: an unknown path, labels that do not fit the images, activations that are not finite.
+        ValueError: an unknown path, images out of [0, 1], labels that do not fit them, activations that are not finite.
     """
     where, labels = "class_means", np.asarray(labels)
     size = size_of(where, images)

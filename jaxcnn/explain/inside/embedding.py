@@ -25,6 +25,6 @@ def embedding(
         (N, units), float32, on the host.
 
     Raises:
-        ValueError: an unknown path, no image, activations that are not finite.
+        ValueError: an unknown path, no image, images out of [0, 1], activations that are not finite.
     """
     return averages("embedding", net, params, state, images, at, batch_size)

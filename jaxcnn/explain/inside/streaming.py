@@ -11,6 +11,7 @@ import numpy as np
 from jaxcnn.checking import expect
 from jaxcnn.data.dataset import to_float
 from jaxcnn.data.stream import Stream
+from jaxcnn.explain.values import expect_pixels
 from jaxcnn.layers.layer import Layer, Params, State, expect_arrays, expect_net
 from jaxcnn.surgery import activations
 from jaxcnn.training.evaluation import padded_batches
@@ -33,10 +34,13 @@ def by_batch(
     A vector of a layer without a map counts as a map of one position.
 
     Raises:
-        ValueError: an unknown path, no image, activations that are not finite.
+        ValueError: an unknown path, no image, images out of [0, 1], activations that are not finite.
     """
     layer_shape(where, net, params, state, images, at)
-    batches = padded_batches(where, _as_set(where, images), batch_size, mesh_of(params))
+    held = _as_set(where, images)
+    if not isinstance(held, Stream):
+        expect_pixels(where, "images", held["image"])
+    batches = padded_batches(where, held, batch_size, mesh_of(params))
     done = 0
     for batch, mask in batches:
         kept, lost, count = jax.device_get(_read(params, state, batch["image"], mask, net=net, at=at, read=read))

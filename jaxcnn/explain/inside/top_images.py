@@ -56,8 +56,8 @@ def top_images(
         A `TopImages`.
 
     Raises:
-        ValueError: an unknown path, units that the layer does not have, more images than there are, activations that
-            are not finite.
+        ValueError: an unknown path, images out of [0, 1], units that the layer does not have, more images than there
+            are, activations that are not finite.
 
     Source: Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", section 4.1.
     """

@@ -69,7 +69,7 @@ def unit_statistics(
         `UnitStatistics`.
 
     Raises:
-        ValueError: an unknown path, bounds in the wrong order, activations that are not finite.
+        ValueError: an unknown path, images out of [0, 1], bounds in the wrong order, activations that are not finite.
     """
     where = "unit_statistics"
     if bounds is not None:

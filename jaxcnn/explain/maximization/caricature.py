@@ -9,7 +9,7 @@ import optax
 
 from jaxcnn.checking import number
 from jaxcnn.explain.maximization.maximize import ADAM, Maximized, maximize
-from jaxcnn.explain.maximization.objective import Objective, Seen, expect_broadcast
+from jaxcnn.explain.maximization.objective import LayerObjective, Objective, Seen, expect_broadcast
 from jaxcnn.explain.maximization.parameterization import Fourier, Parameterization
 from jaxcnn.explain.maximization.robustness import Robustness, Transform
 from jaxcnn.explain.maximization.seeing import codes, images_of, looking
@@ -24,7 +24,7 @@ ROBUST = (Robustness(),)
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class Likeness(Objective):
+class Likeness(LayerObjective):
     """How far a layer's activation points along a given one, position by position: the mean of <a, v> cos(a, v)^power.
 
     Args:
@@ -36,14 +36,8 @@ class Likeness(Objective):
     Source: as `Direction`, with a direction of its own at each position.
     """
 
-    at: str = field(metadata={"static": True})
     activation: Any
     power: float = field(default=1.0, metadata={"static": True})
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.at,)
 
     def scores(self, seen: Seen) -> jax.Array:
         """Return the score of each image."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxcnn.checking import expect_count, expect_key, number
 from jaxcnn.explain.maximization.objective import Objective, Seen, settled
 from jaxcnn.explain.maximization.seeing import images_of, looking, seen_of
+from jaxcnn.explain.values import expect_finite
 from jaxcnn.layers.layer import Layer, Params, State
 
 __all__ = ["deep_dream"]
@@ -58,7 +59,7 @@ def deep_dream(
 
     Raises:
         ValueError: an unknown layer (the message has near ones), images out of [0, 1], an option out of range, an
-            octave too small for the net.
+            octave too small for the net, slopes that are not finite.
 
     Source: Mordvintsev, Olah, Tyka 2015, "Inceptionism", and the notebook that was published with it.
     """
@@ -75,7 +76,8 @@ def deep_dream(
     for frame in frames:
         spec = jax.ShapeDtypeStruct((*x.shape[:-3], *frame, x.shape[-1]), x.dtype)
         seen_of(where, look, objective, spec)
-    return _dream(key, look, objective, x, step_size, frames=tuple(frames), steps=steps, jitter=jitter)
+    found = _dream(key, look, objective, x, step_size, frames=tuple(frames), steps=steps, jitter=jitter)
+    return expect_finite(where, "the images", found)
 
 
 @partial(jax.jit, static_argnames=("frames", "steps", "jitter"))

@@ -1,6 +1,6 @@
 """Feature inversion: what does the code of an image at some depth still know of it?"""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxcnn.explain.maximization.maximize import ADAM, maximize
-from jaxcnn.explain.maximization.objective import Objective, Seen, expect_broadcast
+from jaxcnn.explain.maximization.objective import LayerObjective, Objective, Seen, expect_broadcast
 from jaxcnn.explain.maximization.parameterization import Fourier, Parameterization
 from jaxcnn.explain.maximization.robustness import Transform
 from jaxcnn.explain.maximization.seeing import codes, images_of, looking
@@ -33,7 +33,7 @@ class Inverted(NamedTuple):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class Match(Objective):
+class Match(LayerObjective):
     """How near a layer's activation comes to a given one, in (-inf, 0]: -|a - code|^2 / |code|^2.
 
     Args:
@@ -43,13 +43,7 @@ class Match(Objective):
     Source: Mahendran, Vedaldi 2015, equation 2.
     """
 
-    at: str = field(metadata={"static": True})
     code: Any
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.at,)
 
     def scores(self, seen: Seen) -> jax.Array:
         """Return the score of each image."""

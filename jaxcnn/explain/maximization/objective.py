@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -12,7 +12,16 @@ import numpy as np
 
 from jaxcnn.checking import expect, is_array, is_int, is_number, shown
 
-__all__ = ["Objective", "Seen", "Sum", "Weighted", "expect_index", "settled"]
+__all__ = [
+    "LayerObjective",
+    "Objective",
+    "Seen",
+    "Sum",
+    "Weighted",
+    "expect_broadcast",
+    "expect_index",
+    "settled",
+]
 
 
 class Seen(NamedTuple):
@@ -62,6 +71,22 @@ class Objective:
         return Weighted(weight, self) if is_number(weight) or is_array(weight) else NotImplemented
 
     __mul__ = __rmul__
+
+
+@dataclass(frozen=True, eq=False)
+class LayerObjective(Objective):
+    """An objective that reads one layer.
+
+    Args:
+        at: path of the layer, at any depth.
+    """
+
+    at: str = field(metadata={"static": True})
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The one."""
+        return (self.at,)
 
 
 @jax.tree_util.register_dataclass

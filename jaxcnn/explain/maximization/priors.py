@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, expect_choice
-from jaxcnn.explain.maximization.objective import Objective, Seen
+from jaxcnn.explain.maximization.objective import LayerObjective, Objective, Seen
 from jaxcnn.explain.maximization.units import expect_activation
 
 __all__ = ["Diversity", "SquaredNorm", "TotalVariation", "gram"]
@@ -58,7 +58,7 @@ class SquaredNorm(Objective):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class Diversity(Objective):
+class Diversity(LayerObjective):
     """How unlike the others each image is to a layer, in [-1, 1]: minus the mean cosine of its Gram matrix with theirs.
 
     The others are those along the last axis before (H, W, C): images (units, variants, H, W, C) are as diverse as can
@@ -69,13 +69,6 @@ class Diversity(Objective):
 
     Source: Olah, Mordvintsev, Schubert 2017, "Feature visualization", diversity (appendix).
     """
-
-    at: str = field(metadata={"static": True})
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.at,)
 
     def scores(self, seen: Seen) -> jax.Array:
         """Return the score of each image."""

@@ -10,6 +10,7 @@ import jax
 from jaxcnn.checking import expect, floating
 from jaxcnn.explain.maximization.objective import Objective, Seen, settled
 from jaxcnn.explain.maximization.robustness import Transform, moved
+from jaxcnn.explain.values import expect_pixels
 from jaxcnn.layers.composition import Sequential
 from jaxcnn.layers.layer import Layer, Params, State, expect_arrays, expect_net
 from jaxcnn.surgery import activations
@@ -53,10 +54,7 @@ def images_of(where: str, name: str, images: Any) -> jax.Array:
     images = floating(where, name, images)
     ok = images.ndim >= 3 and images.size > 0
     expect(ok, where, f"{name} (..., H, W, C) with a pixel", images.shape, "Grey images have one channel.")
-    if not isinstance(images, jax.core.Tracer):
-        low, high = float(images.min()), float(images.max())
-        fix = "Undo the normalisation: it is a layer of the net."
-        expect(low >= 0 and high <= 1, where, f"{name} in [0, 1]", f"[{low:.3g}, {high:.3g}]", fix)
+    expect_pixels(where, name, images)
     return images
 
 

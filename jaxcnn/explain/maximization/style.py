@@ -1,7 +1,7 @@
 """Style transfer: an image with the arrangement of one and the texture of another, as an example of using features."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ import optax
 from jaxcnn.checking import expect
 from jaxcnn.explain.maximization.inversion import Match
 from jaxcnn.explain.maximization.maximize import ADAM, Maximized, maximize
-from jaxcnn.explain.maximization.objective import Objective, Seen, Sum, expect_broadcast
+from jaxcnn.explain.maximization.objective import LayerObjective, Objective, Seen, Sum, expect_broadcast
 from jaxcnn.explain.maximization.parameterization import Parameterization, Pixels
 from jaxcnn.explain.maximization.priors import gram
 from jaxcnn.explain.maximization.robustness import Transform
@@ -29,7 +29,7 @@ TINY = 1e-12
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class GramMatch(Objective):
+class GramMatch(LayerObjective):
     """How near a layer's Gram matrix comes to a given one, in (-inf, 0]: -|G - G'|^2 / |G'|^2.
 
         G = mean over positions of a a^T: which channels answer together, wherever that is
@@ -41,13 +41,7 @@ class GramMatch(Objective):
     Source: Gatys, Ecker, Bethge 2016, equations 3 and 4, but for the factor that each layer has.
     """
 
-    at: str = field(metadata={"static": True})
     gram: Any
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.at,)
 
     def scores(self, seen: Seen) -> jax.Array:
         """Return the score of each image."""

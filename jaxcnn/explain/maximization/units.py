@@ -1,7 +1,6 @@
 """Classes, channels, units, layers and directions in them: the parts of a net that can be asked what they like."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,10 +8,20 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, is_array, number, shown
-from jaxcnn.explain.maximization.objective import Objective, Seen, expect_broadcast, expect_index
+from jaxcnn.classifier import logits_of
+from jaxcnn.explain.maximization.objective import LayerObjective, Objective, Seen, expect_broadcast, expect_index
 from jaxcnn.explain.score import class_scores
 
-__all__ = ["Channel", "ClassScore", "Direction", "Unit", "WholeLayer", "expect_activation", "likeness"]
+__all__ = [
+    "Channel",
+    "ClassScore",
+    "Direction",
+    "LogProbability",
+    "Unit",
+    "WholeLayer",
+    "expect_activation",
+    "likeness",
+]
 
 LEAST_COSINE = 0.1  # as in Lucid, so that what points the other way has a slope, too
 TINY = 1e-12
@@ -74,7 +83,7 @@ class LogProbability(Objective):
 
     def scores(self, seen: Seen) -> jax.Array:
         """Return the logarithm for each image."""
-        return class_scores(jax.nn.log_softmax(_logits(seen)), self.target)
+        return class_scores(jax.nn.log_softmax(logits_of(seen.outputs)), self.target)
 
     def check(self, where: str, seen: Seen) -> None:
         """Check the target."""
@@ -83,7 +92,7 @@ class LogProbability(Objective):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class Channel(Objective):
+class Channel(LayerObjective):
     """A channel of a layer: its mean over all positions; of a layer after flattening, a unit.
 
     Args:
@@ -91,13 +100,7 @@ class Channel(Objective):
         channel: from 0 on, one for all images or one for each.
     """
 
-    at: str = field(metadata={"static": True})
     channel: Any
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.at,)
 
     def scores(self, seen: Seen) -> jax.Array:
         """Return the mean of each image."""
@@ -111,7 +114,7 @@ class Channel(Objective):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class Unit(Objective):
+class Unit(LayerObjective):
     """A channel of a map at one position.
 
     Args:
@@ -120,14 +123,8 @@ class Unit(Objective):
         position: (row, column) in the map, each one number or one for each image; (h // 2, w // 2) unless given.
     """
 
-    at: str = field(metadata={"static": True})
     channel: Any
     position: tuple[Any, Any] | None = None
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.at,)
 
     def scores(self, seen: Seen) -> jax.Array:
         """Return the activation in each image."""
@@ -152,7 +149,7 @@ class Unit(Objective):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class WholeLayer(Objective):
+class WholeLayer(LayerObjective):
     """All of a layer: the mean square of its activations, what DeepDream maximises.
 
     Args:
@@ -160,13 +157,6 @@ class WholeLayer(Objective):
 
     Source: Mordvintsev, Olah, Tyka 2015, "Inceptionism" (the mean square of a layer).
     """
-
-    at: str = field(metadata={"static": True})
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.at,)
 
     def scores(self, seen: Seen) -> jax.Array:
         """Return the mean square of each image."""
@@ -179,7 +169,7 @@ class WholeLayer(Objective):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class Direction(Objective):
+class Direction(LayerObjective):
     """A direction among the channels of a layer: mean over positions of <a, v> max(cos(a, v), 0.1)^power.
 
     Args:
@@ -191,14 +181,8 @@ class Direction(Objective):
     "Activation atlas".
     """
 
-    at: str = field(metadata={"static": True})
     vector: Any
     power: float = field(default=0.0, metadata={"static": True})
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.at,)
 
     def scores(self, seen: Seen) -> jax.Array:
         """Return the score of each image."""
@@ -238,13 +222,8 @@ def _rows(seen: Seen, at: str) -> jax.Array:
     return found.reshape(*lead, -1, found.shape[-1])
 
 
-def _logits(seen: Seen) -> Any:
-    """Return the logits of a net with further heads, which are given by name, too."""
-    return seen.outputs["logits"] if isinstance(seen.outputs, Mapping) else seen.outputs
-
-
 def _expect_class(where: str, target: Any, seen: Seen) -> None:
-    logits, lead = _logits(seen), seen.images.shape[:-3]
+    logits, lead = logits_of(seen.outputs), seen.images.shape[:-3]
     ok = getattr(logits, "shape", ())[:-1] == lead and logits.ndim > 0
     fix = "Pass a ClassScore of a function of the outputs."
     expect(ok, where, f"outputs {(*lead, 'classes')}, one row an image", shown(logits), fix)

@@ -12,11 +12,11 @@ probes.effective_receptive_field(key, net, params, state, "stage2", images).map
 probes.fit_gabor(probes.colour_axis(params["conv1"]["kernel"])[0]).explained
 """
 
+from jaxcnn.explain.probes.effective_receptive_field import EffectiveField, effective_receptive_field
 from jaxcnn.explain.probes.features import layer_features, layer_outputs
 from jaxcnn.explain.probes.gabor import GaborFit, colour_axis, fit_gabor, gabors
 from jaxcnn.explain.probes.invariance import Invariance, invariance
 from jaxcnn.explain.probes.linear import Probe, linear_probe, linear_probes
-from jaxcnn.explain.probes.receptive_field import EffectiveField, effective_receptive_field
 from jaxcnn.explain.probes.similarity import Similarity, cka, cka_matrix
 from jaxcnn.explain.probes.transforms import flip_by, rotate_by, scale_by, shift_by
 

@@ -65,7 +65,8 @@ def invariance(
         An `Invariance`.
 
     Raises:
-        ValueError: an unknown path, fewer than two images, no amount, a transform that changes the images' shape.
+        ValueError: an unknown path, fewer than two images, no amount, a transform that changes the images' shape,
+            activations that are not finite.
 
     Source: Goodfellow et al. 2009, "Measuring invariances in deep networks", and Lenc and Vedaldi 2015 (equivariance),
     with distances in the place of their firing rates and maps of features.
@@ -93,6 +94,8 @@ def invariance(
             still = _outputs(params, state, images, net=net, at=at)
             maps = {path: transform(still[path], amount) for path in at if still[path].ndim == 4}
         found.append(_compared(params, state, images, moved, maps, net=net, at=at))
+    finite = bool(np.isfinite(jax.tree.leaves(jax.device_get(found))).all())
+    expect(finite, where, "finite activations", "others", "Look at the weights and the images.")
     curves = (
         {path: np.asarray([part[path] for part in parts]) for path in at if path in parts[0]}
         for parts in zip(*found, strict=True)
@@ -133,4 +136,4 @@ def _norm(rows: jax.Array) -> jax.Array:
 
 def _share(part: jax.Array, whole: jax.Array) -> jax.Array:
     """Return part / whole, and 0 of nothing."""
-    return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1.0), 0.0)
+    return jnp.where(whole == 0, 0.0, part / jnp.where(whole == 0, 1.0, whole))

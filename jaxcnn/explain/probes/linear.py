@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxcnn.checking import expect, expect_count, floating, integral, number, shown
+from jaxcnn.checking import expect, expect_count, expect_flag, floating, integral, number, shown
 from jaxcnn.explain.probes.features import layer_features
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.losses import accuracy, cross_entropy
@@ -91,8 +91,8 @@ def linear_probe(
     classes = expect_count(where, "classes", classes, least=2)
     ok = all(int(y.min()) >= 0 and int(y.max()) < classes for y in known)
     expect(ok, where, f"labels in 0..{classes - 1}", "others", "Pass the number of classes as classes.")
-    options = {"classes": classes, "standardize": bool(standardize), "steps": steps}
-    return _fitted(x, labels, test_x, test_labels, l2, tolerance, **options)
+    options = {"classes": classes, "standardize": expect_flag(where, "standardize", standardize)}
+    return _fitted(x, labels, test_x, test_labels, l2, tolerance, steps, **options)
 
 
 def linear_probes(
@@ -157,7 +157,7 @@ def _examples(where: str, name: str, x: Any, labels: Any) -> tuple[jax.Array, ja
     return x.reshape(len(x), -1), labels
 
 
-@partial(jax.jit, static_argnames=("classes", "standardize", "steps"))
+@partial(jax.jit, static_argnames=("classes", "standardize"))
 def _fitted(
     x: jax.Array,
     labels: jax.Array,
@@ -165,10 +165,10 @@ def _fitted(
     test_labels: jax.Array,
     l2: float,
     tolerance: float,
+    steps: int,
     *,
     classes: int,
     standardize: bool,
-    steps: int,
 ) -> Probe:
     x, test_x = x.astype(jnp.float32), test_x.astype(jnp.float32)
     mean, deviation = jnp.zeros(x.shape[1]), jnp.ones(x.shape[1])

@@ -11,6 +11,7 @@ import numpy as np
 from jaxcnn.checking import expect, expect_count, expect_flag, floating, shown
 from jaxcnn.classifier import as_tree
 from jaxcnn.explain.probes.features import LayersFn
+from jaxcnn.explain.values import expect_finite
 
 __all__ = ["Similarity", "cka", "cka_matrix"]
 
@@ -32,7 +33,7 @@ def cka(a: jax.Array, b: jax.Array, *, unbiased: bool = False) -> jax.Array:
         A float32 scalar; 0 where a representation is the same for all images.
 
     Raises:
-        ValueError: other numbers of images, fewer than 2 (4).
+        ValueError: other numbers of images, fewer than 2 (4), values that are not finite.
         TypeError: an array that is not floating.
 
     Source: Kornblith, Norouzi, Lee, Hinton 2019, "Similarity of neural network representations revisited", equations 3
@@ -45,7 +46,7 @@ def cka(a: jax.Array, b: jax.Array, *, unbiased: bool = False) -> jax.Array:
     expect(ok, where, "a (n, ...) and b (n, ...)", f"{a.shape} and {b.shape}", "Show both the same images.")
     least = 4 if unbiased else 2
     expect(len(a) >= least, where, f"at least {least} images", len(a), "Pass more.")
-    return _cka(a, b, unbiased=unbiased)
+    return expect_finite(where, "the CKA", _cka(a, b, unbiased=unbiased))
 
 
 class Similarity(NamedTuple):
@@ -73,7 +74,8 @@ def cka_matrix(first: LayersFn, second: LayersFn, images: jax.Array, *, batch_si
         A `Similarity`.
 
     Raises:
-        ValueError: fewer than 4 images, a batch_size below 4, functions that give other things.
+        ValueError: fewer than 4 images, a batch_size below 4, functions that give other things or values that are not
+            finite.
         TypeError: images that are not floating.
 
     Source: Nguyen, Raghu, Kornblith 2021, "Do wide and deep networks learn the same things?", equation 2.
@@ -90,6 +92,8 @@ def cka_matrix(first: LayersFn, second: LayersFn, images: jax.Array, *, batch_si
         sums.append(_inner_products(*fns, images[start : start + size], names=names))
     cross, rows, columns = (np.sum(np.asarray(part, np.float64), axis=0) for part in zip(*sums, strict=True))
     scale = np.sqrt(rows[:, None] * columns[None, :])
+    fix = "Look at the weights and the images."
+    expect(bool(np.isfinite(scale).all()), where, "finite activations", "others", fix)
     return Similarity(np.divide(cross, scale, out=np.zeros_like(cross), where=scale > 0), *names)
 
 
@@ -97,7 +101,7 @@ def cka_matrix(first: LayersFn, second: LayersFn, images: jax.Array, *, batch_si
 def _cka(a: jax.Array, b: jax.Array, *, unbiased: bool) -> jax.Array:
     k, ll = _kernel(a, unbiased), _kernel(b, unbiased)
     scale = jnp.sqrt(jnp.sum(k * k) * jnp.sum(ll * ll))
-    return jnp.where(scale > 0, jnp.sum(k * ll) / jnp.where(scale > 0, scale, 1.0), 0.0)
+    return jnp.where(scale == 0, 0.0, jnp.sum(k * ll) / jnp.where(scale == 0, 1.0, scale))
 
 
 def _names(where: str, name: str, fn: LayersFn, images: jax.Array) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-__all__: list[str] = []
+__all__ = ["pearson", "spearman"]
 
 
 def pearson(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -57,7 +57,9 @@ def deletion(
         A `Curve` of fractions (steps + 1,), values (..., steps + 1) and areas (...).
 
     Raises:
-        ValueError: an attribution of another shape or with values that are not finite, steps or a score out of range.
+        ValueError: an attribution of another shape or with values that are not finite, steps, a score or a target
+            out of range, a baseline that does not fit x.
+        TypeError: x or the attribution is not floating.
 
     Source: Petsiuk, Das, Saenko 2018 (RISE), section 4.3. Images without pixels are unlike those that the net learned
     from; `road` is the measure that minds.
@@ -88,7 +90,7 @@ def insertion(
         A `Curve`, as `deletion` does.
 
     Raises:
-        ValueError: as `deletion`.
+        ValueError, TypeError: as `deletion`.
 
     Source: Petsiuk, Das, Saenko 2018 (RISE), section 4.3, which begins with a blurred image.
     """

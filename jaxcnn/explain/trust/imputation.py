@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxcnn.checking import array, expect, expect_key, floating, number
 
-__all__ = ["noisy_linear_imputation"]
+__all__ = ["imputed", "noisy_linear_imputation"]
 
 TOLERANCE = 1e-6  # of the residual, as a fraction of the right side
 
@@ -28,8 +28,8 @@ def noisy_linear_imputation(key: jax.Array, x: jax.Array, removed: jax.Array, *,
         Images of x's shape; pixels that were not removed are as they were.
 
     Raises:
-        ValueError: `removed` of another shape.
-        TypeError: `removed` that is not bool.
+        ValueError: `removed` of another shape, noise below 0.
+        TypeError: x that is not floating, `removed` that is not bool, no key.
 
     Source: Rong, Leemann, Borisov, Kasneci, Kasneci 2022, section 4.3; agrees with the imputer of `pytorch_grad_cam`.
     """
@@ -43,6 +43,7 @@ def noisy_linear_imputation(key: jax.Array, x: jax.Array, removed: jax.Array, *,
     return imputed(key, x, removed, noise)
 
 
+@jax.jit
 def imputed(key: jax.Array, x: jax.Array, removed: jax.Array, noise: float) -> jax.Array:
     """Return what `noisy_linear_imputation` does, of arguments that were looked at."""
     flat = jax.vmap(_solved)(x.reshape(-1, *x.shape[-3:]), removed.reshape(-1, *removed.shape[-2:]))

@@ -58,7 +58,9 @@ def infidelity(
         (...), one number an image, in the square of the score's unit.
 
     Raises:
-        ValueError: an attribution of another shape or with values that are not finite.
+        ValueError: an attribution of another shape or with values that are not finite, a baseline that does not fit x,
+            perturb giving images of another shape, a target out of range.
+        TypeError: x or the attribution is not floating, no key, a perturb that is no function.
 
     Source: Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, definition 2.1; agrees with `captum.metrics.infidelity`, whose
     perturbation function returns (I, x - I), or with `multiply_by_inputs` (I / (x - baseline), x - I).

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, expect_count, expect_key, floating, number
-from jaxcnn.explain.trust.pixels import expect_finite
+from jaxcnn.explain.values import expect_finite
 
 __all__ = ["max_sensitivity"]
 
@@ -33,6 +33,7 @@ def max_sensitivity(
 
     Raises:
         ValueError: a radius that is not positive, attributions that are not finite or of other leading axes.
+        TypeError: x or an attribution is not floating, no key, an explain_fn that is no function.
 
     Source: Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, definition 4.1; agrees with `captum.metrics.sensitivity_max`,
     which tries samples likewise.

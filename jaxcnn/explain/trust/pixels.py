@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, floating
+from jaxcnn.explain.values import expect_finite
 
-__all__ = ["expect_finite", "pixel_map", "rank_of_pixels"]
+__all__ = ["pixel_map", "rank_of_pixels"]
 
 
 def pixel_map(where: str, attribution: Any, x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
@@ -19,13 +20,6 @@ def pixel_map(where: str, attribution: Any, x: jax.Array | jax.ShapeDtypeStruct)
     expect(attribution.shape in shapes, where, what, attribution.shape, fix)
     expect_finite(where, "attribution", attribution)
     return attribution if attribution.ndim < x.ndim else attribution.sum(axis=-1)
-
-
-def expect_finite(where: str, name: str, values: jax.Array) -> None:
-    """Raise `ValueError` if values that are known are not all finite."""
-    if not isinstance(values, jax.core.Tracer):
-        lost = int((~jnp.isfinite(values)).sum())
-        expect(lost == 0, where, f"finite values in {name}", f"{lost} that are not", "Look at the net's weights.")
 
 
 def rank_of_pixels(maps: jax.Array) -> jax.Array:

@@ -26,6 +26,7 @@ def pointing_game(attribution: jax.Array, mask: jax.Array | np.ndarray, *, toler
 
     Raises:
         ValueError: a map that does not fit the mask, or with values that are not finite; a negative tolerance.
+        TypeError: a map that is not floating, a mask of neither bools nor integers.
 
     Source: Zhang, Lin, Brandt, Shen, Sclaroff 2018, section 4.2, with 15 pixels at 224 x 224.
     """
@@ -47,6 +48,7 @@ def mask_iou(attribution: jax.Array, mask: jax.Array | np.ndarray, *, at: float 
 
     Raises:
         ValueError: a map that does not fit the mask, or with values that are not finite; a quantile out of range.
+        TypeError: as `pointing_game`.
 
     Source: as localization is measured since Zhou et al. 2016 (CAM); "best" is the MaxBoxAcc of Choe et al. 2020 with
     the exact mask in the place of a box.
@@ -73,6 +75,7 @@ def energy_inside(attribution: jax.Array, mask: jax.Array | np.ndarray) -> jax.A
 
     Raises:
         ValueError: a map that does not fit the mask, or with values that are not finite.
+        TypeError: as `pointing_game`.
 
     Source: Wang et al. 2020 (Score-CAM), section 4.3, with the exact mask in the place of a box.
     """

@@ -11,7 +11,7 @@ from jaxcnn.layers.layer import Layer, Params, State, expect_net
 from jaxcnn.surgery import paths
 from jaxcnn.surgery.tree import children_of, paths_in
 
-__all__ = ["cascading_randomization", "independent_randomization"]
+__all__ = ["Weights", "cascading_randomization", "independent_randomization", "initial"]
 
 Weights = tuple[Params, State]
 

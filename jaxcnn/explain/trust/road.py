@@ -59,7 +59,9 @@ def road(
         A `Road` of F fractions.
 
     Raises:
-        ValueError: an attribution of another shape or with values that are not finite, fractions out of range.
+        ValueError: an attribution of another shape or with values that are not finite, fractions or a target out of
+            range.
+        TypeError: x or the attribution is not floating, no key.
 
     Source: Rong, Leemann, Borisov, Kasneci, Kasneci 2022; `gap` is `ROADCombined` of `pytorch_grad_cam`.
     """

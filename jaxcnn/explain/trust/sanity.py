@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcnn.checking import array, expect, expect_count, expect_key, floating, number, shown
-from jaxcnn.explain.trust.pixels import expect_finite
+from jaxcnn.checking import array, expect, expect_count, expect_flag, expect_key, floating, number, shown
 from jaxcnn.explain.trust.randomization import (
     Weights,
     cascading_randomization,
@@ -17,6 +16,7 @@ from jaxcnn.explain.trust.randomization import (
 )
 from jaxcnn.explain.trust.sanity_report import SanityReport, Similarity, verdict_on
 from jaxcnn.explain.trust.similarity import MEASURES, similarities
+from jaxcnn.explain.values import expect_finite
 from jaxcnn.layers.layer import Layer, Params, State, expect_arrays, expect_net
 
 __all__ = ["sanity_checks"]
@@ -38,6 +38,7 @@ def sanity_checks(
     at: Sequence[str] | None = None,
     draws: int = 3,
     threshold: float = 0.5,
+    keep_maps: bool = False,
 ) -> SanityReport:
     """Return which methods' maps depend on the net's weights: those of a method that passes change with them.
 
@@ -55,12 +56,14 @@ def sanity_checks(
         at: the layers, as for `cascading_randomization`; `()` for none: then all layers are drawn anew at once alone.
         draws: nets with all weights random, 2 or more.
         threshold: a method fails from this similarity on, in (0, 1).
+        keep_maps: whether the report has the maps of the trained net, along the cascade and of random labels, too.
 
     Returns:
         A `SanityReport`; `report.table()` is the table of verdicts, and `report.criterion` says how they were reached.
 
     Raises:
-        ValueError: no method, options out of range, an unknown layer, maps that are not finite or of another shape.
+        ValueError: options out of range, an unknown layer, maps that are not finite or of another shape.
+        TypeError: no key, no net, x that is not floating, no methods by name.
 
     Source: Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim 2018, whose measures these are (but for HOG).
     """
@@ -75,6 +78,7 @@ def sanity_checks(
     expect(ok, where, "methods by name", shown(methods), fix, TypeError)
     draws = expect_count(where, "draws", draws, least=2)
     threshold = number(where, "a threshold between 0 and 1", threshold, lambda t: 0 < t < 1, "Pass 0.5, say.")
+    keep_maps = expect_flag(where, "keep_maps", keep_maps)
 
     cascade_key, alone_key, key = jax.random.split(key, 3)
     steps = cascading_randomization(cascade_key, net, params, state, x, at=at)
@@ -84,18 +88,22 @@ def sanity_checks(
 
     found: dict[str, dict[str, Similarity]] = {}
     blank: dict[str, float] = {}
+    maps: dict[str, np.ndarray] = {}
+    lead = x.ndim - 3
     for name, method in methods.items():
         explained = _explained(where, name, method, net, x, target)
         own = explained((params, state))
-        others = [explained(weights) for weights in random]
-        blank[name] = float(np.isnan(_compared(own, own, x.ndim - 3)["rank"]).mean())
+        down, others, taught = ([explained(one) for one in some] for some in (steps.values(), random, labels))
+        blank[name] = float(np.isnan(_compared(own, own, lead)["rank"]).mean())
         found[name] = {
-            "cascading": _each(own, map(explained, steps.values()), x.ndim - 3),
-            "independent": _each(own, map(explained, alone.values()), x.ndim - 3),
-            "random": _each(own, others, x.ndim - 3),
-            "null": _stacked(_compared(a, b, x.ndim - 3) for a, b in itertools.combinations(others, 2)),
-            "labels": _each(own, map(explained, labels), x.ndim - 3),
+            "cascading": _each(own, down, lead),
+            "independent": _each(own, map(explained, alone.values()), lead),
+            "random": _each(own, others, lead),
+            "null": _stacked(_compared(a, b, lead) for a, b in itertools.combinations(others, 2)),
+            "labels": _each(own, taught, lead),
         }
+        if keep_maps:
+            maps[name] = np.stack([own, *down, *taught])
     by_kind = {kind: {name: found[name][kind] for name in found} for kind in next(iter(found.values()))}
     if not labels:
         by_kind["labels"] = {}
@@ -105,7 +113,7 @@ def sanity_checks(
         + ("; and likewise against the net that learned random labels." if labels else ".")
     )
     verdicts = {name: verdict_on(parts, blank[name], threshold) for name, parts in found.items()}
-    return SanityReport(criterion, tuple(steps), **by_kind, verdicts=verdicts)
+    return SanityReport(criterion, tuple(steps), **by_kind, verdicts=verdicts, maps=maps)
 
 
 def _explained(

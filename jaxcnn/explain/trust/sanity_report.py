@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-__all__ = ["SanityReport", "Verdict"]
+__all__ = ["SanityReport", "Similarity", "Verdict", "verdict_on"]
 
 Similarity = Mapping[str, np.ndarray]
 """By measure ("rank", "signed_rank", "ssim") values (nets, images): 0 where one map is blank, NaN where both are."""
@@ -37,6 +37,8 @@ class SanityReport:
     null: Mapping[str, Similarity]  # (pairs of draws, images): of two nets, all random
     labels: Mapping[str, Similarity]  # (1, images): trained on random labels; empty without such a net
     verdicts: Mapping[str, Verdict]
+    # (nets, images, ...): of the trained net, along the cascade, of random labels; empty unless they were to be kept.
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def table(self) -> list[dict[str, Any]]:
         """Return the verdicts as rows, a method each."""

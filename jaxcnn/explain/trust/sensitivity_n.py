@@ -50,7 +50,8 @@ def sensitivity_n(
         (...) of one n, (..., len(n)) of several. 0 where the sums or the scores do not vary.
 
     Raises:
-        ValueError: an attribution of another shape or with values that are not finite, n out of range.
+        ValueError: an attribution of another shape or with values that are not finite, n or a target out of range.
+        TypeError: x or the attribution is not floating, no key.
 
     Source: Ancona, Ceolini, Öztireli, Gross 2018, section 4, definition 1.
     """

@@ -9,7 +9,7 @@ from jaxcnn import filters
 from jaxcnn import functional as F
 from jaxcnn.explain.trust.correlation import spearman
 
-__all__: list[str] = []
+__all__ = ["MEASURES", "similarities"]
 
 MEASURES = ("rank", "signed_rank", "ssim")
 WINDOW = 7  # pixels along each side over which the look is compared

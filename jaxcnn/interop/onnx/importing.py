@@ -38,7 +38,8 @@ def load(path: Path | str) -> tuple[Any, Any, Any]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: a damaged or hostile file; an operator that is no layer here, by its name and its node's.
+        ValueError: a damaged or hostile file; an operator that is no layer here, by its name and its node's; several
+            outputs, such as the heads of an `Auxiliary` net, of which `.main` can be exported.
     """
     graph = read_graph(path)
     series, arrays = decomposed(graph)

@@ -9,6 +9,17 @@ from jaxcnn.interop.onnx.emitters import (
     local,
     normalization,
     pooling,
+    upsampling,
 )
 
-__all__ = ["activation", "channels", "composition", "convolution", "linear", "local", "normalization", "pooling"]
+__all__ = [
+    "activation",
+    "channels",
+    "composition",
+    "convolution",
+    "linear",
+    "local",
+    "normalization",
+    "pooling",
+    "upsampling",
+]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from jaxcnn.interop.torch.names import (
     alexnet,
     convnext,
+    deeplab,
     densenet,
     efficientnet,
     googlenet,
@@ -29,6 +30,7 @@ LAYOUTS: Mapping[str, Mapping[str, Layout]] = {
         "inception_v3": inception_v3.TORCHVISION,
         "alexnet": alexnet.TORCHVISION,
         "resnet": resnet.TORCHVISION,
+        "deeplab": deeplab.TORCHVISION,
         "squeezenet": squeezenet.TORCHVISION,
         "vgg": vgg.TORCHVISION,
         "mobilenet_v2": mobilenet_v2.TORCHVISION,  # before efficientnet, whose table knows its layers too

@@ -10,6 +10,7 @@ import numpy as np
 from jaxcnn.checking import expect, expect_choice, expect_key, floating
 from jaxcnn.explain.inner import expect_map
 from jaxcnn.explain.inside.receptive_field import receptive_field
+from jaxcnn.explain.values import expect_finite
 from jaxcnn.layers.layer import Layer, Params, State, expect_arrays, expect_net
 from jaxcnn.surgery import activations
 
@@ -23,8 +24,7 @@ class EffectiveField(NamedTuple):
 
     `map` (H, W) sums to 1. `centre` and `sigma` are (row, column): mean and standard deviation, in pixels, of the
     Gaussian that is most like it. `size` is the side, in pixels, of a square as large as the area above 4.55 % of the
-    largest value; `theoretical` (height, width) what that unit can see at all; `share` = size^2 over
-    its area.
+    largest value; `theoretical` (height, width) what that unit can see at all; `share` = size^2 over its area.
     """
 
     map: np.ndarray
@@ -60,10 +60,10 @@ def effective_receptive_field(
         of: squared or absolute gradients; the field of the latter is wider.
 
     Returns:
-        A `EffectiveField`. It is 0 throughout where no pixel matters, with NaN as its centre and sigma.
+        An `EffectiveField`. It is 0 throughout where no pixel matters, with NaN as its centre and sigma.
 
     Raises:
-        ValueError: an unknown path, a layer without a map, images of another rank.
+        ValueError: an unknown path, a layer without a map, images of another rank, gradients that are not finite.
 
     Source: Luo, Li, Urtasun, Zemel 2016, "Understanding the effective receptive field in deep convolutional neural
     networks", sections 2 and 3.
@@ -82,7 +82,8 @@ def effective_receptive_field(
     images = floating(where, "images", images)
     expect(images.ndim == 4 and len(images) > 0, where, "images (n, H, W, C)", images.shape, "Pass a batch of them.")
     expect_map(where, net, params, state, images, at)
-    field = np.asarray(_field(weights_key, params, state, images, net=net, at=at, squared=of == "squared"), np.float64)
+    field = _field(weights_key, params, state, images, net=net, at=at, squared=of == "squared")
+    field = np.asarray(expect_finite(where, "the gradients", field), np.float64)
     theoretical = _theoretical(net, at, images)
     size = float(np.sqrt(np.sum(field > FAINT * field.max()))) if field.any() else 0.0
     field = field / (field.sum() or 1.0)

@@ -1,0 +1,63 @@
+"""The experiment on localisation: a small run, its record, and what perfect points are judged to be."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from experiments import localisation
+from experiments.localisation import Config
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+SMALL = Config(width=2, hidden=4, size=32, train_images=32, test_images=12, seeds=2, epochs=1, batch_size=16)
+
+
+@pytest.mark.slow
+def test_a_small_run_and_its_record():
+    result = localisation.main(SMALL)
+    figures = json.loads(json.dumps(result.figures, allow_nan=False))
+    for head in localisation.HEADS:
+        assert figures[head]["error_pixels"]["n"] == 2
+        assert figures[head]["error_pixels"]["mean"] > 2
+        assert 0 <= figures[head]["correct_keypoints"]["mean"] < 0.9
+    assert figures["dense"]["parameters"] > figures["soft-argmax"]["parameters"]
+    assert not result.holds
+    assert "MISSED: 0.9 was promised" in result.verdict
+    captions = [text.get_text() for text in result.pictures[0].blocks[0].figure.axes[0].texts]
+    errors = [float(caption.split()[0]) for caption in captions]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_perfect_points_hold(monkeypatch):
+    """Nets that know the answer: no training, and the points of the scenes they are given."""
+    tests = {}
+
+    def fit(net, train, **options):
+        state = type("State", (), {"params": None, "model_state": None})
+        return type("Result", (), {"state": state, "history": [{"epoch": 1, "train_loss": 1.0}]})
+
+    def predict(net, params, state, dataset):
+        scenes = tests[dataset["image"].tobytes()]
+        return np.concatenate([scenes["keypoints"], scenes["boxes"].reshape(-1, 2, 2)], 1)
+
+    drawn = localisation.drawn
+
+    def remembered(*args):
+        scenes = drawn(*args)
+        tests[scenes["image"].tobytes()] = scenes
+        return scenes
+
+    monkeypatch.setattr(localisation.training, "fit", fit)
+    monkeypatch.setattr(localisation.training, "predict", predict)
+    monkeypatch.setattr(localisation, "drawn", remembered)
+    result = localisation.main(SMALL)
+    assert result.holds
+    assert result.figures["dense"]["correct_keypoints"]["mean"] == 1
+    assert result.figures["dense"]["box_overlap"]["mean"] == 1
+    assert "0.00 px (sd 0.00), 1.000 of the points correct, overlap of the box 1.000" in result.verdict
+
+
+def test_one_seed_has_no_spread():
+    with pytest.raises(ValueError, match=r"^localisation: expected at least 2 seeds, got 1"):
+        localisation.main(dataclasses.replace(SMALL, seeds=1))
