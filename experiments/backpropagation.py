@@ -220,7 +220,8 @@ def timed(weights: Weights, x: np.ndarray, t: np.ndarray, config: Config) -> dic
             latest[0] = fn(large, x, t)
 
         programs.append(Program(call, lambda latest=latest: jax.block_until_ready(latest)))
-    figures = compare(*programs, config.seconds, 0.1).figures()
+    ours, theirs = programs
+    figures = compare(ours, theirs, config.seconds, 0.1).figures()
     return {"ratio": figures["ratio"], "low": figures["low"], "high": figures["high"], "pairs": figures["pairs"]}
 
 

@@ -34,7 +34,7 @@ WAYS = (TRAINED, UNTRAINED, PIXELS)
 AT = (1, 5, 10)
 PRECISION = "mean average precision"
 MEASURES = (*(f"recall at {k}" for k in AT), PRECISION)
-SEEN, UNSEEN, MOVED = "seen classes", "unseen classes", "unseen classes, moved"
+SEEN, UNSEEN, MOVED = "seen", "unseen", "unseen, moved"  # classes of test images
 TESTS = (SEEN, UNSEEN, MOVED)
 PROMISED = {SEEN: (UNTRAINED, PIXELS), MOVED: (PIXELS,)}  # what the trained net is better than
 SHOWN, FOUND = 6, 6  # queries of a picture, and what is shown of what each found
@@ -113,7 +113,7 @@ def main(config: Config) -> Result:
         },
     }
     missed = [
-        f"of {test} above {way}"
+        f"{way} ({test})"
         for test, ways in PROMISED.items()
         for way in ways
         if not better(values[test][PRECISION][TRAINED], values[test][PRECISION][way])
@@ -122,9 +122,11 @@ def main(config: Config) -> Result:
     if config.quick:
         answer, missed = f"not judged: {answer}", []
     elif missed:
-        answer = f"NOT as promised: {PRECISION} is not shown to be {', '.join(missed)}. {answer}"
+        answer = f"NOT as promised: {PRECISION} is not shown to be above that of {', '.join(missed)}. {answer}"
     headline = [
-        report.Number(test, percent(of[PRECISION][TRAINED]), f"{PRECISION}; pixels {percent(of[PRECISION][PIXELS])}")
+        report.Number(
+            f"classes {test}", percent(of[PRECISION][TRAINED]), f"{PRECISION}, pixels {percent(of[PRECISION][PIXELS])}"
+        )
         for test, of in values.items()
     ]
     sections = [compared(config, train_set, values), shown(parts[0], found[0][UNSEEN], names)]
@@ -228,7 +230,7 @@ def sentence(config: Config, dataset: data.Dataset, values: Values) -> str:
         told.append(f"{test}: {means} ({100 * low:+.1f} to {100 * high:+.1f} points beside pixels)")
     return (
         f"{dataset.info.name}, {config.unseen} classes never seen in training, {config.loss} loss, {config.seeds} "
-        f"seeds, {PRECISION} of {'; '.join(told)}."
+        f"seeds, {PRECISION} by classes of test images: {'; '.join(told)}."
     )
 
 
@@ -236,7 +238,7 @@ def compared(config: Config, dataset: data.Dataset, values: Values) -> report.Se
     """Return how the ways compare."""
     dots = {f"{t}: {way}": (100 * values[t][PRECISION][way]).tolist() for t in TESTS for way in (TRAINED, PIXELS)}
     rows = [
-        {"test images": test, "similar by": way} | {measure: percent(of[measure][way]) for measure in MEASURES}
+        {"classes": test, "similar by": way} | {measure: percent(of[measure][way]) for measure in MEASURES}
         for test, of in values.items()
         for way in WAYS
     ]
@@ -296,8 +298,8 @@ def queries(
         captions[name] = ["query", *("right" if label[n] == label[at] else names[label[n]] for n in nearest)]
     return report.Picture(
         report.image_rows(rows, captions),
-        f"{what}, of unseen classes of the first seed: on the left the query, then the images most similar to the trained net, with the class "
-        "of those that are wrong.",
+        f"{what}, of unseen classes of the first seed: on the left the query, then the images most similar to the "
+        "trained net, with the class of those that are wrong.",
         "Rows of images: a query, and what was found for it.",
     )
 

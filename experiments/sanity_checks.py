@@ -129,7 +129,7 @@ def verdict_section(checked: trust.SanityReport, accuracy: float) -> report.Sect
 def cascade_section(checked: trust.SanityReport, at: int, class_name: str) -> report.Section:
     names = ["trained", *checked.layers, "labels"]
     passes = {name: verdict.passes for name, verdict in checked.verdicts.items()}
-    maps = {name: found[:, at] for name, found in checked.maps.items()}
+    maps = {name: list(found[:, at]) for name, found in checked.maps.items()}
     order, half = list(maps), -(-len(maps) // 2)
     pictures = []
     for part in (order[:half], order[half:]):
