@@ -30,6 +30,8 @@ from tests.fuzzing import KEY, SPEC, Case, X, of
 C, IMAGE, LABEL = jnp.ones(4), X[0], jnp.arange(2)
 NET = layers.Sequential(conv=layers.Conv(4), norm=layers.BatchNorm(), act=F.relu, pool=layers.GlobalAvgPool())
 PARAMS, STATE = NET.init(KEY, SPEC)
+WINDOW = layers.Sequential(conv=layers.Conv(2, 1, padding="VALID"), flatten=layers.Flatten(), head=layers.Dense(3))
+WINDOW_PARAMS, WINDOW_STATE = WINDOW.init(KEY, SPEC)
 TRAINED = (NET, PARAMS, STATE)
 PIXELS = np.arange(8 * 6 * 6 * 4, dtype=np.uint8).reshape(8, 6, 6, 4)
 CLASSES = np.arange(8) % 4
@@ -312,6 +314,9 @@ def values() -> dict[str, Case]:
         "surgery.Quantized": of(lambda kernel: surgery.dequantize(surgery.quantize({"kernel": kernel})), {}, kernel=X),
         "surgery.dequantize": of(surgery.dequantize, USUAL),
         "surgery.fold_batch_norm": of(surgery.fold_batch_norm, USUAL),
+        "surgery.fully_convolutional": of(
+            surgery.fully_convolutional, {}, net=WINDOW, params=WINDOW_PARAMS, state=WINDOW_STATE, spec=SPEC
+        ),
         "surgery.paths": of(surgery.paths, USUAL),
         "surgery.quantize": of(surgery.quantize, USUAL),
         "surgery.rematerialize": of(surgery.rematerialize, USUAL, at=["conv"]),

@@ -28,7 +28,7 @@ NO_CASE = {
     "filters": {"Sobel"},
     "functional": {"BatchStats"},
     "layers": {"Layer", "register"},
-    "data": {"Dataset", "DatasetInfo", "Stream", "load", "load_masks", "names"},
+    "data": {"BoxSlots", "Dataset", "DatasetInfo", "Stream", "box_slots", "load", "load_masks", "load_voc", "names"},
     "models": {"names"},
     "search": {"CrossValidation", "Options", "Trainings"},
     "transfer": {"Loaded"},

@@ -11,7 +11,7 @@ from jaxcnn.layers.adaptive_pooling import GlobalAvgPool, GlobalMaxPool
 from jaxcnn.layers.batch_norm import BatchNorm
 from jaxcnn.layers.composition import Sequential
 from jaxcnn.layers.convolution import Conv, StandardizedConv
-from jaxcnn.layers.layer import Layer, Params, Spec, State, apply, expect_arrays, expect_net
+from jaxcnn.layers.layer import Layer, Params, Spec, State, apply, expect_arrays, expect_net, expect_spec
 from jaxcnn.layers.linear import Dense, Flatten
 from jaxcnn.layers.local_norm import LocalResponseNorm
 from jaxcnn.layers.noise import Dropout
@@ -55,6 +55,7 @@ def fully_convolutional(net: Layer, params: Params, state: State, spec: Spec) ->
     expect_net(WHERE, net)
     expect_arrays(WHERE, "params", params)
     expect_arrays(WHERE, "state", state)
+    expect_spec(WHERE, spec, one=True)
     new, weights, _, flat = _rewritten("", net, params, state, jax.ShapeDtypeStruct(spec.shape, spec.dtype), None)
     fix = "Pass a classifier that ends in a dense layer."
     expect(flat is None, WHERE, "a dense layer after Flatten", "none", fix)
