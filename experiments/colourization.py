@@ -177,7 +177,7 @@ def measured(
     grey, history = np.asarray(brightness(true)), []
     made = {GREY: np.repeat(grey, 3, axis=-1)}
     steps = config.epochs * (train.size // config.batch_size)
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, min(100, max(1, steps // 4)), steps)
+    rate = training.warmup_cosine(config.learning_rate, steps)
     for (way, (maps, loss)), fit_key in zip(tasks(config, train).items(), fit_keys, strict=True):
         console.print(f"seed {seed}, {way}", markup=False)
         unet = models.unet(maps, width=config.width, depth=config.depth, batch_norm=True, dropout=0.0)

@@ -164,7 +164,7 @@ def measured(
     train, test = some(train_set, config.train_images, train_key), some(test_set, config.test_images, test_key)
     net = denoiser(config, train_set.info)
     steps = config.epochs * (train.size // config.batch_size)
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, min(100, max(1, steps // 4)), steps)
+    rate = training.warmup_cosine(config.learning_rate, steps)
     with ProgressBar(console) as bar:
         result = training.fit(
             net, data.from_arrays(train["image"], name=train.info.name), loss=error_of_batch,

@@ -102,7 +102,7 @@ def erases(gone: Erased) -> bool:
 def trained(config: Config, task: Task, train: data.Dataset, key: jax.Array) -> TrainState:
     """Return the state of the net that has learned the scenes."""
     steps = config.epochs * (config.scenes // config.batch_size)
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, min(100, steps // 4), steps)
+    rate = training.warmup_cosine(config.learning_rate, steps)
     console.print(f"{task.name}: learning {train.size} scenes", markup=False)
     with ProgressBar(console) as bar:
         return training.fit(

@@ -76,7 +76,7 @@ def main(config: Config) -> Result:
     detector = models.centernet(len(names), backbone=backbone, skips=SKIPS, width=2 * config.width)
     net = Sequential(normalize=Normalize(train.info.mean, train.info.std), net=detector)
     steps = config.epochs * (train.size // config.batch_size)
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, min(100, steps // 4), steps)
+    rate = training.warmup_cosine(config.learning_rate, steps)
     started = time.perf_counter()
     with ProgressBar(console) as bar:
         result = training.fit(

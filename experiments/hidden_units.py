@@ -254,13 +254,14 @@ def sentence(config: Config, found: Found, best: int, cost: dict[str, Any], chos
     """Return the answer: harm is only what is so beyond the 95 % interval."""
     low, high = cost["most"]["interval"]
     harm = "too many do harm" if low > 0 else "more only help" if high < 0 else "too many do no harm that is seen"
+    beside = f"({config.widths[-1]} beside {config.widths[best]}: {100 * low:+.1f} to {100 * high:+.1f} points)"
+    most = f"{harm} {beside}" if best < len(config.widths) - 1 else "none of these are too many"
     error = 100 * found.test.mean(axis=0)
     places = dict.fromkeys((0, best, len(config.widths) - 1))
     told = ", ".join(f"{error[at]:.1f} % with {config.widths[at]}" for at in places)
     return (
         f"{config.dataset}, {config.per_class} images of each class, {config.wrong:.0%} of labels wrong, "
-        f"{config.seeds} seeds: test error {told} units; {harm} ({config.widths[-1]} beside {config.widths[best]}: "
-        f"{100 * low:+.1f} to {100 * high:+.1f} points). One standard error chooses {spoken(found.rule)}, "
+        f"{config.seeds} seeds: test error {told} units; {most}. One standard error chooses {spoken(found.rule)}, "
         f"{100 * chosen['rule']['mean']:.1f} % wrong; the minimum {100 * chosen['minimum']['mean']:.1f} %."
     )
 

@@ -134,7 +134,7 @@ def drawn(config: Config, key: jax.Array, n: int) -> data.Dataset:
 def trained(config: Config, net: layers.Sequential, train: data.Dataset, test: data.Dataset, key: jax.Array) -> Found:
     """Return what a net gives on the test scenes after training."""
     steps = config.epochs * (train.size // config.batch_size)
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, min(100, steps // 4), steps)
+    rate = training.warmup_cosine(config.learning_rate, steps)
     moves = partial(augment.affine, factor=config.zoom, max_shift=config.shift, padding_mode="edge")
     started = time.perf_counter()
     with ProgressBar(console) as bar:

@@ -98,7 +98,7 @@ def trained(config: Config, net: Sequential, images: Masked, key: jax.Array) -> 
     """Return the result of the training."""
     epochs, batch = config.epochs or EPOCHS[config.dataset], config.batch_size or BATCH[config.dataset]
     steps = epochs * (images.train.size // batch)
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, min(100, steps // 4), steps)
+    rate = training.warmup_cosine(config.learning_rate, steps)
     with ProgressBar(console) as bar:
         return training.fit(
             net,

@@ -6,7 +6,8 @@ each image it has to say that they belong together, among those of all other ima
 mean. Beside it stand the same classifier of an untrained net's features and of the pixels, and the same net trained
 from scratch on the same labels, with and without views. Without Fashion-MNIST (`$JAXCNN_DATA`) it takes the digits.
 What it promises: with the fewest labels the features learned without labels beat those of the untrained net, the
-pixels and training from scratch, beyond the 95 % interval of the difference. About 6 min on 2 cores.
+pixels and plain training from scratch, beyond the 95 % interval of the difference. Whether they beat training from
+scratch on views, which is told as much about images, it says. About 5 min on 2 cores.
 """
 
 import dataclasses
@@ -32,6 +33,7 @@ from jaxcnn.explain import probes
 VIEWS, UNTRAINED, PIXELS = "learned without labels", "untrained net", "pixels"
 SCRATCH, AUGMENTED = "from scratch", "from scratch, with views"
 FROZEN = (VIEWS, UNTRAINED, PIXELS)
+BEATEN = (UNTRAINED, PIXELS, SCRATCH)  # what is promised to be less right with the fewest labels
 AT = "flatten"  # the layer whose output the features are
 SHOWN = 8  # images whose views are shown
 
@@ -40,17 +42,17 @@ SHOWN = 8  # images whose views are shown
 class Config(Common):
     dataset: str | None = None  # one of jaxcnn.data.names(); None for fashion_mnist where it is, else digits
     unlabelled: int = 3000  # images to learn from without labels, at most
-    epochs: int = 12  # passes through them
+    epochs: int = 25  # passes through them
     views_batch: int = 128  # images per step, each with two views
     views_rate: float = 0.1  # peak of that schedule: warm-up over a tenth, then half a cosine
-    temperature: float = 0.5  # of the loss of views
+    temperature: float = 0.2  # of the loss of views
     projection: int = 32  # numbers in which views are compared; the features are what lies before
     area: float = 0.3  # the least share of an image that a view shows
     per_class: tuple[int, ...] = (5, 10, 50)  # labelled images of each class, rising, divisors of the last
     test_images: int = 2000  # at most
-    seeds: int = 3  # other images, weights, views and orders; 2 or more
+    seeds: int = 4  # other images, weights, views and orders; 2 or more
     l2: float = 0.1  # penalty of the linear classifiers
-    steps: int = 160  # of every training from scratch
+    steps: int = 400  # of every training from scratch
     batch_size: int = 25  # labelled images per step of those
     learning_rate: float = 0.1  # peak of their schedule
     width: int = 12  # maps of the net's first stage
@@ -79,7 +81,7 @@ def main(config: Config) -> Result:
         "loss_of_views": summary([history[-1]["train_loss"] for history in last]),
         "loss_of_chance": float(np.log(2 * config.views_batch - 1)),
     }
-    missed = [w for w, v in accuracy.items() if w != VIEWS and not better(accuracy[VIEWS][:, 0], v[:, 0])]
+    missed = [way for way in BEATEN if not better(accuracy[VIEWS][:, 0], accuracy[way][:, 0])]
     answer = sentence(config, train_set, accuracy)
     if config.quick:
         answer, missed = f"not judged: {answer}", []
@@ -199,9 +201,11 @@ def sentence(config: Config, dataset: data.Dataset, accuracy: Mapping[str, np.nd
             f"{way} {100 * v[:, at].mean():.1f} ± {100 * v[:, at].std(ddof=1):.1f}" for way, v in accuracy.items()
         )
         told.append(f"with {config.per_class[at]} labelled images of each class {means} %")
+    low, high = summary((accuracy[VIEWS] - accuracy[AUGMENTED])[:, 0].tolist())["interval"]
     return (
         f"{dataset.info.name}, {config.seeds} seeds, test accuracy: {'; '.join(told)}. The first was learned from "
-        f"{min(config.unlabelled, dataset.size):,} images without labels."
+        f"{min(config.unlabelled, dataset.size):,} images without labels; with the fewest labels it is "
+        f"{100 * low:+.1f} to {100 * high:+.1f} points beside training on views of the labelled ones."
     )
 
 

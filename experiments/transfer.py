@@ -62,7 +62,7 @@ class Config(Common):
     per_class: tuple[int, ...] = (5, 10, 20, 50, 100)  # images of each class, rising, divisors of the last
     held_out: int = 1000  # training images that rates are chosen on, a fifth of all at most
     test_images: int = 2000  # at most
-    seeds: int = 5  # other images, orders and, from scratch, weights; 2 or more
+    seeds: int = 10  # other images, orders and, from scratch, weights; 2 or more
     steps: int = 160  # of every training on the target
     batch_size: int = 25  # images per step
     rates: tuple[float, ...] = (0.01, 0.03, 0.1)  # peaks of the learning rate to choose from

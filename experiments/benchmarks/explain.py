@@ -35,8 +35,9 @@ from jaxcnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool, MaxPool, Sequen
 
 TARGETS = (1.5, 0.8)  # the geometric mean and the least of the ratios
 # Nine of ten values of maps without chance in them are that near, as a fraction of the largest. A ReLU whose input is
-# nearly 0 may be on in one library and off in the other, which changes a few values much.
-NEAR = 1e-4
+# nearly 0 may be on in one library and off in the other, which changes a few values much: in the VGG, PyTorch's maps in
+# float32 are up to 2.5e-3 from its own in float64.
+NEAR = 5e-4
 EQUAL = ("integrated_gradients", "occlusion", "grad_cam")
 NOISE = 0.15  # of images from 0 to 1
 CELLS = 8

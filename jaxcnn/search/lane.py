@@ -16,7 +16,7 @@ from jaxcnn.training.evaluation import masked_sums
 from jaxcnn.training.feed import numbered, order_of
 from jaxcnn.training.optimizer import except_frozen
 from jaxcnn.training.state import TrainState, run_keys
-from jaxcnn.training.step import Augment, PerExample, make_train_step
+from jaxcnn.training.step import Attack, Augment, PerExample, make_train_step
 
 __all__ = ["Lane", "Own", "Program"]
 
@@ -62,7 +62,7 @@ class Program:
 
     Args:
         net, optimizer: functions of a lane's numbers.
-        loss, metrics, augment, dtype: as for `make_train_step`.
+        loss, metrics, augment, attack, dtype: as for `make_train_step`.
         spec: of an image.
         size: training examples of a lane.
         batch_size: of a step.
@@ -77,6 +77,7 @@ class Program:
     loss: PerExample
     metrics: Mapping[str, PerExample]
     augment: Augment | None
+    attack: Attack | None
     dtype: Any
     spec: jax.ShapeDtypeStruct
     size: int
@@ -108,7 +109,15 @@ class Program:
     def advance(self, lane: Lane, own: Own, arrays: Arrays, index: jax.Array, epoch: jax.Array) -> Lane:
         """Return the lane after a step on the examples `index`; one that has ended stays as it is."""
         net, optimizer = self._built(own)
-        step = make_train_step(net, optimizer, self.loss, metrics=self.metrics, augment=self.augment, dtype=self.dtype)
+        step = make_train_step(
+            net,
+            optimizer,
+            self.loss,
+            metrics=self.metrics,
+            augment=self.augment,
+            attack=self.attack,
+            dtype=self.dtype,
+        )
         rows = index if own.examples is None else own.examples[index]
         batch = numbered({name: array[rows] for name, array in arrays.items()}, index, epoch)
         state, measured = step(lane.state, batch)

@@ -28,7 +28,7 @@ from jaxcnn.training.arguments import (
 from jaxcnn.training.early_stopping import early_stopping
 from jaxcnn.training.optimizer import expect_optimizer
 from jaxcnn.training.run import Event
-from jaxcnn.training.step import Augment, PerExample, expect_augment, with_defaults
+from jaxcnn.training.step import Attack, Augment, PerExample, expect_attack, expect_augment, with_defaults
 
 __all__ = ["Options", "Search", "prepare"]
 
@@ -38,7 +38,8 @@ class Options(TypedDict, total=False):
 
     validation: a data set; or a fraction of `train` that is held out for all lanes alike; or None.
     optimizer: an optax transformation, or a function of hyperparameters by name that returns one.
-    loss, metrics, epochs, batch_size, augment, dtype, freeze, patience, min_delta, monitor: as for `fit`.
+    loss, metrics, epochs, batch_size, augment, attack, dtype, freeze, patience, min_delta, monitor: as for
+        `fit`.
     skip_limit: a lane has diverged after so many skipped steps one after another; it is reported and never chosen.
     devices: that share the lanes; all of this process unless given.
     memory: bytes of each device that may be used; most of what is free unless given. Lanes that do not fit at once are
@@ -54,6 +55,7 @@ class Options(TypedDict, total=False):
     epochs: int
     batch_size: int
     augment: Augment | None
+    attack: Attack | None
     dtype: Any
     freeze: Sequence[str]
     patience: int | None
@@ -103,6 +105,7 @@ def prepare(
     epochs: int = 20,
     batch_size: int = 64,
     augment: Augment | None = None,
+    attack: Attack | None = None,
     dtype: Any = jnp.float32,
     freeze: Sequence[str] = (),
     patience: int | None = None,
@@ -140,6 +143,7 @@ def prepare(
     optimizer = usual_optimizer(steps) if optimizer is None else optimizer
     loss, metrics = with_defaults(where, loss, metrics)
     expect_augment(where, augment)
+    expect_attack(where, attack)
     others = [name for name, metric in metrics.items() if hasattr(metric, "summary")]
     fix = "Measure them afterwards: training.evaluate."
     expect(not others, where, "metrics that are means over examples", others, fix)
@@ -163,6 +167,7 @@ def prepare(
         loss=loss,
         metrics=metrics,
         augment=augment,
+        attack=attack,
         dtype=dtype,
         spec=train.spec,
         size=size,

@@ -37,8 +37,8 @@ def random_restarts(
     """Return so many trainings of `net` from different random weights, all in one compiled program.
 
     Lane i is the training `fit(net, result.train, validation=result.validation, key=result.keys[i], ...)`, to
-    rounding: initial weights, order, dropout and augmentation are its own; the held-out part is shared. With `examples`
-    its training set is `result.train.take(examples[i])`.
+    rounding: initial weights, order, dropout, augmentation and attack are its own; the held-out part is shared. With
+    `examples` its training set is `result.train.take(examples[i])`.
 
     Args:
         net: the net.

@@ -19,7 +19,7 @@ from jaxcnn.training.feed import Feed, feed
 from jaxcnn.training.mesh import device_mesh, replicated
 from jaxcnn.training.optimizer import sgd
 from jaxcnn.training.state import TrainState
-from jaxcnn.training.step import Augment, PerExample, make_train_step
+from jaxcnn.training.step import Attack, Augment, PerExample, make_train_step
 
 __all__ = ["LearningRates", "find_learning_rate"]
 
@@ -40,6 +40,7 @@ def find_learning_rate(
     key: jax.Array,
     loss: PerExample | None = None,
     augment: Augment | None = None,
+    attack: Attack | None = None,
     batch_size: int = 64,
     low: float = 1e-4,
     high: float = 10.0,
@@ -52,7 +53,7 @@ def find_learning_rate(
     The suggestion is a third of the rate at which the smoothed loss is lowest: near the largest that still trains.
 
     Args:
-        net, train, loss, augment, batch_size: as for `fit`.
+        net, train, loss, augment, attack, batch_size: as for `fit`.
         key: a PRNG key.
         low, high: the first and the last rate.
         steps: how many rates.
@@ -88,7 +89,7 @@ def find_learning_rate(
     mesh = device_mesh(jax.local_devices()[:1])
     create = jax.jit(lambda k: TrainState.create(net, optimizer, k, train.spec), out_shardings=replicated(mesh))
     state = create(init_key)
-    step = make_train_step(net, optimizer, loss, metrics={}, augment=augment)
+    step = make_train_step(net, optimizer, loss, metrics={}, augment=augment, attack=attack)
     losses: list[float] = []
     smooth = 0.0
     with closing(feed(step, train, batch_size, order_key, mesh)) as fed:

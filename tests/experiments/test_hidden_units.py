@@ -113,6 +113,14 @@ def test_it_says_whether_too_many_do_harm(monkeypatch, most, words):
     assert result.figures["standard_error"]["1"]["mean"] == pytest.approx(0.02)
 
 
+def test_where_the_widest_is_best_none_are_too_many(monkeypatch):
+    found = shapes()
+    found.validation[:, 2] -= 0.4
+    monkeypatch.setattr(hidden_units, "measured", lambda config: found)
+    verdict = hidden_units.main(dataclasses.replace(SMALL, widths=(1, 4, 16), seeds=3)).verdict
+    assert "40.5 % with 16 units; none of these are too many. One" in verdict
+
+
 def test_it_does_not_hold_where_the_fewest_do_no_harm(monkeypatch):
     found = shapes()
     found.test[:, 0] = found.test[:, 1] + np.array([0.01, -0.01, 0])

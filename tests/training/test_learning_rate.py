@@ -52,6 +52,16 @@ def test_tries_every_rate_where_none_is_too_large():
     assert found.losses[-1] < found.losses[0]
 
 
+def test_under_attack_the_loss_is_that_of_what_the_attack_made():
+    options = {"key": KEY, "loss": to_one, "batch_size": 8, "low": 1e-3, "high": 0.1, "steps": 12}
+
+    def halved(key, logits_fn, batch):
+        return dict(batch, image=batch["image"] / 2)
+
+    found = find_learning_rate(NET, unit_images(), attack=halved, **options)
+    np.testing.assert_allclose(found.losses, find_learning_rate(NET, unit_images(0.5), **options).losses, rtol=1e-6)
+
+
 def test_the_key_decides_the_order_of_the_batches():
     target = unit_images(target=np.arange(16, dtype=np.float32))
 
