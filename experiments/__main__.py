@@ -10,7 +10,7 @@ def experiments() -> dict[str, str]:
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         text = path.read_text()
         if path != Path(__file__) and '\nif __name__ == "__main__":' in text:  # the others are what these are made with
-            name = ".".join(path.relative_to(Path(__file__).parent).with_suffix("").parts)
+            name = ".".join(path.relative_to(Path(__file__).parent).with_suffix("").parts).removesuffix(".__main__")
             found[name] = (ast.get_docstring(ast.parse(text)) or "").split("\n", 1)[0]
     return found
 
