@@ -2,6 +2,7 @@
 # make check   lint, types, tests                                   make check-all  and the slow tests
 # make check-jax  the tests of nets and training while JAX refuses to broadcast ranks without a word, and again while it
 #                 looks for traced values that got out; keys used twice are looked for by the tests themselves
+# make course  every experiment of the course, small
 # make setup   the environment alone                                make lock       pin the newest versions
 # On a GPU machine: make run CUDA=13 (or CUDA=12). Another Python: make test PYTHON=python3.11
 
@@ -21,7 +22,7 @@ $(if $(filter-out 12 13,$(CUDA)),$(error CUDA=$(CUDA): expected the CUDA version
 
 CHECKED := tests/functional tests/augment tests/training tests/test_jax_checks.py $(wildcard tests/test_layers*.py) tests/test_losses.py
 
-.PHONY: run test setup check check-all check-jax lint types lock clean
+.PHONY: run test course setup check check-all check-jax lint types lock clean
 
 run: $(READY)
 	$(BIN)/python -m experiments.train
@@ -32,6 +33,9 @@ test: $(READY)
 setup: $(READY)
 
 check: lint types test
+
+course: $(READY)
+	$(BIN)/python -m experiments.all --quick
 
 check-all: lint types $(READY)
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal

@@ -26,7 +26,7 @@ from experiments.adversarial_pictures import certified_section, gradient_section
 from experiments.device import console
 from experiments.few_images import head, loaded, some
 from experiments.progress import ProgressBar
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from jaxcnn import data, layers, losses, report, training
 from jaxcnn import functional as F
 from jaxcnn.attack.defence import certify, fast_training, free_training, noise_training, pgd_training, trades
@@ -109,10 +109,7 @@ def main(config: Config) -> Result:
     }
     answer = sentence(config, sets, nets, reports, curves, certificates)
     missed = [promise for promise, held in kept.items() if not held]
-    if config.quick:
-        answer, missed = f"not judged: {answer}", []
-    elif missed:
-        answer = f"NOT as promised: {'; '.join(missed)}. {answer}"
+    answer, holds = judge(config, answer, not missed, "; ".join(missed))
     sections = [
         table_section(figures["nets"], config.epsilon, len(sets.x)),
         gradient_section(np.asarray(sets.x), slopes),
@@ -126,7 +123,7 @@ def main(config: Config) -> Result:
         )
         for name, found in reports.items()
     ]
-    return Result(figures, sections, answer, not missed, headline)
+    return Result(figures, sections, answer, holds, headline)
 
 
 def chosen(config: Config, key: jax.Array) -> Sets:

@@ -25,7 +25,7 @@ from experiments.device import console
 from experiments.few_images import better, by_size, expect_sizes
 from experiments.lines import spread_lines
 from experiments.progress import LanesBar, ProgressBar
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.scene_tasks import CLASSES, Task, boxes_of, classifier, drawn, said, tasks
 from jaxcnn import augment, data, report, search, training, transfer
 from jaxcnn.checking import expect
@@ -166,10 +166,7 @@ def told(config: Config, sets: Sets, accuracy: float, found: Mapping[Task, Mappi
     holds = all(helped.values())
     known = f"From a classifier that names {accuracy:.0%} of the test scenes rightly, {config.seeds} seeds"
     answer = f"{known}. {'. '.join(parts)}."
-    if config.quick:
-        answer, holds = f"not judged: {answer}", True
-    elif not holds:
-        answer = f"NOT as promised: with {few} scenes the backbone does not help in both tasks. {answer}"
+    answer, holds = judge(config, answer, holds, f"with {few} scenes the backbone does not help in both tasks")
     return Result(figures, sections, answer, holds, headline)
 
 

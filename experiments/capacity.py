@@ -22,7 +22,7 @@ import optax
 from experiments.device import console
 from experiments.hidden_units import masked, mistakes, of_the_best, one_hidden_layer
 from experiments.progress import LanesBar
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
 from jaxcnn import data, report, search, training
 from jaxcnn.checking import expect
@@ -102,10 +102,7 @@ def main(config: Config) -> Result:
     ]
     holds = bool((found.training[:, -1] < found.training[:, 0]).all())
     answer = sentence(config, found, won["test"])
-    if config.quick:
-        answer, holds = f"not judged: {answer}", True
-    elif not holds:
-        answer = f"NOT as promised: the most neurons do not learn more with every seed. {answer}"
+    answer, holds = judge(config, answer, holds, "the most neurons do not learn more with every seed")
     headline = [
         report.Number(f"{w} neurons", f"{100 * found.test[:, at].mean():.1f} %", "test error")
         for at, w in enumerate(config.widths)

@@ -25,7 +25,7 @@ from experiments.few_images import in_memory, some
 from experiments.lines import spread_lines
 from experiments.progress import LanesBar
 from experiments.recipes import recipe
-from experiments.runner import Result, run
+from experiments.runner import Result, judge, run
 from experiments.statistics import summary
 from experiments.trained import OfNet, Trained, trained
 from jaxcnn import augment, data, report, search, training
@@ -98,10 +98,7 @@ def main(config: Config) -> Result:
         "gain": gains,
         "images": test.size,
     }
-    if config.quick:
-        answer, falls = f"not judged: {answer}", True
-    elif not falls:
-        answer = f"NOT as promised: the mean accuracy of a net does not fall with each severity. {answer}"
+    answer, falls = judge(config, answer, falls, "the mean accuracy of a net does not fall with each severity")
     headline = [
         report.Number("clean", f"{100 * measured[GIVEN][0].corrupted.clean:.1f} %", "accuracy of the net itself"),
         report.Number("corrupted", f"{100 * accuracy[GIVEN][0]:.1f} %", f"mean of {len(kinds)} kinds and 5 severities"),

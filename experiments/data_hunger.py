@@ -28,7 +28,7 @@ from experiments.few_images import (
     trained,
 )
 from experiments.lines import spread_lines
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from jaxcnn import data, report
 from jaxcnn.checking import expect
 
@@ -86,10 +86,7 @@ def main(config: Config) -> Result:
     ]  # fmt: skip
     missed = [width for width, values in found.items() if not better(values[:, -1], values[:, 0])]
     answer = sentence(config, train_set, found, counts)
-    if config.quick:
-        answer, missed = f"not judged: {answer}", []
-    elif missed:
-        answer = f"NOT as promised: more images do not help width {', '.join(map(str, missed))}. {answer}"
+    answer, holds = judge(config, answer, not missed, f"more images do not help width {', '.join(map(str, missed))}")
     headline = [
         report.Number(
             f"width {width}",
@@ -98,7 +95,7 @@ def main(config: Config) -> Result:
         )
         for width, values in found.items()
     ]
-    return Result(figures, sections, answer, not missed, headline)
+    return Result(figures, sections, answer, holds, headline)
 
 
 def measured(

@@ -23,7 +23,7 @@ from experiments.erased import Erased, erased
 from experiments.explained_outputs import explained_outputs
 from experiments.largest_object import largest_objects
 from experiments.progress import ProgressBar
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.scene_tasks import Task, drawn, said, tasks
 from jaxcnn import augment, data, report, training
 from jaxcnn.checking import expect
@@ -87,11 +87,8 @@ def main(config: Config) -> Result:
         failed += [f"erasing in {task.name}"] if not erases(gone) else []
         headline.append(report.Number(task.name, f"{gone.attacked[-1]:.0%}", gone.headline))
     answer = f"{'. '.join(parts)}."
-    if config.quick:
-        answer, failed = f"not judged: {answer}", []
-    elif failed:
-        answer = f"NOT as promised: {', '.join(failed)}. {answer}"
-    return Result(figures, sections, answer, not failed, headline)
+    answer, holds = judge(config, answer, not failed, ", ".join(failed))
+    return Result(figures, sections, answer, holds, headline)
 
 
 def erases(gone: Erased) -> bool:

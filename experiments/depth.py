@@ -21,7 +21,7 @@ from experiments.device import console
 from experiments.few_images import accuracies, drawn, head, loaded, some
 from experiments.lines import spread_lines
 from experiments.progress import LanesBar
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
 from jaxcnn import data, layers, models, report, search, training
 from jaxcnn import functional as F
@@ -80,10 +80,7 @@ def main(config: Config) -> Result:
     )
     answer = f"About {config.parameters:,} parameters each, {config.seeds} seeds: {told}."
     holds = best["convolutional"] > 0 and gain["convolutional"]["interval"][0] > 0
-    if config.quick:
-        answer, holds = f"not judged: {answer}", True
-    elif not holds:
-        answer = f"NOT as promised: more convolutions do not beat one. {answer}"
+    answer, holds = judge(config, answer, holds, "more convolutions do not beat one")
     headline = [
         report.Number(name, f"{depths[best[name]]}", "hidden layers are best") for name in found
     ]  # fmt: skip

@@ -36,6 +36,13 @@ def loaded(name: str | None, usual: str, otherwise: str) -> tuple[data.Dataset, 
     return in_memory(train), in_memory(test)
 
 
+def few_scenes(train: int, test: int) -> tuple[data.Dataset, data.Dataset]:
+    """Return so many scenes: to draw all of `data.load("scenes")` takes 10 s."""
+    keys = jax.random.split(jax.random.key(0))
+    drawn = data.Scenes().dataset(keys[0], train)
+    return drawn, data.Scenes().dataset(keys[1], test).with_moments_of(drawn)
+
+
 def in_memory(dataset: data.Dataset | data.Stream) -> data.Dataset:
     fix = "Choose a smaller set, or images of one size."
     expect(isinstance(dataset, data.Dataset), "experiment", "a set that fits into memory", dataset, fix)

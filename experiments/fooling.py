@@ -41,7 +41,7 @@ from experiments.fooled_images import (
 )  # fmt: skip
 from experiments.liked_images import NEIGHBOURS
 from experiments.lines import spread_lines
-from experiments.runner import Result, run
+from experiments.runner import Result, judge, run
 from experiments.statistics import summary
 from experiments.trained import OfNet, Trained, trained
 from jaxcnn import data, report, training
@@ -111,11 +111,7 @@ def main(config: Config) -> Result:
     }
     missed = promises(mine, every, known[REAL], real["label"])
     answer = sentence(mine, figures, config)
-    holds = not missed
-    if config.quick:
-        answer, holds = f"not judged: {answer}", True
-    elif missed:
-        answer = f"NOT as promised: {'; '.join(missed)}. {answer}"
+    answer, holds = judge(config, answer, not missed, "; ".join(missed))
     headline = [
         report.Number(name, f"{figures['ways'][name]['sure']} of {len(classes)}", f"classes above {SURE:.0%}")
         for name in every

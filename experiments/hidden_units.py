@@ -21,7 +21,7 @@ import numpy as np
 from experiments.device import console
 from experiments.lines import spread_lines
 from experiments.progress import LanesBar
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
 from jaxcnn import data, initializers, layers, losses, report, search, surgery, training
 from jaxcnn import functional as F
@@ -117,10 +117,7 @@ def main(config: Config) -> Result:
     ]
     holds = cost["fewest"]["interval"][0] > 0
     judged = sentence(config, found, best, cost, chosen)
-    if config.quick:
-        judged, holds = f"not judged: {judged}", True
-    elif not holds:
-        judged = f"NOT as promised: the fewest units do no harm. {judged}"
+    judged, holds = judge(config, judged, holds, "the fewest units do no harm")
     headline = [
         report.Number("chosen", spoken(found.rule), "units, by one standard error, seed by seed"),
         report.Number("test error", f"{100 * chosen['rule']['mean']:.1f} %", "of the width chosen"),

@@ -26,7 +26,7 @@ import numpy as np
 from experiments.layer_views import behind_activations
 from experiments.liked_images import CHOSEN, NEIGHBOURS, WAYS, Liked, channels_liked, liked, mean_images
 from experiments.remade_images import dream_section, inversion_section, inverted
-from experiments.runner import Result, run
+from experiments.runner import Result, judge, run
 from experiments.trained import OfNet, Trained, trained
 from jaxcnn import report
 from jaxcnn.checking import expect
@@ -82,10 +82,7 @@ def main(config: Config) -> Result:
         *([dream_section(mine, mine.test["image"][0], maps, config.steps, keys[3])] if maps else []),
     ]
     answer = sentence(mine, found)
-    if config.quick:
-        answer, holds = f"not judged: {answer}", True
-    elif not holds:
-        answer = f"NOT as promised: it is less than {100 * SURE:.0f} % sure of some. {answer}"
+    answer, holds = judge(config, answer, holds, f"it is less than {100 * SURE:.0f} % sure of some")
     headline = [
         report.Number("lowest confidence", f"{floored(lowest)} %", f"of {len(classes)} classes, 8-bit images"),
         report.Number("judged alike", f"{agree} of {len(classes)}", f"by the {NEIGHBOURS} nearest training images"),

@@ -26,7 +26,7 @@ from experiments.device import console
 from experiments.hidden_units import load
 from experiments.lines import spread_lines
 from experiments.progress import LanesBar
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
 from jaxcnn import data, layers, report, search
 from jaxcnn import functional as F
@@ -77,10 +77,7 @@ def main(config: Config) -> Result:
     promises = promised(config, found, figures)
     missed = [promise for promise, kept in promises.items() if not kept]
     answer = sentence(config, found, figures)
-    if config.quick:
-        answer, missed = f"not judged: {answer}", []
-    elif missed:
-        answer = f"NOT as promised: {'; '.join(missed)}. {answer}"
+    answer, holds = judge(config, answer, not missed, "; ".join(missed))
     headline = [
         report.Number(
             f"{name} random",
@@ -89,7 +86,7 @@ def main(config: Config) -> Result:
         )
         for name, one in figures.items()
     ]
-    return Result(figures, sections(config, found, figures, promises), answer, not missed, headline)
+    return Result(figures, sections(config, found, figures, promises), answer, holds, headline)
 
 
 def measured(config: Config) -> Found:

@@ -21,7 +21,7 @@ from experiments.device import console
 from experiments.hidden_units import load, mistakes, relabelled
 from experiments.lines import spread_lines
 from experiments.progress import LanesBar
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
 from jaxcnn import data, layers, losses, models, report, search, training
 from jaxcnn.checking import expect
@@ -82,10 +82,7 @@ def main(config: Config) -> Result:
     }
     missed = [promise for promise, kept in promises.items() if not kept]
     answer = sentence(config, values, figures)
-    if config.quick:
-        answer, missed = f"not judged: {answer}", []
-    elif missed:
-        answer = f"NOT as promised: {'; '.join(missed)}. {answer}"
+    answer, holds = judge(config, answer, not missed, "; ".join(missed))
     headline = [
         report.Number("stopped", f"epoch {found.stop.mean():.0f}", f"the best was {found.best.mean():.0f}"),
         report.Number("test error", f"{100 * found.given_back.mean():.1f} %", "of what early stopping gives back"),
@@ -93,7 +90,7 @@ def main(config: Config) -> Result:
             "later", f"{100 * values['later']['test error'].mean():.1f} %", f"{config.more_epochs} epochs on"
         ),
     ]
-    return Result(figures, sections(config, found, values, promises), answer, not missed, headline)
+    return Result(figures, sections(config, found, values, promises), answer, holds, headline)
 
 
 def measured(config: Config) -> Found:

@@ -22,7 +22,7 @@ from experiments.device import console
 from experiments.hidden_units import load, mistakes
 from experiments.lines import spread_lines
 from experiments.progress import LanesBar
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
 from jaxcnn import data, initializers, layers, losses, report, search, training
 from jaxcnn import functional as F
@@ -99,10 +99,7 @@ def main(config: Config) -> Result:
     }
     missed = [promise for promise, kept in promises.items() if not kept]
     answer = sentence(config, figures)
-    if config.quick:
-        answer, missed = f"not judged: {answer}", []
-    elif missed:
-        answer = f"NOT as promised: {'; '.join(missed)}. {answer}"
+    answer, holds = judge(config, answer, not missed, "; ".join(missed))
     headline = [
         report.Number("training error", f"{100 * errors['median'].mean():.1f} %", "of the median restart"),
         report.Number("best to worst", f"{percent(errors['best'])} to {percent(errors['worst'])}", "of all restarts"),
@@ -110,9 +107,7 @@ def main(config: Config) -> Result:
             "gain", f"{100 * gain['by training'].mean():+.1f}", "points of test accuracy, the best by training"
         ),
     ]
-    return Result(
-        figures, sections(config, found, errors, spread, gain, best_of, promises), answer, not missed, headline
-    )
+    return Result(figures, sections(config, found, errors, spread, gain, best_of, promises), answer, holds, headline)
 
 
 def measured(config: Config) -> Found:

@@ -69,6 +69,13 @@ class Result:
 C = TypeVar("C", bound=Common)
 
 
+def judge(config: Common, answer: str, holds: bool, missed: str) -> tuple[str, bool]:
+    """Return the verdict, which begins with what is missed, and whether it holds; small runs promise nothing."""
+    if config.quick:
+        return f"not judged: {answer}", True
+    return (answer, True) if holds else (f"NOT as promised: {missed}. {answer}", False)
+
+
 def run(
     main: Callable[[C], Result],
     config_class: type[C],

@@ -23,7 +23,7 @@ from experiments.device import console
 from experiments.few_images import accuracies, better, drawn, expect_sizes, loaded, small_vgg, some, trained
 from experiments.lines import spread_lines
 from experiments.progress import ProgressBar
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
 from jaxcnn import augment, data, initializers, layers, matching, report, training
 from jaxcnn import functional as F
@@ -83,16 +83,15 @@ def main(config: Config) -> Result:
     }
     missed = [way for way in BEATEN if not better(accuracy[VIEWS][:, 0], accuracy[way][:, 0])]
     answer = sentence(config, train_set, accuracy)
-    if config.quick:
-        answer, missed = f"not judged: {answer}", []
-    elif missed:
-        answer = f"NOT as promised: with the fewest labels not shown to beat {' and '.join(missed)}. {answer}"
+    answer, holds = judge(
+        config, answer, not missed, f"with the fewest labels not shown to beat {' and '.join(missed)}"
+    )
     headline = [
         report.Number(way, f"{100 * values[:, 0].mean():.1f} %", f"right with {config.per_class[0]} labels of a class")
         for way, values in accuracy.items()
     ]
     sections = [compared(config, train_set, accuracy), shown(config, train_set, last[0], picture_key)]
-    return Result(figures, sections, answer, not missed, headline)
+    return Result(figures, sections, answer, holds, headline)
 
 
 def view(config: Config, channels: int) -> Callable[[jax.Array, Any], Any]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from experiments.device import console
 from experiments.progress import LanesBar
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
 from jaxcnn import data, layers, models, report, search, training
 from jaxcnn.checking import expect
@@ -85,17 +85,14 @@ def main(config: Config) -> Result:
     }
     broken = judged(config, found)
     answer = sentence(config, found)
-    if config.quick:
-        answer, broken = f"not judged: {answer}", []
-    elif broken:
-        answer = f"NOT as promised: {'; '.join(broken)}. {answer}"
+    answer, holds = judge(config, answer, not broken, "; ".join(broken))
     strongest = {cue: found[named(cue, max(config.strengths))] for cue in CUES}
     headline = [
         report.Number("shape bias", percent(biases(found[RANDOM], "texture")), "of nets that saw random textures"),
         report.Number("shape bias", percent(biases(strongest["texture"], "texture")), "where texture told the class"),
         report.Number("swapped grounds", f"-{100 * np.mean(falls(strongest['ground'])):.0f}", "points of accuracy"),
     ]
-    return Result(figures, sections(config, tests, found), answer, not broken, headline)
+    return Result(figures, sections(config, tests, found), answer, holds, headline)
 
 
 def named(cue: str, strength: float) -> str:

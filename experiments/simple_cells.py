@@ -21,7 +21,7 @@ from experiments.device import console
 from experiments.few_images import loaded, some
 from experiments.lines import spread_lines
 from experiments.progress import ProgressBar
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.simple_cell_pictures import tuning, widths
 from jaxcnn import augment, data, layers, losses, report, surgery, training
 from jaxcnn import functional as F
@@ -98,10 +98,7 @@ def main(config: Config) -> Result:
     others = (UNTRAINED, SHUFFLED)
     holds = all(medians[LEARNED] > medians[n] and good[LEARNED] > good[n] for n in others)
     answer = sentence(train_set.info.name, accuracy, cells, ratios, simple)
-    if config.quick:
-        answer, holds = f"not judged: {answer}", True
-    elif not holds:
-        answer = f"NOT as promised: learned kernels are no nearer to Gabor functions than others. {answer}"
+    answer, holds = judge(config, answer, holds, "learned kernels are no nearer to Gabor functions than others")
     headline = [
         report.Number("Gabor functions", f"{100 * good[n]:.0f} %", f"of {n} kernels: explained variance >= {GOOD}")
         for n in cells

@@ -40,7 +40,7 @@ from experiments.few_images import (
 )
 from experiments.lines import spread_lines
 from experiments.progress import ProgressBar
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
 from jaxcnn import data, layers, report, training, transfer
 from jaxcnn.checking import expect
@@ -112,10 +112,7 @@ def main(config: Config) -> Result:
         sections.append(section)
         figures |= more
     answer, holds = " ".join(map(sentence, found)), any(one.helps for one in found)
-    if config.quick:
-        answer, holds = f"not judged: {answer}", True
-    elif not holds:
-        answer = f"NOT as promised: no weights beat training from scratch with the fewest images. {answer}"
+    answer, holds = judge(config, answer, holds, "no weights beat training from scratch with the fewest images")
     few, most = config.per_class[0], config.per_class[-1]
     headline = []
     for one in found:

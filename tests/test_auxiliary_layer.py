@@ -38,6 +38,7 @@ def run(net, *, train=False):
     return net.apply(*variables(), IMAGES, train=train, key=key)
 
 
+@pytest.mark.slow
 def test_heads_take_what_the_layers_of_their_taps_give():
     params, state = variables()
     outputs, _ = run(NET)
@@ -49,6 +50,7 @@ def test_heads_take_what_the_layers_of_their_taps_give():
     assert {name: y.shape for name, y in outputs.items()} == dict.fromkeys(("logits", "aux1", "aux2"), (4, 3))
 
 
+@pytest.mark.slow
 def test_the_main_net_is_the_net_without_heads():
     params, state = variables()
     alone = MAIN.init(key, IMAGES)
@@ -177,6 +179,7 @@ def test_the_loss_counts_the_heads():
     assert hash(loss) == hash(losses.with_auxiliary(losses.classification()))
 
 
+@pytest.mark.slow
 def test_a_step_moves_main_net_and_heads():
     loss = losses.with_auxiliary(losses.classification())
     metrics = {"accuracy": losses.with_auxiliary(losses.batch_accuracy, weight=0)}
@@ -191,6 +194,7 @@ def test_a_step_moves_main_net_and_heads():
     assert all(jax.tree.leaves(statistics))
 
 
+@pytest.mark.slow
 def test_fit_trains_it_and_the_main_net_predicts():
     train = data.from_arrays(np.asarray(jax.nn.sigmoid(IMAGES)), np.asarray(LABELS, np.int32))
     loss = losses.with_auxiliary(losses.classification())
@@ -241,6 +245,7 @@ def test_a_loss_of_heads_for_a_net_without():
             loss(outputs, {"label": LABELS})
 
 
+@pytest.mark.slow
 def test_fit_looks_at_labels_and_measures_the_accuracy_of_the_logits():
     images = np.asarray(jax.nn.sigmoid(IMAGES))
     loss = losses.with_auxiliary(losses.classification())

@@ -81,6 +81,7 @@ def test_parameters(layer, expected):
 OPTIONS = {"stride": (2, 1), "padding": ((1, 0), (0, 1)), "dilation": (1, 2)}
 
 
+@pytest.mark.slow
 def test_layers_pass_every_option_on():
     def check(layer, expected):
         params, state = layer.init(key, IMAGES)
@@ -124,6 +125,7 @@ def test_a_separable_convolution_is_its_two_parts():
     np.testing.assert_allclose(layer.apply(params, {}, IMAGES, train=False)[0], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_separable_convolutions_keep_the_scale_through_relu():
     layers = {f"conv{i}": SeparableConv(64) for i in range(10)}
     net = Sequential(
@@ -147,6 +149,7 @@ def test_standardized_kernels_have_no_offset_and_no_scale():
     np.testing.assert_allclose(layer.apply(moved, {}, IMAGES, train=False)[0], y, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_each_kernel_of_a_local_convolution_is_drawn_by_itself():
     images = jnp.zeros((1, 12, 10, 16))
     kernel = np.asarray(LocalConv(32).init(key, images)[0]["kernel"])

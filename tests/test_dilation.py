@@ -66,6 +66,7 @@ SAME_MAPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAME_MAPS)
 def test_the_same_maps_at_more_places(name):
     net = SAME_MAPS[name]
@@ -88,6 +89,7 @@ def test_of_a_residual_net_it_is_the_rule_of_torchvision():
     assert surgery.dilate(net, ["stage3", "stage4"]) == net  # there is nothing left to take out
 
 
+@pytest.mark.slow
 def test_two_strides_of_a_whole_net():
     net = models.resnet(10, width=4, small_images=True)[:-2]
     coarse, fine = both(net, ["stage3", "stage4"])

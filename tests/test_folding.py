@@ -83,6 +83,7 @@ def test_at_any_depth_and_other_norms_stay():
     assert left == ["stem/norm", "block/branch/norm", "block/shortcut/n"]
 
 
+@pytest.mark.slow
 def test_a_model():
     folded = same(models.create("cifar_resnet8", width=4), jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32))
     assert not any("norm" in path for path in paths(folded))

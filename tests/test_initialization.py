@@ -118,6 +118,7 @@ def test_kernels_in_a_row_share_the_division():
     np.testing.assert_allclose(*ratios, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_kernel_gives_unit_variance_and_nothing_else_changes():
     params, state = NESTED.init(key, SPEC)
     scaled = initialization.lsuv(NESTED, params, state, X)
@@ -128,6 +129,7 @@ def test_every_kernel_gives_unit_variance_and_nothing_else_changes():
         assert np.dot(before, after) / np.linalg.norm(before) / np.linalg.norm(after) > 0.99999
 
 
+@pytest.mark.slow
 def test_does_what_the_papers_algorithm_does():
     params, state = NESTED.init(key, SPEC)
     expected = one_layer_at_a_time(NESTED, params, state, X, 0.01)
@@ -136,6 +138,7 @@ def test_does_what_the_papers_algorithm_does():
         np.testing.assert_allclose(a, b, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_twice_is_once_and_the_arguments_stay_as_they_are():
     params, state = NESTED.init(key, SPEC)
     before = fingerprint((params, state))
@@ -144,6 +147,7 @@ def test_twice_is_once_and_the_arguments_stay_as_they_are():
     assert fingerprint(initialization.lsuv(NESTED, once, state, X)) == fingerprint(once)
 
 
+@pytest.mark.slow
 def test_a_wide_tolerance_leaves_what_is_within_it():
     params, state = NESTED.init(key, SPEC)
     now = variances(NESTED, params, state, X, KERNELS)
@@ -185,6 +189,7 @@ def test_any_layer_is_a_net(net):
         np.testing.assert_allclose(np.var(net.apply(scaled, state, X, train=False)[0]), 1, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_edited_net_and_bfloat16():
     net = surgery.edit(Sequential(conv=Conv(4), act=F.relu, head=Dense(3)), {"conv": lambda y: 2 * y})
     params, state = net.init(key, SPEC)
@@ -201,6 +206,7 @@ def test_an_edited_net_and_bfloat16():
         np.testing.assert_allclose(jnp.var(y.astype(jnp.float32)), 1, atol=1.1e-3)
 
 
+@pytest.mark.slow
 def test_jit_and_vmap():
     net = Sequential(conv=Conv(4, bias_init=Normal(0.3)), act=F.relu, head=Dense(3))
     lanes = [net.init(jax.random.key(seed), SPEC)[0] for seed in range(2)]
@@ -216,6 +222,7 @@ def test_jit_and_vmap():
         np.testing.assert_allclose(a[1], b, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_net_of_a_paper():
     net = cifar_resnet(8, width=4)
     spec = jax.ShapeDtypeStruct((4, 8, 8, 3), jnp.float32)
@@ -227,6 +234,7 @@ def test_the_net_of_a_paper():
     assert all(abs(v - 1) <= 0.011 for v in variances(net, scaled, state, x, convs).values())
 
 
+@pytest.mark.slow
 def test_bad_options_and_composites_that_hide_their_parts():
     params, state = NESTED.init(key, SPEC)
     for options, message in (
@@ -379,6 +387,7 @@ def photographs(seed=0, shape=(40, 9, 8, 3)):
     return jnp.asarray(0.7 + smooth @ np.array([[1, 0.6, 0.2], [0, 0.8, 0.3], [0, 0, 0.5]]), jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "eps"), [(2, 5e-4), ((3, 1), 0.1)])
 def test_whitened_responses_are_uncorrelated(size, eps):
     x = photographs()
@@ -412,6 +421,7 @@ def test_whitening_against_numpy_and_its_signs():
     np.testing.assert_allclose(initialization.patch_whitening(x, 2, eps=1e-3), kernel, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_whitening_takes_any_leading_axes_dtypes_and_images_without_variance():
     x = photographs(2, (6, 5, 5, 3))
     kernel = initialization.patch_whitening(x)

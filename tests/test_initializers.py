@@ -216,6 +216,7 @@ def test_delta_orthogonal_cannot_narrow():
 # The identity
 
 
+@pytest.mark.slow
 @given(
     st.tuples(st.integers(1, 5), st.integers(1, 5)), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3)
 )  # taps, inputs of a group, outputs of a group, groups

@@ -106,6 +106,7 @@ def test_the_checks_see(augment, message):
     leaking.out = None
 
 
+@pytest.mark.slow
 def test_a_training():
     """Nothing moves between host and device in the loop of steps, but for what is put there by name."""
     random = np.random.default_rng(0)

@@ -66,6 +66,7 @@ def test_every_stage_is_found(name, trained):
     assert len(found.matched) + len(found.missing) == len(jax.tree.leaves(fresh))
 
 
+@pytest.mark.slow
 def test_the_last_stage_gives_what_it_gave_in_the_classifier(trained):
     net, _ = NETS["fcn"]
     (params, state), _ = transfer.load_backbone(start(net), trained)
@@ -76,6 +77,7 @@ def test_the_last_stage_gives_what_it_gave_in_the_classifier(trained):
     np.testing.assert_allclose(there[DEEP[-1]], here["stage4"], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_nets_in_wrappers(trained):
     net, places = NETS["centernet"]
     normalize = Normalize((0.5,) * 3, (0.2,) * 3)
@@ -122,6 +124,7 @@ def test_a_place_inside_another_layer_of_the_classifier_is_that_ones():
     assert str(found) == "10 arrays matched in norm, fuse/stage1; 4 missing: " + ", ".join(found.missing)
 
 
+@pytest.mark.slow
 def test_arrays_get_the_dtype_of_the_net(trained):
     net, _ = NETS["fcn32"]
     half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), trained)

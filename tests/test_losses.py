@@ -88,6 +88,7 @@ def test_cross_entropy_stays_exact_in_half_precision_and_far_out():
     assert np.isfinite(jax.grad(lambda x: cross_entropy(x, jnp.array([0, 0])).sum())(far)).all()
 
 
+@pytest.mark.slow
 def test_any_leading_axes_and_integer_dtypes():
     logits, labels = LOGITS[:6].reshape(2, 3, 5), LABELS[:6].reshape(2, 3)
     for fn in (cross_entropy, squared_error, accuracy):

@@ -87,6 +87,7 @@ def test_the_classic_net_says_when_images_are_too_small(height, width):
     assert any("in layer 'conv3'" in note for note in caught.value.__notes__)
 
 
+@pytest.mark.slow
 @every
 def test_the_key_decides_the_weights(name):
     again = drawing(name)(jax.random.key(0))
@@ -98,6 +99,7 @@ def test_parameters(name, options, image, parameters, source):
     assert count(models.create(name, **options), image) == parameters, source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "millions"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)])
 def test_depths_of_the_paper(depth, millions):
     net = models.cifar_resnet(depth)
@@ -108,6 +110,7 @@ def test_depths_of_the_paper(depth, millions):
     assert len(convolutions) + 1 == depth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "train"), [("cifar_resnet8", False), *((name, True) for name in ALL)])
 def test_signals_neither_vanish_nor_explode_at_the_start(name, train):
     net = ALL[name]()

@@ -31,6 +31,7 @@ def test_the_error_is_half_a_step_at_most(seed, size):
     np.testing.assert_array_equal(quantize({"kernel": back})["kernel"].values, there["kernel"].values)
 
 
+@pytest.mark.slow
 def test_a_net_keeps_its_structure_and_runs_on_bytes():
     net = Sequential(conv=Conv(16), norm=BatchNorm(), act=F.relu, deep=Conv(32, use_bias=False), pool=GlobalAvgPool())
     x = jax.random.uniform(jax.random.key(1), (2, 4, 4, 3))

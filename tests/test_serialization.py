@@ -305,6 +305,7 @@ things = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(names, things, max_size=4) | things)
 @settings(max_examples=300)
 def test_any_json_is_a_layer_or_a_clear_error(value):

@@ -305,6 +305,7 @@ def test_activations_in_training_use_batch_statistics_and_the_key(weights, image
     assert 0.2 < kept.mean() < 0.8
 
 
+@pytest.mark.slow
 def test_activations_under_jit_and_vmap(weights, images):
     def read(params, state, x):
         return activations(NET, params, state, x, PATHS)[1]

@@ -46,6 +46,7 @@ def same(one, other):
 # --- heads
 
 
+@pytest.mark.slow
 def test_a_new_head_and_everything_else_as_it_was(weights, some):
     params, state = weights
     before = fingerprint(weights)
@@ -97,6 +98,7 @@ def test_what_is_frozen_has_no_slots(frozen):
     assert sorted(shapes) == sorted([(3, 3, 4, 6), (6,), (6, 3), (3,)])
 
 
+@pytest.mark.slow
 def test_the_front_costs_no_gradient(weights, some):
     def flops(freeze):
         optimizer = training.sgd(0.1)
@@ -196,6 +198,7 @@ def test_features_are_computed_once(weights, some):
     np.testing.assert_allclose(training.predict(back, *weights, found), logits, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_head_on_features_is_the_frozen_training(weights, some):
     options = {"epochs": 2, "batch_size": 10, "key": KEY, "optimizer": training.sgd(0.1)}
     whole = training.fit(NET, some, start=weights, freeze=["stage1", "stage2"], **options)

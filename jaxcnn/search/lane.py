@@ -77,7 +77,6 @@ class Program:
     loss: PerExample
     metrics: Mapping[str, PerExample]
     augment: Augment | None
-    attack: Attack | None
     dtype: Any
     spec: jax.ShapeDtypeStruct
     size: int
@@ -85,6 +84,7 @@ class Program:
     stopping: EarlyStopping
     monitor: str
     skip_limit: int
+    attack: Attack | None = None
     freeze: Sequence[str] = ()
 
     @property

@@ -55,6 +55,7 @@ def length(delta, name):
 # --- attacks on a batch
 
 
+@pytest.mark.slow
 def test_pgd_ends_in_the_corner_of_a_linear_net():
     params, logits_fn = net_of()
     found = ATTACKS["pgd"]["attack"](KEY, logits_fn, BATCH)
@@ -77,6 +78,7 @@ def test_one_fast_step_by_hand():
     assert 0.8 < tiny.max() / EPSILON <= 1.0001
 
 
+@pytest.mark.slow
 def test_without_a_random_start_it_is_fgsm(digits):
     attack = fast_training(epsilon=EPSILON, step_size=EPSILON, random_start=False)["attack"]
     found = attack(KEY, digits.logits_fn, {"image": digits.x, "label": digits.y})["image"]
@@ -84,6 +86,7 @@ def test_without_a_random_start_it_is_fgsm(digits):
     close(found[right], fgsm(digits.logits_fn, digits.x, digits.y, epsilon=EPSILON)[right], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_images_stay_in_ball_and_bounds_and_are_harder(name, digits):
     batch = {"image": digits.x, "label": digits.y}
@@ -102,6 +105,7 @@ def test_images_stay_in_ball_and_bounds_and_are_harder(name, digits):
     assert (other != found).any()
 
 
+@pytest.mark.slow
 def test_a_radius_of_0_is_ordinary_training(digits):
     batch = {"image": digits.x, "label": digits.y}
     for make in (pgd_training, fast_training):
@@ -109,6 +113,7 @@ def test_a_radius_of_0_is_ordinary_training(digits):
         np.testing.assert_array_equal(found, digits.x)
 
 
+@pytest.mark.slow
 def test_more_steps_are_harder(digits):
     batch = {"image": digits.x, "label": digits.y}
     loss = []
@@ -118,6 +123,7 @@ def test_more_steps_are_harder(digits):
     assert loss[0] < loss[1] < loss[2]
 
 
+@pytest.mark.slow
 def test_the_steps_are_as_long_as_is_said_and_half_precision_stays():
     _, logits_fn = net_of()
     found = pgd_training(epsilon=0.5, steps=3, step_size=0.02)["attack"](KEY, logits_fn, BATCH)["image"]
@@ -130,6 +136,7 @@ def test_the_steps_are_as_long_as_is_said_and_half_precision_stays():
 # --- TRADES
 
 
+@pytest.mark.slow
 def test_the_loss_of_trades_by_hand():
     draw = np.random.default_rng(0).normal(size=(5, 2, 4)).astype(np.float32)
     label = jnp.arange(5) % 4
@@ -148,6 +155,7 @@ def test_the_loss_of_trades_by_hand():
     np.testing.assert_array_equal(found, accuracy(jnp.asarray(draw[:, 0]), {"label": label}))
 
 
+@pytest.mark.slow
 def test_trades_needs_no_label_for_its_attack_and_climbs_the_divergence(digits):
     attack = trades(epsilon=EPSILON)["attack"]
     found = [attack(KEY, digits.logits_fn, {"image": digits.x, "label": y})["image"] for y in (digits.y, 9 - digits.y)]
@@ -159,6 +167,7 @@ def test_trades_needs_no_label_for_its_attack_and_climbs_the_divergence(digits):
     assert (length(found[0][:, 1] - digits.x, "linf") > 0.99 * EPSILON).all()
 
 
+@pytest.mark.slow
 def test_a_step_of_trades_by_hand():
     """Batch norm sees both images of a pair; the gradient goes through both outputs."""
     net = Sequential(flatten=Flatten(), norm=BatchNorm(), head=Dense(2))
@@ -183,6 +192,7 @@ def test_a_step_of_trades_by_hand():
 # --- free training
 
 
+@pytest.mark.slow
 def test_free_steps_by_hand():
     """Two batches of three replays: one gradient moves the weights down and the perturbation up."""
     options = free_training(NET, optax.sgd(0.2), epsilon=EPSILON, replays=3, batch_size=6, step_size=0.06)
@@ -255,6 +265,7 @@ def trained(epochs=6, **options):
     return result, data.to_float(test["image"]), jnp.asarray(test["label"])
 
 
+@pytest.mark.slow
 def test_training_makes_a_net_that_withstands(digits):
     """The attack is a part of the one program of a step, and the history is that of any training."""
     result, x, y = trained(**pgd_training(epsilon=EPSILON, steps=4))
@@ -267,12 +278,14 @@ def test_training_makes_a_net_that_withstands(digits):
     assert result.history[-1].keys() >= {"train_loss", "train_accuracy", "seconds"}
 
 
+@pytest.mark.slow
 def test_the_step_is_compiled_once(caplog):
     with jax.log_compiles():
         trained(2, **trades(epsilon=EPSILON, steps=2))
     assert sum("Finished XLA compilation of jit(one)" in message for message in caplog.messages) == 1
 
 
+@pytest.mark.slow
 def test_validation_is_clean_and_free_training_goes_through_fit():
     options = free_training(DIGITS_NET, training.sgd(0.1), epsilon=EPSILON, replays=2, batch_size=50)
     result, x, _ = trained(2, validation=0.2, **options)

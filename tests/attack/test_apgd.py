@@ -74,6 +74,7 @@ def test_steps_become_shorter_until_the_top_is_found():
     close(climb_of(lambda p: -jnp.abs(p - 0.437), 100), 0.437, atol=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["linf", "l2"])  # for "l1", a step of so few values is never sparse enough
 def test_of_a_linear_net_the_least_size_is_found_to_a_hundredth(norm, linear):
     sizes, _ = least_sizes(linear, norm)
@@ -93,11 +94,13 @@ def test_images_fall_to_it_in_ball_and_bounds(norm, loss, digits):
     assert ((found >= 0) & (found <= 1)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", BALLS)
 def test_no_radius_is_no_change(norm, linear):
     np.testing.assert_array_equal(apgd(KEY, *linear, epsilon=0, norm=norm, steps=5, targets=2), linear.x)
 
 
+@pytest.mark.slow
 def test_radii_restarts_and_keys(digits):
     radii = jnp.array([0.0, 0.03, 0.1])
     many = apgd(KEY, *digits, epsilon=radii, steps=10, restarts=2)
@@ -118,6 +121,7 @@ def test_targets_are_the_likeliest_others(digits):
         assert found[:, row].tolist() == expected
 
 
+@pytest.mark.slow
 def test_several_targets_are_tried_until_one_is_reached(digits):
     """Any wrong class is a success; a single target may be farther away than another."""
     least = judged(digits, apgd(KEY, *digits, epsilon=0.05, targets=9, loss="dlr", steps=20))
@@ -132,6 +136,7 @@ def test_several_targets_are_tried_until_one_is_reached(digits):
     )
 
 
+@pytest.mark.slow
 def test_a_target_is_reached(digits):
     target = (digits.y + 1) % 10
     for loss in ("cross_entropy", "dlr"):
@@ -139,6 +144,7 @@ def test_a_target_is_reached(digits):
         assert judged(digits, found, target=target).success.mean() > 0.9
 
 
+@pytest.mark.slow
 def test_it_ends_when_all_images_have_fallen(digits):
     asked = []
 
@@ -153,6 +159,7 @@ def test_it_ends_when_all_images_have_fallen(digits):
         assert (len(asked) < 30) == (epsilon == 0.9)
 
 
+@pytest.mark.slow
 def test_one_image_jit_and_one_trace(linear):
     logits_fn, x, y = linear
     options = {"epsilon": 0.05, "steps": 10, "targets": 2}

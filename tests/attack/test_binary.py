@@ -25,6 +25,7 @@ def test_it_is_1_where_the_score_is_above_the_threshold(linear):
         assert (logits.argmax(-1) == (found > threshold)).all()  # at the threshold it is 0
 
 
+@pytest.mark.slow
 def test_an_attack_brings_the_score_down_as_far_as_it_can(linear):
     kernel = linear.logits_fn.args[0][:, 0]
     before = linear.logits_fn(linear.x)[:, 0]
@@ -42,6 +43,7 @@ def test_a_score_of_1_is_not_taken_for_a_probability(linear):
     attack.fgsm(one, linear.x, 1, epsilon=0.1)
 
 
+@pytest.mark.slow
 def test_one_program_for_other_thresholds(linear):
     traces = []
 

@@ -25,6 +25,7 @@ def test_finds_the_least_change_of_a_linear_net(linear):
     assert (ratio < 1.01).all()
 
 
+@pytest.mark.slow
 def test_proposals_are_on_the_sphere_and_then_nearer():
     x, image = jnp.full((3, 6, 6, 1), 0.5), jax.random.uniform(KEY, (3, 6, 6, 1), minval=0.3, maxval=0.7)
     part, none = jnp.asarray([0.01, 0.1, 0.3]), jnp.zeros(3)
@@ -39,6 +40,7 @@ def test_proposals_are_on_the_sphere_and_then_nearer():
     close((tangent * (image - x)).sum((1, 2, 3)), 0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_fools_the_net_and_says_what_it_cost(digits):
     logits_fn, x, y = digits
     found, queries = boundary(KEY, logits_fn, x, y, steps=100, return_queries=True)
@@ -64,6 +66,7 @@ def test_a_walk_that_has_arrived_asks_no_more():
     assert (queries < 2000).all()
 
 
+@pytest.mark.slow
 def test_targets_and_given_images(digits):
     logits_fn, x, y = digits
     target = (y[:8] + 1) % 10
@@ -74,6 +77,7 @@ def test_targets_and_given_images(digits):
     assert (judged.l2 < 0.9 * jnp.sqrt(((given - x[:8]) ** 2).sum((1, 2, 3)))).all()
 
 
+@pytest.mark.slow
 def test_single_images_jit_and_one_trace(linear):
     logits_fn, x, y = linear
     traces = []

@@ -27,6 +27,7 @@ def test_results_are_as_confident_as_asked(confidence, linear):
         assert (length(found - linear.x) > length(plain - linear.x)).all()
 
 
+@pytest.mark.slow
 def test_each_image_has_its_own_weight(linear):
     """Alone an image gives what it gives among others, however many of the others are done or never found."""
     everything = carlini_wagner(linear.logits_fn, linear.x, linear.y, steps=60, binary_steps=5)
@@ -68,6 +69,7 @@ def test_what_is_not_needed_is_not_changed():
     np.testing.assert_array_equal(found[0, 0, ::2], x[0, 0, ::2])
 
 
+@pytest.mark.slow
 def test_the_loop_ends_early(linear):
     """Of an image that no c helps every c ends at its first check: calls are counted in the program."""
     calls = []

@@ -30,6 +30,7 @@ def test_the_worst_light_of_a_linear_net(target, steps):
     close(found, X + 0.3 * gain * X + 0.05 * offset, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_is_cut_off_and_no_more_than_light():
     found = colour_shift(two_classes, X, 0, max_gain=1.0, max_offset=0.5)
     assert found.min() >= 0
@@ -59,6 +60,7 @@ def test_the_gain_is_of_what_is_above_the_least():
     close((found + 3) / 6, colour_shift(two_classes, X, 0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_more_light_fools_more(digits):
     logits_fn, x, y = digits
     rates = []
@@ -77,6 +79,7 @@ def reddest(x):
     return 10 * x.mean((-2, -3))
 
 
+@pytest.mark.slow
 def test_hues_are_turned_and_saturation_is_changed():
     red = jnp.broadcast_to(jnp.array([0.7, 0.2, 0.2]), (3, 4, 4, 3))
     options = {"saturation": (1.0, 1.0), "samples": 60}
@@ -93,6 +96,7 @@ def test_hues_are_turned_and_saturation_is_changed():
     assert (dark[..., 0] < 0.5).all()
 
 
+@pytest.mark.slow
 def test_of_grey_images_the_brightness_alone_changes(digits):
     logits_fn, x, y = digits
     close(colour_jitter(KEY, logits_fn, x, y, samples=5), x, atol=1e-6)
@@ -100,6 +104,7 @@ def test_of_grey_images_the_brightness_alone_changes(digits):
     assert judge(logits_fn, x, found, y).success.mean() > judge(logits_fn, x, x, y).success.mean()
 
 
+@pytest.mark.slow
 def test_same_key_same_bits_one_image_and_inside_jit(images):
     logits_fn = CASES["plain"].logits_fn
     y = logits_fn(images).argmax(-1)
@@ -113,6 +118,7 @@ def test_same_key_same_bits_one_image_and_inside_jit(images):
     assert jitter(KEY, images[0], y[0]).shape == images[0].shape
 
 
+@pytest.mark.slow
 def test_is_traced_once():
     calls = []
 

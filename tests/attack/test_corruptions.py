@@ -64,6 +64,7 @@ def test_the_dtype_stays(name):
     close(half.astype(np.float32), CORRUPTIONS[name](KEY, IMAGE, 4), atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["glass_blur", "fog", "jpeg_compression"])
 def test_a_batch_is_its_images(name):
     images = jnp.asarray(IMAGE).reshape(4, 16, 16, 3)[:3]
@@ -74,6 +75,7 @@ def test_a_batch_is_its_images(name):
     assert out.shape == images.shape and out.min() >= 0 and out.max() <= 1
 
 
+@pytest.mark.slow
 def test_any_number_of_leading_axes():
     images = jnp.asarray(IMAGE).reshape(4, 16, 16, 3)
     out = corruptions.corrupt(KEY, images, "gaussian_noise")
@@ -84,6 +86,7 @@ def test_any_number_of_leading_axes():
     close(corruptions.corrupt(KEY, images[0], "gaussian_noise"), single, atol=1e-6)
 
 
+@pytest.mark.slow
 @every
 def test_the_severer_the_farther(name, scenes):
     keys = jax.random.split(KEY, 16)
@@ -124,6 +127,7 @@ def test_an_example_keeps_what_else_it_holds():
 # --- each
 
 
+@pytest.mark.slow
 def test_noise():
     np.testing.assert_array_equal(corruptions.gaussian_noise(KEY, IMAGE, 3), augment.noise(KEY, IMAGE, std=0.08))
     share = np.log(200 / 32) / np.log(7)
@@ -160,6 +164,7 @@ def test_a_disc_has_the_points_within_its_radius():
     close(blur._disc(10, 0.5).sum(), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_glass_exchanges_pixels_one_after_another():
     image = np.arange(32 * 32 * 3, dtype=np.float32).reshape(32, 32, 3) / (32 * 32 * 3)
     out = corruptions.glass_blur(KEY, image, 1)  # with a blur of 0.05 pixels, which is none
@@ -191,6 +196,7 @@ def test_a_trail_by_hand(degrees):
     close(out, expected, atol=5e-4)  # the weights below 1e-4 are left out
 
 
+@pytest.mark.slow
 def test_motion_goes_within_45_degrees_of_the_rows():
     dot = jnp.zeros((31, 31, 1)).at[15, 15].set(1)
     keys = jax.random.split(KEY, 200)
@@ -210,6 +216,7 @@ def test_zoom_is_the_mean_of_scipys():
     close(corruptions.zoom_blur(KEY, IMAGE, 3), expected / (1 + len(factors)), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_snow_on_black():
     out = np.asarray(corruptions.corrupt(KEY, jnp.zeros((8, 32, 32, 3)), "snow", 1))
     close(out.min(), 0.05 * 0.5, atol=1e-6)  # what is between the flakes
@@ -218,6 +225,7 @@ def test_snow_on_black():
     assert (np.asarray(corruptions.corrupt(KEY, IMAGE[None], "snow", 1)) >= IMAGE - 1e-6).all()
 
 
+@pytest.mark.slow
 def test_snow_whitens_by_the_grey_image():
     pink = jnp.broadcast_to(jnp.array([0.6, 0.2, 0.4]), (32, 32, 3))
     out = np.asarray(corruptions.snow(KEY, pink, 5))
@@ -229,6 +237,7 @@ def test_snow_whitens_by_the_grey_image():
     close(layer[(out < 1).all(-1)].std(-1), 0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_frost_is_added():
     found = np.asarray(corruptions.frost(KEY, BLACK, 5))
     ice = np.asarray(crystals(KEY, (32, 32)))
@@ -239,6 +248,7 @@ def test_frost_is_added():
     assert np.std(others, axis=0).mean() > 0.1
 
 
+@pytest.mark.slow
 def test_fog():
     image = BLACK.at[3, 4, 1].set(0.8)
     out = np.asarray(corruptions.fog(KEY, image, 4))  # thickness 1
@@ -320,6 +330,7 @@ def test_elastic_of_severity_1_moves_three_corners():
     close(moved.std(), 0.08 * 32 / 3**0.5, rtol=0.15)
 
 
+@pytest.mark.slow
 def test_elastic_bends_at_severity_5():
     source = places(lambda x: corruptions.elastic_transform(KEY, x, 5))[8:24, 8:24]
     bent = np.diff(source, 2, axis=0)
@@ -347,6 +358,7 @@ def test_pixelate_of_large_images_is_pils_box():
     close(ours[..., 0], np.asarray(theirs) / 255, atol=1.01 / 255)  # rounded twice
 
 
+@pytest.mark.slow
 def test_jpeg():
     np.testing.assert_array_equal(corruptions.jpeg_compression(KEY, IMAGE, 2), augment.jpeg(KEY, IMAGE, quality=65))
 
@@ -359,6 +371,7 @@ def known(fn):
     return lambda x: jax.nn.one_hot(fn(x), 10)
 
 
+@pytest.mark.slow
 def test_a_report_is_what_corrupt_gives(digits):
     x, y = digits.x[:20], digits.y[:20]
     names = ("contrast", "gaussian_noise")
@@ -380,6 +393,7 @@ def test_a_report_is_what_corrupt_gives(digits):
     assert rows[1]["mean"] == pytest.approx(100 * found.accuracy[1].mean(), abs=0.06)
 
 
+@pytest.mark.slow
 def test_the_net_is_one_program_and_each_kind_another(monkeypatch):
     traces, drawn = [], []
 
@@ -399,6 +413,7 @@ def test_the_net_is_one_program_and_each_kind_another(monkeypatch):
     assert set(traces) == {(16, 8, 8, 1)}
 
 
+@pytest.mark.slow
 def test_lost_logits_are_wrong():
     found = corruptions.corruption_errors(
         KEY, lambda x: jnp.nan * known(lambda x: jnp.zeros(len(x), int))(x), GREY[None], 0, kinds="fog", severities=[1]

@@ -43,6 +43,7 @@ def test_where_pixels_meet_their_bounds_others_go_farther():
     close(deepfool(logits_fn, x, 0)[:, 0, 0], [1.0, 0.8], atol=0.01)
 
 
+@pytest.mark.slow
 def test_steps_are_taken_until_every_image_is_over(digits):
     one, few = (judge(*_looked(digits, deepfool(*digits, steps=steps))).success for steps in (1, 6))
     assert one.mean() < few.mean()

@@ -33,6 +33,7 @@ def test_the_first_steps_by_hand(norm, linear):
     close(sizes(linear, two, norm), ((1 - pull) * (0.99 + 1.1 * 0.01) + pull * 1.1) * least, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_toward_one_class_any_other_counts(linear):
     """The nearest of all classes is that of one of them; and farther ones are farther."""
     least, nearest = least_sizes(linear, "l2")
@@ -46,6 +47,7 @@ def test_toward_one_class_any_other_counts(linear):
     assert (np.max(each, 0) > 1.05 * least).all()
 
 
+@pytest.mark.slow
 def test_of_all_classes_those_of_one_at_a_time(digits):
     """FAB-T: the smallest over classes is about that of all at once."""
     options = {"norm": "l2", "steps": 40}
@@ -56,6 +58,7 @@ def test_of_all_classes_those_of_one_at_a_time(digits):
     assert np.isfinite(np.min(each, 0)).all()
 
 
+@pytest.mark.slow
 def test_restarts_find_no_larger_ones_and_a_key_gives_the_same(digits):
     options = {"norm": "l2", "steps": 8}
     few, many = (fab(KEY, *digits, restarts=n, **options) for n in (1, 3))

@@ -24,6 +24,7 @@ def slope(known, x):
     return jax.grad(loss)(x)
 
 
+@pytest.mark.slow
 def test_a_step_is_the_sign_of_the_gradient_cut_off_at_the_bounds(digits):
     right = np.asarray(digits.logits_fn(digits.x).argmax(-1)) == np.asarray(digits.y)
     found = fgsm(*digits, epsilon=0.1)
@@ -34,6 +35,7 @@ def test_a_step_is_the_sign_of_the_gradient_cut_off_at_the_bounds(digits):
     np.testing.assert_array_equal(found[~right], digits.x[~right])  # they reach the goal as they are
 
 
+@pytest.mark.slow
 def test_radii_are_the_axes_in_front(digits):
     radii = jnp.array([[0.0, 0.05], [0.1, 0.2]])
     found = fgsm(*digits, epsilon=radii)
@@ -63,6 +65,7 @@ def test_it_is_the_largest_step_that_bounds_allow():
     close(found, [1.0, 0.2 + rest, 0.5 + rest], atol=1e-5)  # one that stops short would give the others 0.5 / sqrt(3)
 
 
+@pytest.mark.slow
 def test_a_target_is_approached(digits):
     target = (digits.y + 1) % 10
     found = fgsm(*digits, epsilon=0.1, target=target)
@@ -70,6 +73,7 @@ def test_a_target_is_approached(digits):
     assert (after > before).all()
 
 
+@pytest.mark.slow
 def test_random_steps_stay_in_the_ball_and_come_back_with_the_key(digits):
     found = random_fgsm(KEY, *digits, epsilon=0.1)
     np.testing.assert_array_equal(found, random_fgsm(KEY, *digits, epsilon=0.1))
@@ -79,6 +83,7 @@ def test_random_steps_stay_in_the_ball_and_come_back_with_the_key(digits):
     assert random_fgsm(KEY, *digits, epsilon=[0.0, 0.1]).shape == (2, *digits.x.shape)
 
 
+@pytest.mark.slow
 def test_random_steps_by_hand(linear):
     way = jnp.sign(jax.random.normal(KEY, linear.x.shape))
     start = linear.x + 0.06 * way
@@ -96,6 +101,7 @@ def test_without_a_random_step_it_is_fgsm(linear):
     close(random_fgsm(KEY, *linear, epsilon=0.1, alpha=0.0), fgsm(*linear, epsilon=0.1), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_random_step_leaves_a_plain():
     """At 0.4 the net has no gradient: its first logit rises from 0.5 on."""
     x = jnp.full((64, 1, 1, 1), 0.4)
@@ -105,6 +111,7 @@ def test_a_random_step_leaves_a_plain():
     assert 16 < fell.sum() < 48
 
 
+@pytest.mark.slow
 def test_one_image_jit_and_one_trace(digits, linear):
     one = fgsm(digits.logits_fn, digits.x[3], digits.y[3], epsilon=0.1)
     close(one, fgsm(*digits, epsilon=0.1)[3], atol=1e-6)
@@ -119,6 +126,7 @@ def test_one_image_jit_and_one_trace(digits, linear):
     assert _step._cache_size() == before
 
 
+@pytest.mark.slow
 def test_a_net_without_finite_gradients_is_said_to_have_none():
     x = jnp.zeros((2, 2, 2, 1))
     logits_fn = lambda x: jnp.stack([jnp.sqrt(x).sum((1, 2, 3)), jnp.full(len(x), 2.0)], -1)  # noqa: E731

@@ -37,6 +37,7 @@ def two_classes(linear) -> tuple[Any, np.ndarray]:
 # Gradient ascent
 
 
+@pytest.mark.slow
 def test_ascent_of_a_linear_net_ends_in_the_corner_of_the_cube(linear):
     logits_fn, best = two_classes(linear)
     found = ascent(KEY, logits_fn, TINY, confidence=1 - 1e-7)
@@ -45,6 +46,7 @@ def test_ascent_of_a_linear_net_ends_in_the_corner_of_the_cube(linear):
     assert (np.diff(found.history, axis=0) >= 0).all()
 
 
+@pytest.mark.slow
 def test_a_step_by_hand(linear):
     logits_fn, _ = two_classes(linear)
     found = ascent(KEY, logits_fn, TINY, start=0.5, steps=1, step_size=0.1, confidence=1 - 1e-7)
@@ -57,6 +59,7 @@ def test_a_step_by_hand(linear):
     close(found.history, jnp.stack([start, probabilities(logits_fn, found)]), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_is_sure_of_every_digit_and_ends_there(digits):
     found = ascent(KEY, digits.logits_fn, DIGIT, confidence=0.999)
     assert found.images.shape == (10, 8, 8, 1) and found.images.dtype == jnp.float32
@@ -71,6 +74,7 @@ def test_it_is_sure_of_every_digit_and_ends_there(digits):
     assert len(set(taken.tolist())) > 1  # each by itself
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("confidence", [0.5, 0.99999])
 def test_what_it_believes_is_found_again(digits, confidence):
     found = ascent(KEY, digits.logits_fn, DIGIT, confidence=confidence, steps=400)
@@ -78,6 +82,7 @@ def test_what_it_believes_is_found_again(digits, confidence):
     assert (probabilities(digits.logits_fn, found) >= confidence).all()
 
 
+@pytest.mark.slow
 def test_start_and_penalty(digits):
     mean = digits.x.mean(0)
     found = [
@@ -91,6 +96,7 @@ def test_start_and_penalty(digits):
     np.testing.assert_array_equal(still.images, jnp.broadcast_to(mean, (10, 8, 8, 1)))
 
 
+@pytest.mark.slow
 def test_some_classes_some_of_them_twice(digits):
     found = ascent(KEY, digits.logits_fn, DIGIT, classes=[3, 3, 7])
     assert found.classes.tolist() == [3, 3, 7] and found.images.shape == (3, 8, 8, 1)
@@ -147,6 +153,7 @@ def test_what_is_found_for_one_class_serves_another():
     close(found.images[1], 0.8, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["direct", "patterns"])
 def test_evolution_of_digits(digits, encoding):
     found = evolve(KEY, digits.logits_fn, DIGIT, encoding=encoding, **FEW)
@@ -166,12 +173,14 @@ def test_evolution_is_sure_of_every_digit(digits, encoding):
     assert (probabilities(digits.logits_fn, found) > 0.99).all()
 
 
+@pytest.mark.slow
 def test_evolution_needs_no_gradients(digits):
     steps = lambda x: jnp.round(digits.logits_fn(x) * 4)  # noqa: E731
     found = evolve(KEY, steps, DIGIT, **FEW)
     assert found.history[-1].mean() > found.history[0].mean() + 0.1
 
 
+@pytest.mark.slow
 def test_direct_evolution_of_a_linear_net_nears_the_corner(linear):
     logits_fn, best = two_classes(linear)
     found = evolve(KEY, logits_fn, TINY, generations=300, population=32)
@@ -180,6 +189,7 @@ def test_direct_evolution_of_a_linear_net_nears_the_corner(linear):
     assert (reached > 0.95 * most).all()
 
 
+@pytest.mark.slow
 def test_mutation_of_pixels():
     direct, genome = Direct(rate=0.2, halving=10, strength=15.0), jnp.full((400, 400, 1), 0.5)
     for generation, rate in ((0, 0.2), (9, 0.2), (10, 0.1), (25, 0.05)):
@@ -203,6 +213,7 @@ def pattern(nodes=2, channels=1, kinds=(0, 0), **connections: float) -> Pattern:
     return Pattern(jnp.asarray(weight, jnp.float32), jnp.asarray(weight != 0), jnp.array(kinds))
 
 
+@pytest.mark.slow
 def test_patterns_by_hand():
     across, down = np.meshgrid((2 * np.arange(6) - 5) / 6, (2 * np.arange(4) - 3) / 6)
     kinds = [list(ACTIVATIONS).index(name) for name in ("sin", "gauss")]
@@ -222,6 +233,7 @@ def test_each_activation(name):
     close(Patterns(2).image(genome, (1, 5, 1))[0, :, 0], jax.nn.sigmoid(by_hand[name]), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_connections_that_are_off_carry_nothing_and_later_nodes_no_value():
     genome = pattern(n0_v0=1.0, n2_v4=1.0)
     image = Patterns(2).image(genome, (3, 3, 1))
@@ -231,6 +243,7 @@ def test_connections_that_are_off_carry_nothing_and_later_nodes_no_value():
     close(Patterns(2).image(later, (3, 3, 1)), image)
 
 
+@pytest.mark.slow
 def test_a_pattern_has_no_size_and_channels_of_their_own():
     patterns = Patterns(nodes=8)
     genome = patterns.init(KEY, (8, 8, 3))
@@ -241,6 +254,7 @@ def test_a_pattern_has_no_size_and_channels_of_their_own():
     assert not np.allclose(large[..., 0], large[..., 1])
 
 
+@pytest.mark.slow
 def test_mutation_of_patterns():
     patterns = Patterns(nodes=60, density=0.3, rate=0.2, strength=0.5, switching=0.05, exchanging=0.25)
     genome = patterns.init(KEY, (8, 8, 2))
@@ -271,6 +285,7 @@ every_search = pytest.mark.parametrize("search", list(SEARCHES.values()), ids=li
 both_searches = pytest.mark.parametrize("search", list(SEARCHES.values())[:2], ids=list(SEARCHES)[:2])
 
 
+@pytest.mark.slow
 def test_a_residual_net():
     logits_fn = CASES["residual"].logits_fn
     found = ascent(KEY, logits_fn, jax.ShapeDtypeStruct((1, 12, 12, 3), jnp.float32), steps=20)
@@ -279,6 +294,7 @@ def test_a_residual_net():
     assert (found.history[-1] > found.history[0]).any()
 
 
+@pytest.mark.slow
 @both_searches
 def test_the_same_key_gives_the_same_bits_and_chunks_do_not_matter(digits, search):
     one, same = (search(jax.random.key(9), digits.logits_fn, DIGIT) for _ in range(2))
@@ -288,6 +304,7 @@ def test_the_same_key_gives_the_same_bits_and_chunks_do_not_matter(digits, searc
     close(search(jax.random.key(9), digits.logits_fn, DIGIT, chunk=3).images, one.images, atol=1e-4)
 
 
+@pytest.mark.slow
 @both_searches
 def test_within_jit_and_vmap(digits, search):
     keys = jax.random.split(KEY)
@@ -298,6 +315,7 @@ def test_within_jit_and_vmap(digits, search):
         close(found.confidence[at], alone.confidence, rtol=1e-3)
 
 
+@pytest.mark.slow
 @every_search
 def test_other_bounds_and_dtypes(search):
     spec = jax.ShapeDtypeStruct((4, 3, 3, 1), jnp.bfloat16)  # how long the batch is does not matter
@@ -307,6 +325,7 @@ def test_other_bounds_and_dtypes(search):
     assert found.images[0].mean() < found.images[1].mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ascent", "direct"])
 def test_nets_of_vectors(linear, name):
     kernel, bias = linear.logits_fn.args
@@ -314,6 +333,7 @@ def test_nets_of_vectors(linear, name):
     assert found.images.shape == (4, 9)
 
 
+@pytest.mark.slow
 @every_search
 def test_one_trace(search, linear):
     traces, (kernel, bias) = [], linear.logits_fn.args
@@ -332,6 +352,7 @@ def test_one_trace(search, linear):
     assert set(traces) == {(1, 3, 3, 1)}  # never called with more
 
 
+@pytest.mark.slow
 def test_log_odds():
     logits = jnp.array([[1.0, 2.0, 0.5], [-3.0, 0.0, 3.0], [0.0, 0.0, 0.0]])
     p = np.asarray(jax.nn.softmax(logits), np.float64)
@@ -340,6 +361,7 @@ def test_log_odds():
     assert (jnp.diff(jnp.array([log_odds(jnp.array([z, 0.0]))[0] for z in (20.0, 30.0, 40.0)])) > 5).all()
 
 
+@pytest.mark.slow
 def test_nan_never_wins(digits):
     def broken(x):
         return jnp.where(x.mean((-3, -2, -1))[..., None] > 0.5, jnp.nan, digits.logits_fn(x))
@@ -351,6 +373,7 @@ def test_nan_never_wins(digits):
 # What is refused
 
 
+@pytest.mark.slow
 @both_searches
 def test_refuses(search, digits, linear):
     run = lambda logits_fn=digits.logits_fn, spec=DIGIT, key=KEY, **o: search(key, logits_fn, spec, **o)  # noqa: E731
@@ -382,6 +405,7 @@ def test_refuses(search, digits, linear):
         run(logits_fn=lambda x: jnp.where(x.mean() == 0, 0.0, jnp.nan) + digits.logits_fn(x))
 
 
+@pytest.mark.slow
 def test_ascent_refuses(digits):
     run = lambda **options: ascent(KEY, digits.logits_fn, DIGIT, **options)  # noqa: E731
     for name, bad in (

@@ -16,6 +16,7 @@ KEY = jax.random.key(4)
 NORMS = ("l2", "linf")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 def test_finds_the_least_change_of_a_linear_net(norm, linear):
     two = with_classes(linear, 2)
@@ -26,6 +27,7 @@ def test_finds_the_least_change_of_a_linear_net(norm, linear):
     assert (ratio < 1.01).all()
 
 
+@pytest.mark.slow
 def test_of_several_classes_it_finds_one_that_is_near(linear):
     found = hop_skip_jump(KEY, *linear, steps=20)
     judged = attack.judge(linear.logits_fn, linear.x, found, linear.y)
@@ -35,6 +37,7 @@ def test_of_several_classes_it_finds_one_that_is_near(linear):
     assert np.median(ratio) < 1.01
 
 
+@pytest.mark.slow
 def test_votes_are_weighed_by_how_rare_they_are():
     image = jnp.full((2, 3, 3, 1), 0.5)
     ask = lambda images: images.sum((-3, -2, -1)) > jnp.array([4.4, 4.6])  # noqa: E731  # of 4.5: most, and few
@@ -48,6 +51,7 @@ def test_votes_are_weighed_by_how_rare_they_are():
     np.testing.assert_allclose(found, total / jnp.sqrt((total**2).sum((1, 2, 3), keepdims=True)), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 def test_fools_the_net_and_says_what_it_cost(norm, digits):
     logits_fn, x, y = digits
@@ -69,6 +73,7 @@ def test_fools_the_net_and_says_what_it_cost(norm, digits):
     assert (more <= 1).all()
 
 
+@pytest.mark.slow
 def test_sees_nothing_but_classes(linear):
     logits_fn, x, y = linear
     found = hop_skip_jump(KEY, logits_fn, x[:4], y[:4], steps=3, samples=10)
@@ -76,6 +81,7 @@ def test_sees_nothing_but_classes(linear):
     np.testing.assert_allclose(hop_skip_jump(KEY, one_hot, x[:4], y[:4], steps=3, samples=10), found, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_targets_need_images_to_start_from(digits):
     logits_fn, x, y = digits
     target = (y[:8] + 1) % 10
@@ -87,6 +93,7 @@ def test_targets_need_images_to_start_from(digits):
     assert (judged.l2 < 0.8 * at_start).all()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_fooled_is_given_back():
     stubborn = lambda x: jnp.stack([jnp.ones(x.shape[:-3]), 0 * x.sum((-3, -2, -1))], -1)  # noqa: E731
     x = jax.random.uniform(KEY, (3, 4, 4, 1))
@@ -95,6 +102,7 @@ def test_what_cannot_be_fooled_is_given_back():
     np.testing.assert_array_equal(queries, 101)
 
 
+@pytest.mark.slow
 def test_single_images_jit_and_one_trace(linear):
     logits_fn, x, y = linear
     traces = []

@@ -131,6 +131,7 @@ def test_the_nearest_plane_of_a_linear_net(linear, norm):
     close(slope.reshape(6, 9), ways[:, nearest, rows].T, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_that_are_none_are_left_out():
     """That of class 1 is infinite in the second value."""
     logits_fn = lambda x: jnp.stack([2 * x[..., 0], jnp.sqrt(x[..., 1])], -1)  # noqa: E731

@@ -33,6 +33,7 @@ SIDES = reads(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_shifts_by_hand():
     # Where the middle is black both logits are 0, and the first class is it: so ask for the second.
     below = reads([(4, 4), (5, 4)], [(0, 0), (3, 4), (4, 5)])
@@ -47,6 +48,7 @@ def test_shifts_by_hand():
     close(bright, [1, 0])
 
 
+@pytest.mark.slow
 def test_the_mean_is_over_images():
     x = jnp.concatenate([DOT, jnp.zeros_like(DOT), DOT, DOT])
     found = shift_accuracy(everywhere, x, jnp.array([0, 1, 1, 0]), distances=(0, 5))
@@ -55,6 +57,7 @@ def test_the_mean_is_over_images():
     close(shift_accuracy(everywhere, x[0], 0, distances=(0, 5)), [1, 0])
 
 
+@pytest.mark.slow
 def test_rotations_are_numpys():
     for turns, side in enumerate(("up", "left", "down", "right")):
         assert SIDES(jnp.asarray(np.rot90(BAR, turns, (1, 2)))).argmax() == turns, side
@@ -65,6 +68,7 @@ def test_rotations_are_numpys():
     assert few[12] == 1 and few[[0, -1]].max() == 0
 
 
+@pytest.mark.slow
 def test_consistency_by_hand():
     assert shift_consistency(everywhere, DOT) == 1
     # Sees even rows and columns alone: a dot in the middle is lost by any shift of one pixel, and back after two.
@@ -98,6 +102,7 @@ def test_lost_logits_are_wrong():
     close(shift_accuracy(nothing, DOT, 0, distances=[0]), [0])
 
 
+@pytest.mark.slow
 def test_a_trained_net(digits):
     near = shift_accuracy(digits.logits_fn, digits.x, digits.y, distances=range(4))
     assert near[0] == np.mean(digits.logits_fn(digits.x).argmax(-1) == digits.y)

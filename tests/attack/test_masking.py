@@ -40,6 +40,7 @@ def among(words: str, sentences) -> str:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["linf", *(pytest.param(norm, marks=pytest.mark.slow) for norm in ("l2", "l1"))])
 def test_an_honest_net_gives_no_sign(digits, norm):
     epsilon = {"linf": 0.05, "l2": 0.2, "l1": 0.8}[norm]
@@ -48,11 +49,13 @@ def test_an_honest_net_gives_no_sign(digits, norm):
     assert not found.warnings
 
 
+@pytest.mark.slow
 def test_a_residual_net_gives_no_sign(images):
     logits_fn = CASES["residual"].logits_fn
     assert not signs(logits_fn, images, logits_fn(images).argmax(-1))
 
 
+@pytest.mark.slow
 def test_rounded_inputs_have_no_gradient(digits):
     rounded = lambda x: digits.logits_fn(jnp.round(8 * x) / 8)  # noqa: E731
     found = report(rounded, digits, epsilon=0.1, attacks=("apgd-ce", "square"))
@@ -65,6 +68,7 @@ def test_rounded_inputs_have_no_gradient(digits):
         among("With epsilon=0.5, enough to turn any image into plain grey,", found.warnings)
 
 
+@pytest.mark.slow
 def test_steep_softmax_saturates(digits):
     options = {"attacks": ("apgd-ce", "apgd-t")}
     found = report(lambda x: 1e4 * digits.logits_fn(x), digits, **options)
@@ -77,6 +81,7 @@ def test_steep_softmax_saturates(digits):
     assert float(found) <= float(honest) + 1 / 32
 
 
+@pytest.mark.slow
 def test_random_layers(digits):
     """By a callback, and by a key of the pixels: the first is another function with each call, the second noise."""
     draw = np.random.default_rng(0)
@@ -103,6 +108,7 @@ def test_random_layers(digits):
     assert int(told.split()[1]) > 16
 
 
+@pytest.mark.slow
 def test_training_mode(images):
     net, params, state = CASES["batchnorm"][1:]
     training = lambda x: apply(net, params, state, x, train=True)[0]  # noqa: E731
@@ -114,6 +120,7 @@ def test_training_mode(images):
     assert not signs(CASES["batchnorm"].logits_fn, images, y)
 
 
+@pytest.mark.slow
 def test_noise_that_is_drawn_for_a_batch(digits):
     votes = smoothed(KEY, digits.logits_fn, sigma=0.3, samples=10, soft=True)
     drawn = lambda x: digits.logits_fn(x + 0.3 * jax.random.normal(KEY, x.shape))  # noqa: E731
@@ -121,6 +128,7 @@ def test_noise_that_is_drawn_for_a_batch(digits):
     assert not [told for told in signs(votes, digits.x, digits.y) if told.startswith("The net gives other logits")]
 
 
+@pytest.mark.slow
 def test_what_is_not_finite(digits):
     def lost(x):
         dark = x.mean((-3, -2, -1)) < jnp.median(digits.x.mean((1, 2, 3)))
@@ -134,6 +142,7 @@ def test_what_is_not_finite(digits):
     assert told == ["The gradient at 7 of 7 images is infinite or NaN: no attack can follow it."]
 
 
+@pytest.mark.slow
 def test_many_steps_that_get_no_further(digits):
     """Told of images of which an attack, here one that gives back x, has fooled none."""
     still = lambda key, epsilon: digits.x  # noqa: E731

@@ -49,6 +49,7 @@ def test_l0_changes_as_few_values_as_it_takes():
     assert (found != x)[0, 0, :, 0].tolist() == [True, True, False, False, False, False]
 
 
+@pytest.mark.slow
 def test_restarts_find_no_larger_ones_and_a_key_gives_the_same(digits):
     few, many = (fmn(KEY, *digits, norm="linf", steps=15, restarts=n) for n in (1, 4))
     assert (sizes(digits, many, "linf") <= sizes(digits, few, "linf") * (1 + 1e-6)).all()
@@ -58,6 +59,7 @@ def test_restarts_find_no_larger_ones_and_a_key_gives_the_same(digits):
     assert (other != many).any()
 
 
+@pytest.mark.slow
 def test_more_steps_find_smaller_ones(digits):
     for attack in (ddn, lambda *known, steps: fmn(KEY, *known, norm="l2", steps=steps)):
         few, many = (np.median(sizes(digits, attack(*digits, steps=n), "l2")) for n in (20, 100))

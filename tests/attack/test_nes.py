@@ -16,6 +16,7 @@ close = np.testing.assert_allclose
 RADII = {"linf": 0.15, "l2": 1.0}
 
 
+@pytest.mark.slow
 def test_a_step_follows_the_gradient_of_a_linear_net():
     weight = jnp.asarray([1.0, -2, 3, -1, 2, -3, 1, -1, 4])
     logits_fn = lambda x: jnp.stack([jnp.full(x.shape[:-3], 50.0), x.reshape(*x.shape[:-3], 9) @ weight], -1)  # noqa: E731
@@ -31,6 +32,7 @@ def test_a_step_follows_the_gradient_of_a_linear_net():
                   expected.reshape(3, 3, 1)).max() > np.abs(found - x - expected.reshape(3, 3, 1)).max()  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", RADII)
 def test_stays_in_ball_and_bounds(norm, images):
     case = CASES["plain"]
@@ -42,6 +44,7 @@ def test_stays_in_ball_and_bounds(norm, images):
     np.testing.assert_array_equal(found[0], images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", RADII)
 def test_finds_what_fools_the_net_and_says_what_it_cost(norm, digits):
     logits_fn, x, y = digits
@@ -62,6 +65,7 @@ def test_finds_what_fools_the_net_and_says_what_it_cost(norm, digits):
     assert np.mean(np.isclose(found, chunked, atol=1e-5)) > 0.9
 
 
+@pytest.mark.slow
 def test_targets_single_images_and_jit(digits, linear):
     logits_fn, x, y = digits
     target = (y + 1) % 10
@@ -85,6 +89,7 @@ def test_targets_single_images_and_jit(digits, linear):
     close(inside, one, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_net_without_slopes_is_left_as_it_is():
     steps = lambda x: jnp.stack([jnp.full(x.shape[:-3], 2.0), jnp.where(x.sum((-3, -2, -1)) > 1e9, jnp.inf, 0)], -1)  # noqa: E731
     x = jnp.full((2, 3, 3, 1), 0.5)

@@ -39,6 +39,7 @@ def nearest(moved: np.ndarray, x: np.ndarray, epsilon: float, norm: str, low: fl
     return x + np.sign(delta) * way(least)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", BALLS)
 @hypothesis.given(st.integers(0, 2**31), st.floats(0, 4), st.sampled_from([0.01, 0.3, 1.0, 30.0]))
 @hypothesis.settings(max_examples=30)
@@ -58,6 +59,7 @@ def test_projection_gives_the_nearest_point_of_ball_and_bounds(norm, seed, epsil
     close(again, found, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_few_values_change_those_that_bring_it_nearest():
     x, moved = images([0.5, 0.5, 0.5, 0.9, 0.5]), images([0.6, 0.2, 0.5, 9.0, 0.65])
     one = lambda k: project(moved, x, jnp.float32(k), "l0", (0.0, 1.0), AXES).ravel()  # noqa: E731
@@ -93,6 +95,7 @@ def test_steps_have_size_1_and_lead_up():
         close((step * slope).sum(AXES) / scale, size(slope / scale[:, None, None, None], dual, AXES), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_sparse_steps_go_into_as_many_values_as_they_are_told():
     slope = jnp.stack([jnp.arange(-10.0, 10) - 0.1, jnp.arange(20.0)]).reshape(2, 5, 4, 1)
     step = steepest(slope, "l1", AXES, jnp.array([0.1, 0.25]))
@@ -158,6 +161,7 @@ def test_starts_are_within_the_bounds(norm):
     assert (found[3:] < 1).any()
 
 
+@pytest.mark.slow
 def test_narrow_images_keep_their_dtype():
     x = jnp.full((2, 3, 3, 1), 0.5, jnp.bfloat16)
     for norm in BALLS:

@@ -19,6 +19,7 @@ def test_cross_entropy_is_that_of_the_label_or_minus_that_of_the_target():
     np.testing.assert_allclose(cross_entropy(LOGITS, Goal(LABEL, TARGET)), -expected(LOGITS, TARGET), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_cross_entropy_keeps_its_direction_where_the_net_is_sure():
     """Softmax minus one-hot, the usual form, is 0 for the label there, and does not sum to 0."""
     sure = jnp.array([[40.0, 1.0, 0.5]])

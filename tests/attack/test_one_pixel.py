@@ -16,6 +16,7 @@ KEY = jax.random.key(4)
 close = np.testing.assert_allclose
 
 
+@pytest.mark.slow
 def test_finds_the_best_pixel_of_a_linear_net(linear):
     far = lambda x: linear.logits_fn(x) + 50 * jax.nn.one_hot(linear.y, 4)  # noqa: E731
     found = one_pixel(KEY, far, linear.x, linear.y, population=60, generations=40, loss="margin")
@@ -29,6 +30,7 @@ def test_finds_the_best_pixel_of_a_linear_net(linear):
     np.testing.assert_array_equal(attack.judge(far, linear.x, found, linear.y).l0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixels", [1, 3])
 def test_changes_no_more_pixels_and_stays_within_bounds(pixels, images):
     case = CASES["plain"]
@@ -40,6 +42,7 @@ def test_changes_no_more_pixels_and_stays_within_bounds(pixels, images):
     assert ((found >= 0) & (found <= 1)).all()
 
 
+@pytest.mark.slow
 def test_fools_the_net_and_says_what_it_cost(digits):
     logits_fn, x, y = digits
     options = {"population": 50, "generations": 6, "return_queries": True}
@@ -60,6 +63,7 @@ def test_fools_the_net_and_says_what_it_cost(digits):
     assert attack.judge(logits_fn, x, one, y).success.sum() < judged.success.sum()
 
 
+@pytest.mark.slow
 def test_generations_help(digits):
     logits_fn, x, y = digits
     value = lambda images: attack.objective.negative_margin(logits_fn(images), Goal(y))  # noqa: E731
@@ -67,6 +71,7 @@ def test_generations_help(digits):
     assert value(last).mean() > value(first).mean()
 
 
+@pytest.mark.slow
 def test_targets_single_images_and_jit(digits, linear):
     logits_fn, x, y = digits
     target = (y + 1) % 10
@@ -92,6 +97,7 @@ def test_targets_single_images_and_jit(digits, linear):
     close(inside, one, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_members_are_painted():
     x = jnp.zeros((2, 3, 4, 2))
     member = jnp.asarray([[[1.5, 2.2, 0.5, 0.6], [0.1, 3.9, 0.7, 0.8]], [[2.9, 0.0, 0.1, 0.2], [2.0, 0.9, 0.3, 0.4]]])

@@ -25,6 +25,7 @@ def brightest(x):
     return jnp.stack([jnp.zeros(x.shape[:-3]), (x[..., 0] - x[..., 1]).sum((-1, -2))], -1)
 
 
+@pytest.mark.slow
 def test_a_patch_of_the_images_size_hides_them():
     values = jax.random.uniform(KEY, (9, 9, 2))
     patch = Patch(values, jnp.ones((9, 9, 1)))
@@ -36,6 +37,7 @@ def test_a_patch_of_the_images_size_hides_them():
     close(found[:, 4:], jnp.broadcast_to(values[4:], X[:, 4:].shape), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_whole_patch_is_in_the_image_wherever_it_lies():
     black = jnp.zeros((200, 9, 9, 1))
     found = np.asarray(paste(KEY, black, white(3), **STIFF))[..., 0]
@@ -49,6 +51,7 @@ def test_the_whole_patch_is_in_the_image_wherever_it_lies():
     close(paste(KEY, black, white(5), degrees=0.0, factor=(3.0, 3.0)), 1, atol=1e-6)  # cut off
 
 
+@pytest.mark.slow
 def test_angles_and_zooms_are_drawn_from_their_intervals():
     black = jnp.zeros((300, 9, 9, 1))
     areas = np.asarray(paste(KEY, black, white(3), degrees=0.0, factor=(1.0, 2.0)).sum((1, 2, 3)))
@@ -65,6 +68,7 @@ def test_angles_and_zooms_are_drawn_from_their_intervals():
     assert angle.max() > 65
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 3.0)])
 def test_becomes_what_the_class_is(bounds):
     low, high = bounds
@@ -81,6 +85,7 @@ def test_becomes_what_the_class_is(bounds):
     close(untargeted.values, np.broadcast_to([high, low], (4, 4, 2)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_fools_images_it_has_not_seen(digits):
     train, _ = data.load("digits")
     images, labels = data.to_float(train["image"][:512]), jnp.asarray(train["label"][:512])
@@ -94,6 +99,7 @@ def test_fools_images_it_has_not_seen(digits):
     assert by_noise < 0.4
 
 
+@pytest.mark.slow
 def test_same_key_same_bits_and_inside_jit():
     attack = lambda key, x: adversarial_patch(key, brightest, x, 0, size=3, steps=5, batch_size=4)  # noqa: E731
     found = attack(KEY, X)
@@ -106,6 +112,7 @@ def test_same_key_same_bits_and_inside_jit():
     close(jax.jit(paste)(KEY, X, found), pasted, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_is_traced_once():
     calls = []
 
@@ -120,6 +127,7 @@ def test_is_traced_once():
     assert len(calls) == before
 
 
+@pytest.mark.slow
 def test_slopes_that_are_not_finite_are_no_way():
     steep = lambda x: brightest(x) + jnp.sqrt(x.sum((-1, -2, -3)) * 0)[..., None]  # noqa: E731
     np.testing.assert_array_equal(adversarial_patch(KEY, steep, X, 0, size=3, steps=3).values, 0.5)

@@ -12,7 +12,7 @@ import pytest
 from jaxcnn.attack.goal import Goal
 from jaxcnn.attack.judgement import judge
 from jaxcnn.attack.momentum import momentum_iterative
-from jaxcnn.attack.pgd import _from_anywhere, bim, climb, pgd
+from jaxcnn.attack.pgd import _from_anywhere, bim, climb, from_the_image, pgd
 from tests.attack.exact import least_sizes
 from tests.attack.twins import digits_twin, peer
 from tests.torch_twins import array, tensor
@@ -32,6 +32,7 @@ def losses(known, x):
     return -jax.nn.log_softmax(known.logits_fn(x))[jnp.arange(len(x)), known.y]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", BALLS)
 def test_of_a_linear_net_the_least_size_is_found_to_a_hundredth(norm, linear):
     sizes, nearest = least_sizes(linear, norm)
@@ -71,6 +72,7 @@ def test_images_fall_to_it_in_the_ball(attack, norm, digits):
     assert getattr(found, norm).max() <= RADII[norm] * (1 + 1e-5)
 
 
+@pytest.mark.slow
 def test_radii_and_restarts_are_one_program(digits):
     radii = jnp.array([0.0, 0.02, 0.1])
     many = pgd(KEY, *digits, epsilon=radii, steps=5, restarts=3)
@@ -88,6 +90,7 @@ def test_the_key_decides(linear):
     assert not np.array_equal(found[0], found[2])
 
 
+@pytest.mark.slow
 def test_restarts_leave_a_plain():
     """At 0.4 the net has no gradient: its first logit rises from 0.5 on."""
     x = jnp.full((64, 1, 1, 1), 0.4)
@@ -110,12 +113,14 @@ def test_the_best_image_on_the_way_is_kept():
     close(bim(logits_fn, x + 0.15, 1, epsilon=0.05, loss=lambda z, _: z[..., 0]).item(), 0.6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_errs_already_still_does(digits):
     wrong = np.asarray(digits.logits_fn(digits.x).argmax(-1)) != np.asarray(digits.y)
     assert wrong.any()
     assert judged(digits, pgd(KEY, *digits, epsilon=1e-4, steps=1)).success[wrong].all()
 
 
+@pytest.mark.slow
 def test_targets_are_reached(digits):
     target = (digits.y + 3) % 10
     found = pgd(KEY, *digits, epsilon=0.4, target=target, steps=20)
@@ -133,12 +138,14 @@ def test_pixels_at_their_bounds_take_no_share_of_a_step():
         close((found - x).ravel(), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_steps_may_be_those_of_each_radius(linear):
     found = bim(*linear, epsilon=[0.1, 0.1], step_size=jnp.array([0.01, 0.02]), steps=1)
     close([jnp.abs(one - linear.x).max() for one in found], [0.01, 0.02], rtol=1e-4)
     close(jnp.abs(bim(*linear, epsilon=0.1, steps=50) - linear.x).max(), 0.1, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_climb_of_a_training_step(linear):
     goal = Goal(linear.y)
     run = jax.jit(functools.partial(climb, epsilon=0.05), static_argnames="steps")
@@ -167,6 +174,7 @@ def test_momentum_adds_gradients_of_length_1():
     close(bim(logits_fn, x, 1, **options).ravel(), [0.6, 0.4], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_image_vectors_jit_and_vmap(linear):
     logits_fn, x, y = linear
     attack = functools.partial(bim, epsilon=0.1, steps=4)
@@ -179,12 +187,18 @@ def test_one_image_vectors_jit_and_vmap(linear):
     close(attack(logits_fn, x.reshape(2, 3, 3, 3, 1), y.reshape(2, 3)), full.reshape(2, 3, 3, 3, 1), atol=1e-5)
 
 
-def test_one_trace_for_other_weights_images_and_radii(linear):
-    pgd(KEY, *linear, epsilon=0.1, steps=2)
-    before = _from_anywhere._cache_size()
+@pytest.mark.parametrize(
+    ("attack", "program"),
+    [(functools.partial(pgd, KEY), _from_anywhere), (bim, from_the_image), (momentum_iterative, from_the_image)],
+    ids=["pgd", "bim", "momentum_iterative"],
+)
+def test_one_trace_for_other_weights_images_and_radii(attack, program, linear):
+    attack(*linear, epsilon=0.1, steps=2)
+    before = program._cache_size()
     other = jax.tree_util.Partial(linear.logits_fn.func, *(0.5 * a for a in linear.logits_fn.args))
-    pgd(jax.random.key(0), other, linear.x[::-1], linear.y, epsilon=0.3, steps=2, step_size=0.1)
-    assert _from_anywhere._cache_size() == before
+    more = {"decay": 0.5} if attack is momentum_iterative else {}
+    attack(other, linear.x[::-1], linear.y, epsilon=0.3, steps=2, step_size=0.1, **more)
+    assert program._cache_size() == before
 
 
 def test_gradients_that_are_not_finite_are_said(linear):

@@ -66,6 +66,7 @@ def test_finds_what_asking_one_by_one_finds(lead, stride):
         assert len(set(asked)) > 2  # some fell at once, some soon, some never
 
 
+@pytest.mark.slow
 def test_the_last_image_is_asked_a_whole_batch_at_once():
     steps, calls = jnp.zeros(1000), []  # nothing ever helps
 

@@ -26,6 +26,7 @@ def found(digits):
     return robust_accuracy(KEY, digits.logits_fn, digits.x, digits.y, epsilon=0.08, **FEW)
 
 
+@pytest.mark.slow
 def test_without_room_it_is_the_clean_accuracy(digits):
     found = robust_accuracy(KEY, digits.logits_fn, digits.x, digits.y, epsilon=0, **FEW)
     right = np.asarray(digits.logits_fn(digits.x).argmax(-1) == digits.y)
@@ -74,6 +75,7 @@ def test_it_prints_as_a_table(found):
     assert str(warned).splitlines()[-1] == "Warning: Beware."
 
 
+@pytest.mark.slow
 def test_same_key_same_report(found, digits):
     options = {"epsilon": 0.08, **FEW}
     again = robust_accuracy(KEY, digits.logits_fn, digits.x, digits.y, **options)
@@ -83,6 +85,7 @@ def test_same_key_same_report(found, digits):
     assert not np.array_equal(found.adversarial, other.adversarial)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("attack", "norm"), [("apgd-t", "linf"), ("apgd-t", "l2"), ("fab-t", "l2")])
 def test_of_a_linear_net_attacks_towards_classes_know_the_truth(linear, norm, attack):
     sizes, _ = least_sizes(linear, norm)
@@ -97,6 +100,7 @@ def test_of_a_linear_net_attacks_towards_classes_know_the_truth(linear, norm, at
     assert not found.warnings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 def test_few_classes(linear, classes):
     """With so few the targeted ratio of DLR has no gradient."""
@@ -108,6 +112,7 @@ def test_few_classes(linear, classes):
         assert np.array_equal(found.fooled, sizes < epsilon)
 
 
+@pytest.mark.slow
 def test_axes_of_images(linear):
     options = {"epsilon": 0.1, "attacks": ("apgd-ce", "fab-t"), "steps": 20}
     flat = robust_accuracy(KEY, linear.logits_fn, linear.x, linear.y, **options)
@@ -122,6 +127,7 @@ def test_axes_of_images(linear):
     assert bool(one.fooled) == bool(flat.fooled[0])
 
 
+@pytest.mark.slow
 def test_vectors_have_no_squares(linear):
     kernel, bias = linear.logits_fn.args
     logits_fn = lambda x: x @ kernel + bias  # noqa: E731
@@ -135,6 +141,7 @@ def test_vectors_have_no_squares(linear):
         robust_accuracy(KEY, logits_fn, x, linear.y, **options)
 
 
+@pytest.mark.slow
 def test_programs_are_few(linear):
     traces = itertools.count()
 
@@ -179,6 +186,7 @@ def test_roundings_of_pixels_are_let_through():
         assert budget.limit(image.astype(jnp.bfloat16)) == pytest.approx(0.101)
 
 
+@pytest.mark.slow
 def test_progress(linear):
     told: list[Progress] = []
     options = {"epsilon": 0.0, "attacks": ("apgd-ce", "apgd-t"), "steps": 2}

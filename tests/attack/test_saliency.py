@@ -96,6 +96,7 @@ def test_few_values_change_and_the_net_is_fooled(digits, theta):
     np.testing.assert_array_equal(jacobian_saliency(logits_fn, x, y, theta=theta, gamma=0.0), x)
 
 
+@pytest.mark.slow
 def test_a_target_is_reached(digits):
     logits_fn, x, y = digits
     target = (y + 3) % 10
@@ -105,6 +106,7 @@ def test_a_target_is_reached(digits):
     assert (judged.prediction == target)[judged.success].all()
 
 
+@pytest.mark.slow
 def test_other_bounds(linear):
     scaled = lambda x: linear.logits_fn((x + 1) / 2)  # noqa: E731
     found = jacobian_saliency(scaled, 2 * linear.x - 1, linear.y, theta=2.0, gamma=0.9, bounds=(-1.0, 1.0))
@@ -112,6 +114,7 @@ def test_other_bounds(linear):
     close((found + 1) / 2, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_image_and_inside_jit_and_vmap(digits):
     logits_fn, x, y = digits
     whole = jacobian_saliency(logits_fn, x, y)

@@ -21,6 +21,7 @@ def two_classes(weight):
     return lambda x: jnp.stack([jnp.zeros(x.shape[:-3]), x.reshape(*x.shape[:-3], 9) @ weight], -1)
 
 
+@pytest.mark.slow
 def test_every_pixel_goes_where_the_weight_points():
     weight = jnp.asarray([1.0, -2, 3, -1, 2, -3, 1, -1, 4])
     x = jnp.full((2, 3, 3, 1), 0.5)
@@ -36,6 +37,7 @@ def test_every_pixel_goes_where_the_weight_points():
     close(simba(KEY, logits_fn, x, y, epsilon=0.2, norm="linf", **options | {"step_size": 3.0})[0], corner, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_backwards_is_tried_only_where_forwards_does_not_help():
     x = jnp.full((1, 3, 3, 1), 0.5)
     for sign, expected in ((1.0, 10), (-1.0, 19)):
@@ -50,6 +52,7 @@ def test_backwards_is_tried_only_where_forwards_does_not_help():
         assert queries == expected - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", RADII)
 @pytest.mark.parametrize("basis", ["dct", "pixel"])
 def test_stays_in_ball_and_bounds(norm, basis, images):
@@ -62,6 +65,7 @@ def test_stays_in_ball_and_bounds(norm, basis, images):
     np.testing.assert_array_equal(found[0], images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("basis", ["dct", "pixel"])
 def test_finds_what_fools_the_net_and_says_what_it_cost(basis, digits):
     logits_fn, x, y = digits
@@ -79,6 +83,7 @@ def test_finds_what_fools_the_net_and_says_what_it_cost(basis, digits):
     np.testing.assert_array_equal(found, again)
 
 
+@pytest.mark.slow
 def test_targets_single_images_and_jit(digits, linear):
     logits_fn, x, y = digits
     target = (y + 1) % 10
@@ -118,6 +123,7 @@ def test_waves_are_an_orthonormal_basis():
     close(_wave(jnp.asarray((2 * 4 + 3) * 2 + 1), shape, [3, 4])[..., 1], idctn(spectrum, norm="ortho"), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_vectors_have_single_values_alone(linear):
     kernel, bias = linear.logits_fn.args
     x, flat = linear.x.reshape(6, 9), lambda x: x @ kernel + bias

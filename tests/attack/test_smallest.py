@@ -47,6 +47,7 @@ FEW = [name for name in ATTACKS if name in ("deepfool linf", "fmn l2", "ddn", "c
 RELATIVE = {"ddn": 0.05}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FEW)
 def test_a_second_look_agrees(name, digits):
     attack, *_ = ATTACKS[name]
@@ -76,6 +77,7 @@ def test_of_a_linear_net_the_least_is_found(name, linear):
     np.testing.assert_array_equal(judged.prediction, nearest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FEW)
 def test_a_target_is_found(name, linear):
     attack, norm, *_ = ATTACKS[name]
@@ -102,6 +104,7 @@ def test_one_image_in_jit_is_as_in_the_batch(name, linear):
     close(getattr(judge(logits_fn, x[1], one, y[1]), norm), sizes[1], rtol=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fmn l2", "fab l2"])
 def test_several_axes_are_as_one(name, linear):
     attack, norm, *_ = ATTACKS[name]

@@ -28,6 +28,7 @@ def at(distances):
     return (jnp.asarray(distances, jnp.float32)[:, None] * unit).reshape(-1, 2, 2, 3)
 
 
+@pytest.mark.slow
 def test_the_radius_of_a_linear_net_tends_to_the_distance_and_never_exceeds_it():
     distances = np.array([0.05, 0.1, 0.3, 0.5, -0.2])
     widths = []
@@ -47,6 +48,7 @@ def test_a_net_that_always_says_the_same():
     close(found.radius, 0.5 * norm.ppf(0.001 ** (1 / 500)), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_bound_is_clopper_and_pearsons():
     """Of a net that errs on a tenth of the noisy copies; 0.5 of the time on those at the plane."""
     found = certify(KEY, halves, at([0.0, 0.32]), sigma=0.25, n=2000, alpha=0.01)
@@ -62,6 +64,7 @@ def _lower(k: int, n: int, alpha: float) -> float:
     return binomtest(k, n).proportion_ci(1 - 2 * alpha, method="exact").low
 
 
+@pytest.mark.slow
 def test_it_is_wrong_as_often_as_it_says_and_no_more():
     """Many images at one distance: how many get a radius beyond it, or at the plane any at all."""
     near = certify(KEY, halves, at([0.1] * 3000), sigma=0.25, n0=20, n=100, alpha=0.1)
@@ -71,6 +74,7 @@ def test_it_is_wrong_as_often_as_it_says_and_no_more():
     assert 0.05 < (plane.prediction != ABSTAINS).mean() < 0.12
 
 
+@pytest.mark.slow
 def test_what_is_nan_votes_for_nothing():
     def broken(x):
         return jnp.where(x[..., :1, 0, 0] > 0, jnp.nan, halves(x))
@@ -80,6 +84,7 @@ def test_what_is_nan_votes_for_nothing():
     assert found.probability < sound.probability
 
 
+@pytest.mark.slow
 def test_chunks_and_batches_change_nothing_but_the_memory(digits):
     whole = certify(KEY, digits.logits_fn, digits.x[:4], sigma=0.25, n=300)
     for chunk in (1, 7, 300):
@@ -93,6 +98,7 @@ def test_chunks_and_batches_change_nothing_but_the_memory(digits):
     assert one.prediction == digits.y[1]
 
 
+@pytest.mark.slow
 def test_the_smoothed_classifier_counts_votes(digits):
     fn = smoothed(KEY, digits.logits_fn, sigma=0.3, samples=20)
     found = fn(digits.x)
@@ -110,6 +116,7 @@ def test_the_smoothed_classifier_counts_votes(digits):
     close(fn(digits.x[0]).shape, (10,))
 
 
+@pytest.mark.slow
 def test_attacks_climb_the_soft_form(digits):
     fn = smoothed(KEY, digits.logits_fn, sigma=0.1, samples=10, soft=True)
     moved = fgsm(fn, digits.x, digits.y, epsilon=0.15)

@@ -24,6 +24,7 @@ def likes(template):
     return lambda x: jnp.stack([jnp.zeros(x.shape[:-3]), -((x - template) ** 2).sum((-1, -2, -3))], -1)
 
 
+@pytest.mark.slow
 def test_a_shift_is_found():
     template = jnp.pad(X[0], ((2, 0), (0, 1), (0, 0)))[:7, 1:]  # two down, one to the left
     found = spatial(likes(template), X, 0, max_shift=2.0, max_angle=10.0, angles=3)
@@ -43,6 +44,7 @@ def test_what_comes_in_from_outside(mode, fill):
     close(found, template, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_rotation_is_found():
     template = jnp.rot90(X[1])
     close(spatial(likes(template), X, 0, max_shift=0.0, max_angle=90.0, angles=3)[1], template, atol=1e-5)
@@ -50,11 +52,13 @@ def test_a_rotation_is_found():
     assert np.abs(found - template).mean() < 0.02
 
 
+@pytest.mark.slow
 def test_without_room_nothing_moves(digits):
     np.testing.assert_array_equal(spatial(*digits, **STILL), digits.x)
     np.testing.assert_array_equal(spatial_random(KEY, *digits, **STILL), digits.x)
 
 
+@pytest.mark.slow
 def test_what_is_outside_is_the_least_value(digits):
     logits_fn, x, y = digits
     wide = lambda x: logits_fn((x + 1) / 2)  # noqa: E731
@@ -84,6 +88,7 @@ def test_a_target_is_reached(digits):
     assert judged.success.mean() > judge(logits_fn, x, x, y, target=target).success.mean() + 0.2
 
 
+@pytest.mark.slow
 def test_same_key_same_bits_and_inside_jit(digits):
     logits_fn, x, y = digits
     attack = lambda key, x, y: spatial_random(key, logits_fn, x, y)  # noqa: E731
@@ -101,6 +106,7 @@ def test_images_have_draws_of_their_own():
     assert not np.allclose(found[0], found[1])
 
 
+@pytest.mark.slow
 def test_is_traced_once(linear):
     calls = []
 

@@ -19,6 +19,7 @@ close = np.testing.assert_allclose
 RADII = {"linf": 0.15, "l2": 1.0, "l1": 5.0}
 
 
+@pytest.mark.slow
 def test_linear_nets_fall_where_they_can(linear):
     least, _ = least_sizes(linear, "linf")
     epsilon = np.sort(least)[:, None] * [0.99, 1.01]
@@ -28,6 +29,7 @@ def test_linear_nets_fall_where_they_can(linear):
     np.testing.assert_array_equal(success, epsilon[..., None] > least)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", RADII)
 def test_stays_in_ball_and_bounds(norm, images):
     case = CASES["plain"]
@@ -41,6 +43,7 @@ def test_stays_in_ball_and_bounds(norm, images):
     np.testing.assert_array_equal(found[0], images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", RADII)
 def test_finds_what_fools_the_net_and_says_what_it_cost(norm, digits):
     logits_fn, x, y = digits
@@ -65,6 +68,7 @@ def test_finds_what_fools_the_net_and_says_what_it_cost(norm, digits):
     assert not np.array_equal(found, other)
 
 
+@pytest.mark.slow
 def test_restarts_help(digits):
     logits_fn, x, y = digits
 
@@ -76,6 +80,7 @@ def test_restarts_help(digits):
     assert fallen(queries=20, restarts=6) > few
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "loss"), [("linf", "margin"), ("linf", "cross_entropy"), ("l2", "dlr")])
 def test_targets(norm, loss, digits):
     logits_fn, x, y = digits
@@ -87,6 +92,7 @@ def test_targets(norm, loss, digits):
     assert 0 < judged.success[0].mean() < judged.success[1].mean()
 
 
+@pytest.mark.slow
 def test_any_leading_axes_and_nets_side_by_side(digits):
     logits_fn, x, y = digits
     alone = square(KEY, logits_fn, x[0], y[0], epsilon=0.3, queries=200)
@@ -107,6 +113,7 @@ def test_any_leading_axes_and_nets_side_by_side(digits):
     assert judged.success.any()
 
 
+@pytest.mark.slow
 def test_is_compiled_once_and_works_inside_of_jit(digits):
     logits_fn, x, y = digits
     traces = []
@@ -127,6 +134,7 @@ def test_is_compiled_once_and_works_inside_of_jit(digits):
     close(several[1], square(keys[1], logits_fn, x[:4], y[:4], epsilon=0.1, queries=20), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_half_precision_stays_half_precision(images):
     case, x = CASES["plain"], images.astype(jnp.bfloat16)
     y = case.logits_fn(x).argmax(-1)
@@ -136,6 +144,7 @@ def test_half_precision_stays_half_precision(images):
         assert ((found >= 0) & (found <= 1)).all()
 
 
+@pytest.mark.slow
 def test_a_draw_that_would_change_nothing_is_turned_round():
     x, side = jnp.full((20, 3, 3, 1), 0.5), jnp.full(20, 3)
     found = _turned_square(KEY, x, x + 0.25, side, jnp.float32(0.25), (0.0, 1.0))
@@ -171,6 +180,7 @@ def test_hills_have_size_one_and_lie_in_their_windows(power, side):
         assert (window[side // 2 :] < 0).all()
 
 
+@pytest.mark.slow
 def test_tiles_fill_the_image():
     x = jnp.zeros((2, 11, 9, 3))
     found = tiles(KEY, x, 2, hills([2], 9, 2), 2)

@@ -84,6 +84,7 @@ def test_where_none_counts_there_is_no_rate():
     assert not np.isnan(found.rate("low", "low"))
 
 
+@pytest.mark.slow
 def test_an_ensemble_has_the_mean_of_the_logits(images):
     case = CASES["plain"]
     both = ensemble([case.logits_fn, lambda x: 2 * case.logits_fn(x), lambda x: {"logits": 0 * case.logits_fn(x)}])

@@ -26,6 +26,7 @@ def training_set():
     return data.to_float(train["image"][:512]), jnp.asarray(train["label"][:512])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [None, 1])
 def test_the_worst_perturbation_of_a_linear_net(target):
     options = {"epsilon": jnp.array([0.0, 0.1, 0.2]), "steps": 20, "batch_size": 4, "target": target}
@@ -36,6 +37,7 @@ def test_the_worst_perturbation_of_a_linear_net(target):
     assert (found[0] == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.2), ("l2", 1.2)])
 def test_fools_images_it_has_not_seen(digits, training_set, norm, epsilon):
     found = universal(KEY, digits.logits_fn, *training_set, epsilon=epsilon, norm=norm, steps=100)
@@ -51,6 +53,7 @@ def test_fools_images_it_has_not_seen(digits, training_set, norm, epsilon):
     assert by_noise < 0.3
 
 
+@pytest.mark.slow
 def test_a_target_for_all(digits, training_set):
     found = universal(KEY, digits.logits_fn, *training_set, epsilon=0.3, target=8, steps=100)
     logits_fn, x, y = digits
@@ -93,6 +96,7 @@ def test_apply_adds_and_cuts_off():
     close(apply_universal(x, two[0], bounds=(-1.0, 0.95))[:, 0, 0, 0], [0.3, 0.95])
 
 
+@pytest.mark.slow
 def test_same_key_same_bits_and_inside_jit(digits, training_set):
     x, y = (a[:50] for a in training_set)
     attack = lambda key, x, y: universal(key, digits.logits_fn, x, y, epsilon=0.2, steps=8, batch_size=16)  # noqa: E731
@@ -102,6 +106,7 @@ def test_same_key_same_bits_and_inside_jit(digits, training_set):
     close(jax.jit(attack)(KEY, x, y), found, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_epsilons_do_not_depend_on_one_another(digits, training_set):
     x, y = (a[:50] for a in training_set)
     several = jnp.array([[0.05, 0.1, 0.3]])

@@ -24,6 +24,7 @@ def missed(logits, y):
     return logits[rows, y] - others.max(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 3, None])
 def test_gives_the_worst_of_the_draws(digits, chunk):
     logits_fn, x, y = digits
@@ -43,6 +44,7 @@ def test_what_does_not_matter_is_left_alone(digits):
         np.testing.assert_array_equal(found, x)
 
 
+@pytest.mark.slow
 def test_a_target_and_more_draws(digits):
     logits_fn, x, y = digits
     target = (y + 1) % 10
@@ -54,6 +56,7 @@ def test_a_target_and_more_draws(digits):
     assert rates[1] > rates[0]
 
 
+@pytest.mark.slow
 def test_bounds_become_those_of_augment(digits):
     logits_fn, x, y = digits
     expected = worst_of_k(KEY, logits_fn, x, y, augmentation=JITTER)
@@ -62,6 +65,7 @@ def test_bounds_become_those_of_augment(digits):
     close((found + 3) / 6, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_same_key_same_bits_one_image_and_inside_jit(digits):
     logits_fn, x, y = digits
     attack = lambda key, x, y: worst_of_k(key, logits_fn, x, y, augmentation=JITTER)  # noqa: E731

@@ -39,6 +39,7 @@ def test_half_the_images_are_mirrored_and_the_other_half_in_the_next_epoch():
         assert (mirrored(epoch) == (first if epoch % 2 == 0 else ~first)).all()
 
 
+@pytest.mark.slow
 def test_the_index_and_the_seed_decide_not_the_key():
     assert (mirrored(0, jax.random.key(5)) == mirrored(0)).all()
     order = np.random.default_rng(0).permutation(COUNT)
@@ -54,6 +55,7 @@ def test_keypoints_move_along():
     np.testing.assert_allclose(out["keypoints"][:, 0, 0], np.where(mirrored(0), 2.5, 0.5))
 
 
+@pytest.mark.slow
 def test_in_a_training_step():
     net = layers.Sequential(layers.Flatten(), layers.Dense(3))
     optimizer = optax.sgd(0.1)

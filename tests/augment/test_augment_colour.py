@@ -66,6 +66,7 @@ def test_saturation_agrees_with_torchvision(factor, by_torchvision):
     close(augment.saturation(KEY, IMAGE, factor=(factor, factor)), by_torchvision(theirs, IMAGE), 1e-3)
 
 
+@pytest.mark.slow
 @given(st.floats(-0.5, 0.5), st.lists(st.integers(0, 4), min_size=12, max_size=12))
 def test_hue_is_that_of_colorsys(turns, values):
     image = np.reshape(values, (2, 2, 3)).astype(np.float32) / 4
@@ -83,6 +84,7 @@ def test_hue_agrees_with_torchvision(by_torchvision):
         close(augment.hue(KEY, IMAGE, delta=(turns, turns)), by_torchvision(theirs, IMAGE), 1e-5)
 
 
+@pytest.mark.slow
 def test_hue_draws_fill_their_interval():
     red = jnp.array([1.0, 0, 0]).reshape(1, 1, 3)
     out = jax.vmap(partial(augment.hue, delta=0.15), (0, None))(KEYS, red)[:, 0, 0]

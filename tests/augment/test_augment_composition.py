@@ -41,6 +41,7 @@ def test_batched_draws_for_each_image():
     np.testing.assert_array_equal(out, [jax.random.uniform(key) for key in jax.random.split(KEY, 6)])
 
 
+@pytest.mark.slow
 def test_batched_takes_batches_of_examples():
     images = jax.random.uniform(KEY, (5, 6, 6, 1))
     batch = {"image": images, "label": np.arange(5, dtype=np.int32), "weights": np.ones((5, 2), np.float16)}
@@ -72,6 +73,7 @@ def halved(key, x):
     return x / 2
 
 
+@pytest.mark.slow
 def test_choose_one_chooses_by_weight_for_each_image():
     fns = (add, double, halved)
     for weights, shares in ((None, [1 / 3] * 3), ((1, 0, 3), [0.25, 0, 0.75]), ((0, 2, 0), [0, 1, 0])):
@@ -85,6 +87,7 @@ def test_choose_one_chooses_by_weight_for_each_image():
     assert abs(draws.mean() - 0.5) < 0.06
 
 
+@pytest.mark.slow
 def test_choose_one_alone_and_in_a_batch():
     one = augment.choose_one(augment.flip, partial(augment.rotate, degrees=40), partial(augment.brightness, delta=0.3))
     images = jax.random.uniform(KEY, (6, 5, 5, 1))
@@ -105,11 +108,13 @@ def test_choose_one_alone_and_in_a_batch():
     assert (out["keypoints"] != 1).any()
 
 
+@pytest.mark.slow
 def test_choose_one_takes_functions_that_change_the_shape_alike():
     smaller = augment.choose_one(partial(augment.crop, size=3), partial(augment.random_resized_crop, size=3))
     assert augment.batched(smaller)(KEY, jnp.ones((2, 5, 5, 1))).shape == (2, 3, 3, 1)
 
 
+@pytest.mark.slow
 def test_choose_one_has_the_gradient_of_what_was_chosen():
     one = augment.choose_one(double, halved)
     images = jax.random.uniform(KEY, (50, 2))
@@ -125,6 +130,7 @@ def test_choose_one_has_the_gradient_of_what_was_chosen():
     np.testing.assert_allclose(each, 2 * factor**2 * images, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_choose_one_nests_and_lifts_twice():
     one = augment.choose_one(double, augment.choose_one(halved, add))
     keys, x = jax.random.split(KEY, (3, 40)), jnp.ones((3, 40))
@@ -140,6 +146,7 @@ def test_a_batch_on_cpu_goes_through_a_loop_and_elsewhere_not():
         assert ("stablehlo.while" in text) == loops
 
 
+@pytest.mark.slow
 def test_apply_with_applies_with_its_probability():
     for p in (0, 0.3, 1):
         out = augment.batched(augment.apply_with(double, p))(KEY, jnp.ones(500))

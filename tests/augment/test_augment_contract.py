@@ -122,6 +122,7 @@ def test_table_names_every_augmentation():
     assert TABLE.keys() == {fn.__name__ for fn in PUBLIC} | {"composed"}
 
 
+@pytest.mark.slow
 @every
 def test_jit_and_vmap_equal_eager(name):
     key, batch = jax.random.key(2), images()

@@ -44,6 +44,7 @@ def test_few_waves_are_drawn_of_a_smooth_field():
     assert _waves(32, 0).shape == (32, 32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", [FRAME, (1, 9)])
 def test_strength_is_that_of_smoothed_noise(frame):
     fields = np.stack([field(key, 3, 1.5, frame) for key in jax.random.split(jax.random.key(2), 400)])

@@ -23,6 +23,7 @@ def close(a, b, atol=1e-5):
     np.testing.assert_allclose(a, b, atol=atol, rtol=0)
 
 
+@pytest.mark.slow
 @given(st.floats(0.1, 3), st.integers(1, 4), st.tuples(st.integers(1, 6), st.integers(1, 6)))
 def test_blur_is_scipys(sigma, radius, size):
     image = np.asarray(jax.random.uniform(jax.random.key(2), (*size, 2)))
@@ -41,6 +42,7 @@ def test_blur_agrees_with_torchvision(size, by_torchvision):
     close(augment.blur(KEY, IMAGE, sigma=(1.3, 1.3), size=size), by_torchvision(theirs, IMAGE))
 
 
+@pytest.mark.slow
 def test_blur_reaches_three_deviations():
     close(augment.blur(KEY, IMAGE, sigma=(0.8, 1.2)), augment.blur(KEY, IMAGE, sigma=(0.8, 1.2), size=9), 0)
 

@@ -54,6 +54,7 @@ def test_steps_are_libjpegs():
         assert (ours[quality - 1] == np.array([tables[0], tables[1], tables[1]])).all()
 
 
+@pytest.mark.slow
 def test_draws_all_qualities():
     image = picture(16, 16, 1)
     keys = jax.random.split(KEY, 100)

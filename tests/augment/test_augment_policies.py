@@ -106,6 +106,7 @@ def test_operations_are_pils(name, by_pil):
         np.testing.assert_allclose(ours[inside], by_pil(call, IMAGE)[inside], atol=2.1 / 255)
 
 
+@pytest.mark.slow
 def test_operations_move_masks_boxes_and_keypoints():
     """A white square on black, its label, box and corners stay together."""
     image = jnp.zeros((40, 40, 3)).at[14:26, 16:30].set(1.0)
@@ -177,6 +178,7 @@ def test_trivial_augment_draws_every_level(monkeypatch):
     assert np.abs(np.corrcoef(log.T)[0, 1]) < 0.1
 
 
+@pytest.mark.slow
 def test_rand_augment_applies_its_operations_one_after_another():
     keys = jax.random.split(KEY, 40)
     once = jax.jit(jax.vmap(partial(augment.rand_augment, operations=1), (0, None)))(keys, IMAGE)
@@ -190,6 +192,7 @@ def test_rand_augment_applies_its_operations_one_after_another():
     assert np.mean([min(float(jnp.abs(out - one).max()) for one in all_once) > 1e-3 for out in twice]) > 0.6
 
 
+@pytest.mark.slow
 def test_augmix_of_equal_chains_is_the_operation(monkeypatch):
     """With operations that return black the mixture is (1 - m) x, whatever the weights of the chains."""
     black = {f"op{n}": lambda level, image: 0 * image for n in range(3)}
@@ -204,6 +207,7 @@ def test_augmix_of_equal_chains_is_the_operation(monkeypatch):
         assert abs(m.var() - 1 / (4 * (2 * alpha + 1))) < 0.02
 
 
+@pytest.mark.slow
 def test_augmix_mixes_chains_of_one_to_three_operations(monkeypatch):
     """Each operation halves the image: a chain of d shows as 1 / 2^d."""
     halve = {f"op{n}": lambda level, image: image / 2 for n in range(3)}
@@ -235,6 +239,7 @@ def test_augmix_weighs_its_chains_at_random(monkeypatch, alpha):
     assert stats.kstest(weight, stats.beta(alpha, alpha).cdf).pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_augmix_draws_operations_levels_and_signs(monkeypatch):
     def stamp(number, level, image):
         return image.at[0, 0].set(jnp.array([number / 20, jnp.abs(level), (jnp.sign(level) + 1) / 4]))

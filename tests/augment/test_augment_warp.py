@@ -113,6 +113,7 @@ def test_one_number_of_degrees_goes_both_ways():
     np.testing.assert_allclose(moves, 0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_interpolated_in_float32():
     key, image = jax.random.key(5), jax.random.uniform(jax.random.key(0), (6, 9, 2), jnp.bfloat16)
     precise = augment.rotate(key, image.astype(jnp.float32), degrees=20)
@@ -137,6 +138,7 @@ def test_shear_leans_to_the_right_and_rises_to_the_right():
         close(up[:, column], ndimage.shift(image[:, column], (by, 0), order=0))
 
 
+@pytest.mark.slow
 def test_shear_draws_fill_their_intervals():
     keys = jax.random.split(jax.random.key(6), 300)
     points = np.float32([[32.5, 32.5], [33.5, 32.5], [32.5, 33.5]])

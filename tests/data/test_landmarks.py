@@ -21,6 +21,7 @@ def test_landmarks_lie_on_the_outline(name):
     assert len(LANDMARKS[name]) == 4
 
 
+@pytest.mark.slow
 def test_scenes_show_them():
     """Each object's pixels reach to its landmarks, and its sides lie on both sides of its axis."""
     scenes = data.Scenes(size=64, objects=(1, 1), classes=("heart", "arrow", "crescent"), noise=0.0)

@@ -40,6 +40,7 @@ def drawn(config: Scenes, n: int = 48, key: int = 0):
 # --- shapes, entries, signatures
 
 
+@pytest.mark.slow
 @every
 def test_entries(name):
     config = CONFIGS[name]
@@ -85,6 +86,7 @@ def test_a_scene_has_the_same_bits_in_every_batch():
             np.testing.assert_array_equal(array, whole[entry][list(indices)])
 
 
+@pytest.mark.slow
 def test_draw_is_the_batch_up_to_rounding():
     one = jax.jit(SMALL.draw)(jax.random.fold_in(jax.random.key(0), 11))
     for entry, array in drawn(SMALL).items():
@@ -100,6 +102,7 @@ def test_scenes_differ():
     assert len({mask.tobytes() for mask in drawn(SMALL)["instance_mask"]}) == 48
 
 
+@pytest.mark.slow
 def test_traced_once_whatever_the_batch(monkeypatch):
     traces = []
     paint = generator.paint
@@ -109,6 +112,7 @@ def test_traced_once_whatever_the_batch(monkeypatch):
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 def test_consumes_each_key_once_and_lowers_for_every_platform():
     with jax.debug_key_reuse(True):
         key = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 3))
@@ -163,6 +167,7 @@ def check_truth(config, scene):
         assert scene[mask].min() >= 0 and scene[mask].max() < len(known)
 
 
+@pytest.mark.slow
 def test_a_pixel_is_of_the_uppermost_object_at_its_centre():
     # The same scenes at three times the size have pixels at the same centres, and show what each covers.
     fine = drawn(FINE, 16)
@@ -176,6 +181,7 @@ def test_a_pixel_is_of_the_uppermost_object_at_its_centre():
     assert np.mean(drawn(SMALL)["instance_mask"][:16][clear] != shares.argmax(-1)[clear]) < 0.001
 
 
+@pytest.mark.slow
 def test_the_image_is_antialiased():
     fine = drawn(FINE, 16)["image"].reshape(16, 32, 3, 32, 3, 3).mean((2, 4))
     coarse = drawn(CLEAN)["image"][:16]
@@ -183,6 +189,7 @@ def test_the_image_is_antialiased():
     assert np.quantile(np.abs(fine - coarse), 0.99) < 0.1
 
 
+@pytest.mark.slow
 def test_hidden_objects_have_no_box():
     crowd = drawn(CONFIGS["crowded"], 400)
     counts = (crowd["box_class"] >= 0).sum(1)
@@ -191,6 +198,7 @@ def test_hidden_objects_have_no_box():
     assert (crowd["box_class"][:, 0] >= 0).all()
 
 
+@pytest.mark.slow
 def test_the_first_object_is_the_largest():
     batch = drawn(DISCS, 400)
     sides = (batch["boxes"][..., 2:] - batch["boxes"][..., :2]).max(-1)
@@ -214,6 +222,7 @@ def test_as_many_objects_as_there_are():
     assert np.abs(np.bincount(seen, minlength=4)[1:] / 400 - 1 / 3).max() < 0.1
 
 
+@pytest.mark.slow
 def test_parts_are_where_they_should_be():
     scenes_of_one = 0
     for n in range(128):
@@ -264,6 +273,7 @@ def two_discs(**changes):
     return jax.tree.map(np.asarray, painter()(scene))
 
 
+@pytest.mark.slow
 def test_the_smaller_depth_hides_the_larger():
     first, second = two_discs(), two_discs(depth=[0.7, 0.5, 0.1])
     assert set(np.unique(first["instance_mask"])) == {0, 1, 2}
@@ -435,6 +445,7 @@ def test_objects_look_as_their_colour_is_called():
     assert np.mean(right) > 0.95
 
 
+@pytest.mark.slow
 def test_noise_is_as_strong_as_it_says():
     grey = jnp.full((200, 200, 3), 0.5)
     out = np.asarray(scenes.sensor.sense(KEY, grey, jnp.float32(0.1)))

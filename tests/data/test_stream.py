@@ -265,6 +265,7 @@ def test_batches_know_their_examples_and_their_epoch():
         seen.clear()
 
 
+@pytest.mark.slow
 def test_replays_give_a_batch_of_a_stream_again():
     seen = []
 
@@ -362,6 +363,7 @@ def undisturbed(tmp_path_factory):
     return train_stream(tmp_path_factory.mktemp("stream"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 3, 4, 10])
 def test_a_run_goes_on_at_every_position(stop, undisturbed, tmp_path):
     _, before = train_stream(tmp_path, stop=stop)

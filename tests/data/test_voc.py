@@ -205,6 +205,7 @@ def test_bad_boxes(boxes, classes, error, message):
         data.box_slots(boxes, classes)
 
 
+@pytest.mark.slow
 def test_blood_cells(shared):
     path = shared / "bccd.zip"
     if not path.is_file():

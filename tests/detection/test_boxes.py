@@ -52,6 +52,7 @@ def test_of_equal_scores_the_first_is_kept_and_minus_infinity_is_no_box():
     assert non_maximum_suppression(two, jnp.array([-jnp.inf, 1.0])).tolist() == [False, True]
 
 
+@pytest.mark.slow
 def test_batches_under_jit():
     boxes, scores = zip(*(drawn(30, seed) for seed in range(3)), strict=True)
     together = jax.jit(jax.vmap(non_maximum_suppression))(jnp.stack(boxes), jnp.stack(scores))

@@ -24,6 +24,7 @@ def perfect(boxes, kinds, shape=(8, 8), classes=2, stride=4):
     return jnp.concatenate([jnp.where(heat == 1, 10.0, -10.0), beside], -1)[None]
 
 
+@pytest.mark.slow
 def test_heat_maps_have_a_peak_at_each_centre():
     heat = heat_map(BOXES, KINDS, shape=(8, 8), classes=2, stride=4)
     assert heat.shape == (8, 8, 2)
@@ -41,6 +42,7 @@ def test_a_box_shifted_by_the_radius_overlaps_as_much(size):
     assert found.min() == pytest.approx(OVERLAP, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loss_by_hand():
     loss = centre_loss(4)
     batch = {"boxes": BOXES[None], "box_class": KINDS[None]}
@@ -54,6 +56,7 @@ def test_the_loss_by_hand():
     np.testing.assert_allclose(loss(jnp.asarray(outputs), batch), [(focal + 0.1 * size + offset) / 2], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_loss_of_perfect_outputs_is_small_and_images_without_objects_have_one():
     loss = centre_loss(4)
     assert loss(perfect(BOXES, KINDS), {"boxes": BOXES[None], "box_class": KINDS[None]})[0] < 1e-3
@@ -80,6 +83,7 @@ def test_decoding_gives_the_boxes_back():
     assert (found.score[0, 2:] < 0.01).all()
 
 
+@pytest.mark.slow
 def test_neighbours_of_a_peak_are_no_peaks_and_boxes_that_overlap_may_be_suppressed():
     outputs = np.full((1, 8, 8, 5), -8, np.float32)
     outputs[0, 3, 3:6, 0] = [3, 2, 4]  # two peaks, two cells apart

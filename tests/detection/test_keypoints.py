@@ -21,6 +21,7 @@ def test_the_place_of_a_peak_and_of_a_flat_map():
     np.testing.assert_allclose(soft_argmax(jnp.asarray(two)), [[0.75 * 0.5 + 0.25 * 3.5, 0.5]], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_layer_is_the_function():
     heat = jax.random.normal(jax.random.key(0), (2, 3, 4, 5, 6))
     found = SoftArgmax(2)(heat)

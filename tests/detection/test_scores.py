@@ -17,6 +17,7 @@ OUTPUTS = jnp.asarray(DRAW.normal(size=(3, 6, 8, 2 + 4)), jnp.float32)
 BOXES = jnp.array([[4.0, 8, 15, 17], [0, 0, 3, 3], [20, 4, 40, 24]])  # the last reaches beyond the image, 32 x 24
 
 
+@pytest.mark.slow
 def test_the_largest_logit_in_the_box():
     expected = [OUTPUTS[0, 2:5, 1:4, 1].max(), OUTPUTS[1, 0, 0, 0], OUTPUTS[2, 1:6, 5:8, 1].max()]
     label = np.array([1, 0, 1])
@@ -41,6 +42,7 @@ def test_grad_cam_of_a_detection_by_hand():
         close(found[n], np.maximum(maps @ head[:, c] / 48, 0), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_below_the_threshold_nothing_that_overlaps_the_box_by_half_is_found():
     """For any outputs whose offsets stay in their cells."""
     draw = np.random.default_rng(1)
@@ -58,6 +60,7 @@ def test_below_the_threshold_nothing_that_overlaps_the_box_by_half_is_found():
     assert near[~gone].any()
 
 
+@pytest.mark.slow
 def test_an_attack_makes_an_object_vanish_and_leaves_another():
     """The heat is the brightness of a cell."""
     net = Sequential(head=Conv(1 + 4, 1))

@@ -38,6 +38,7 @@ def test_windows_that_are_found_and_their_scores():
     assert found.score[0, 2] < 0.51  # half of a bright square
 
 
+@pytest.mark.slow
 def test_windows_suppress_each_other_whatever_their_class():
     def classes(images):
         logits = brightness(images)
@@ -67,6 +68,7 @@ def test_sides_that_a_scale_rounds_have_their_own_ratio():
     np.testing.assert_allclose(found.boxes[0, 1] - found.boxes[0, 0], [4, 0, 4, 0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_batches_under_jit():
     images = jnp.concatenate([image((2, 4)), image((8, 12)), image()])
     together = jax.jit(lambda x: slide(x, scales=(1.0, 0.75), background=0))(images)

@@ -49,6 +49,7 @@ def sets():
     return adversarial_training.chosen(SMALL, jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_trainings_make_as_many_steps_from_the_same_weights(monkeypatch):
     found = {}
 
@@ -136,5 +137,6 @@ def test_bad_options():
         adversarial_training.main(dataclasses.replace(SMALL, replays=3))
 
 
+@pytest.mark.slow
 def test_it_is_listed():
     assert experiments()["adversarial_training"].startswith("Does it help to learn from attacks?")

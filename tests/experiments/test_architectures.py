@@ -22,6 +22,7 @@ def small_set(size=30):
     return data.from_arrays(image, label)
 
 
+@pytest.mark.slow
 def test_every_form_is_a_small_net():
     spec = jax.ShapeDtypeStruct((1, 28, 28, 1), np.float32)
     for label, (name, options) in FORMS.items():
@@ -56,6 +57,7 @@ def test_the_best_net_comes_first():
     assert [net.label for net in ranked(nets)] == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 def test_a_small_run_and_its_record():
     result = main(Config(dataset="digits", quick=True, nets=("perceptron", "mlp")))
     assert json.loads(json.dumps(result.figures)) == result.figures
@@ -64,6 +66,7 @@ def test_a_small_run_and_its_record():
     assert "not judged" in result.verdict
 
 
+@pytest.mark.slow
 def test_it_is_judged():
     config = Config(dataset="digits", nets=("perceptron", "mlp"), steps=4, batch_size=8, test_images=50, seeds=2)
     result = main(config)

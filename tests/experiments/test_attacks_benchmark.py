@@ -14,6 +14,7 @@ from tests.experiments.test_explain_benchmark import script
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
+@pytest.mark.slow
 def test_without_foolbox_it_says_so(tmp_path):
     fake = script(tmp_path, """echo '{"missing": "foolbox"}'""")
     message = r"^attacks: expected a Python to compare with, got one without foolbox\. Pass --torch-python with one"

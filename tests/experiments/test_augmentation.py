@@ -51,6 +51,7 @@ def test_draws_have_keys_of_their_own_and_strengths_share_one():
     assert {cell.draw for cell in gallery.exactly(augment.rotate, "degrees", 5, 10)} == {0}
 
 
+@pytest.mark.slow
 def test_mixing_says_what_share_of_the_label_is_left(example):
     mixed = gallery.mixed(augment.mixup, 1.0).fn(jax.random.key(1), example)
     share = float(mixed["share"])
@@ -89,6 +90,7 @@ def test_what_is_left_behind_is_seen(entry, by, found):
     assert max(strays.values()) > gallery.NEAR
 
 
+@pytest.mark.slow
 def test_some_motions_keep_everything_on_its_object(example, monkeypatch):
     few = {name: gallery.GEOMETRY[name] for name in ("flip", "vertical_flip", "alternating_flip", "shift", "rotate")}
     policies = ("compose", "rand_augment", "trivial_augment")
@@ -135,6 +137,7 @@ def test_the_sentence_claims_only_what_is_so_with_every_seed():
     )
 
 
+@pytest.mark.slow
 def test_families_keep_shapes_and_mixing_gives_soft_labels():
     batch = {"image": jnp.full((4, 8, 8, 1), 0.5).at[:, 2].set(1.0), "label": jnp.arange(4)}
     for name, way in transforms(4, 8).items():

@@ -150,6 +150,7 @@ def test_targets_that_are_missed_are_named():
     assert misses([], 0.1) == ["MISSED: geometric mean 0.00 < 1.5"]
 
 
+@pytest.mark.slow
 def test_the_share_is_the_policys_time_by_that_of_a_step(monkeypatch):
     seen = []
 
@@ -177,6 +178,7 @@ def test_unknown_operations_are_refused():
         augmentation.main(Config(operations=("flip", "spin")))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 def test_quick_measures_names_what_is_missing_and_writes_json(monkeypatch, capsys):
     made = dict.fromkeys(operations.PEERS, lambda: {"flip": slower})

@@ -27,6 +27,7 @@ def test_each_seed_has_scenes_of_its_own_and_all_lanes_are_equally_long():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_small_run_and_its_record(monkeypatch):
     begun = []
     sweep = experiment.search.sweep

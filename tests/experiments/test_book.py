@@ -24,6 +24,7 @@ def test_every_experiment_is_in_one_chapter():
     assert known - COMMANDS == set(inside)
 
 
+@pytest.mark.slow
 def test_two_experiments_and_a_book_of_them(tmp_path):
     config = everything.Config(quick=True, only=("perceptron", "convolution"), run=str(tmp_path))
     result = everything.main(config)
@@ -41,6 +42,7 @@ def test_two_experiments_and_a_book_of_them(tmp_path):
     assert hrefs(index) == {"perceptron/report.html", "convolution/report.html"}
 
 
+@pytest.mark.slow
 def test_one_that_fails_is_recorded_and_the_next_goes_on(tmp_path, monkeypatch):
     def broken(config):
         raise ZeroDivisionError("of all things <b>")

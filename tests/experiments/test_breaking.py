@@ -39,6 +39,7 @@ def standard(accuracy=0.25, warnings=()) -> RobustReport:
     return RobustReport(0.1, "linf", 1.0, rows, warnings, fooled, blank.astype(str), blank, blank, blank)
 
 
+@pytest.mark.slow
 def test_a_small_run_and_its_record(source, tmp_path, monkeypatch):
     monkeypatch.setattr(breaking, "QUICK", FEW)
     result = breaking.main(Config(source=source, quick=True, run=str(tmp_path)))
@@ -95,6 +96,7 @@ def test_the_usual_epsilon():
     assert robustness.usual_epsilon(colour) == 8 / 255
 
 
+@pytest.mark.slow
 def test_a_net_that_knows_nothing(tmp_path):
     train_set, test = data.load("digits")
     params, state = DIGITS_NET.init(jax.random.key(0), train_set.spec)

@@ -45,6 +45,7 @@ def test_noise_moves_points_and_keeps_them_in_the_image():
     assert (wild.min(), wild.max()) == (0, 1)
 
 
+@pytest.mark.slow
 def test_regions_are_those_of_the_lane(monkeypatch):
     net = Sequential(flatten=Flatten(), head=Dense(2))
     trained = search.random_restarts(net, spirals(KEY, 40, 1.0, 0.0), restarts=2, epochs=1, batch_size=20, key=KEY)
@@ -58,6 +59,7 @@ def test_regions_are_those_of_the_lane(monkeypatch):
     np.testing.assert_allclose(field[0, [0, -1]], [1 / (1 + math.exp(4)), 1 / (1 + math.exp(-4))], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_small_run_and_its_record():
     result = capacity.main(SMALL)
     figures = json.loads(json.dumps(result.figures, allow_nan=False))
@@ -70,6 +72,7 @@ def test_a_small_run_and_its_record():
     assert np.ptp(figures["error"]["training"]["3"]["values"]) > 0  # other points, other weights
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_each_seeds_own_points():
     one = capacity.measured(dataclasses.replace(SMALL, epochs=150, noise=0.0, turns=0.3, widths=(3, 5)))
     assert one.training.max() == 0  # nearly straight lines: learned by heart, whichever points a seed has

@@ -219,6 +219,7 @@ def test_one_program_and_step_by_step_are_the_same(learned):
     assert together == wanted
 
 
+@pytest.mark.slow
 def test_views_are_averaged_by_hand(learned):
     params, stats = learned[0].params, learned[0].stats
     image = data.to_float(TRAIN.image)
@@ -242,6 +243,7 @@ def test_parts_of_images_are_put_together(monkeypatch):
     np.testing.assert_array_equal(in_parts(lambda x: x[:, 0, 0], x), x[:, 0, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["muon", pytest.param("96", marks=pytest.mark.slow)])
 def test_it_lowers_for_a_gpu_in_bfloat16(name):
     training = SpeedTraining(RECIPES[name], INFO, 50_000, jnp.bfloat16)
@@ -256,6 +258,7 @@ def test_it_lowers_for_a_gpu_in_bfloat16(name):
     assert [out.shape for out in exported.out_avals] == [()]
 
 
+@pytest.mark.slow
 def test_a_small_run_and_its_record(tmp_path):
     result = cifar_speedrun.main(Config(quick=True, run=str(tmp_path)))
     (file,) = tmp_path.glob("*.json")

@@ -185,6 +185,7 @@ def command(given, monkeypatch, capsys):
     return stopped.value.code, out, err
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_page_that_opens_quietly(browser, runs, monkeypatch, capsys):  # noqa: F811
     long = "fashion_mnist-cifar_vgg-" + "x" * 120 + "-seed"
     given = [

@@ -55,6 +55,7 @@ def named(module) -> str:
     return module.__name__.removeprefix("experiments.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", COURSE, ids=named)
 def test_a_small_run_and_its_record(module, tmp_path):
     if module is shallow_vs_deep:
@@ -132,6 +133,7 @@ def test_the_gradient_of_one_unit_by_hand():
     assert float(bias[0]) == pytest.approx(a * a * (1 - a), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_wrong_recursion_is_seen(monkeypatch):
     right = backpropagation.by_hand
     monkeypatch.setattr(backpropagation, "by_hand", lambda *args: jax.tree.map(lambda g: g * 1.001, right(*args)))
@@ -182,6 +184,7 @@ def test_a_line_parts_some_points_and_not_xor():
     assert hidden_features.separable(points, np.array([0, 0, 0, 1]))
 
 
+@pytest.mark.slow
 def test_nets_of_a_depth_keep_to_their_parameters():
     train_set = data.from_arrays((np.arange(640) % 256).astype(np.uint8).reshape(10, 8, 8, 1), np.arange(10))
     for kind in depth.KINDS.values():

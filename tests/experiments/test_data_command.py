@@ -32,6 +32,7 @@ def test_digits(capsys):
     assert "uint8, 0..255" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_masks_and_boxes_of_scenes(monkeypatch):
     train = data.Scenes(size=32).dataset(jax.random.key(0), 16)
     monkeypatch.setattr(look.data, "load", lambda *args, **options: (train, train))

@@ -46,6 +46,7 @@ def test_noise_is_drawn_in_every_strength_and_the_image_is_kept():
     assert noisy.std() == pytest.approx(0.2, rel=0.03)
 
 
+@pytest.mark.slow
 def test_the_net_changes_nothing_at_first():
     train, _ = data.load("digits")
     net = denoising.denoiser(SMALL, train.info)
@@ -80,6 +81,7 @@ def test_wider_filters_are_chosen_for_more_noise():
     assert all(of[way] in denoising.WIDTHS[way] for of in widths.values() for way in FILTERS)
 
 
+@pytest.mark.slow
 def test_a_small_run_is_json_and_images_stand_worst_first():
     result = denoising.main(SMALL)
     figures = json.loads(json.dumps(result.figures, allow_nan=False))

@@ -46,6 +46,7 @@ def known(scenes):
     return {"segmentation": pixels, "detection": np.concatenate([np.where(heat == 1, 5.0, -5.0), beside], -1)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 1])
 def test_what_is_found_is_neither_erased_nor_changed(number, both, scenes, known):
     task = both[number]

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(width=2, size=32, train_images=32, test_images=16, epochs=1, batch_size=16, limit=5)
 
 
+@pytest.mark.slow
 def test_a_small_run_and_its_record():
     result = detection.main(SMALL)
     figures = json.loads(json.dumps(result.figures, allow_nan=False))

@@ -26,6 +26,7 @@ def test_data_describes_the_set(tmp_path, capsys):
     assert "Alpaydin" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_by_heart_and_too_few_steps_do_not_do(tmp_path, monkeypatch):
     for name in ("sound", "broken"):
         (tmp_path / name).mkdir()
@@ -37,6 +38,7 @@ def test_one_batch_is_learned_by_heart_and_too_few_steps_do_not_do(tmp_path, mon
     assert not train.main(dataclasses.replace(config, run=str(tmp_path / "broken"))).holds
 
 
+@pytest.mark.slow
 def test_find_lr_suggests_a_rate(tmp_path):
     result = train.main(train.resolve(train.Config(run=str(tmp_path), find_lr=True, quick=True)))
     assert 1e-3 < result.figures["suggestion"] < 3

@@ -24,6 +24,7 @@ def script(folder, text):
     return str(file)
 
 
+@pytest.mark.slow
 def test_without_pytorch_it_says_so(tmp_path):
     fake = script(tmp_path, """echo '{"missing": "captum"}'""")
     message = r"^explain: expected a Python to compare with, got one without captum\. Pass --torch-python with one"

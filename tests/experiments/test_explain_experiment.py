@@ -40,6 +40,7 @@ def few(monkeypatch):
     monkeypatch.setattr(explanation, "SEARCHED", 50)
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_net_says(source):
     result = explain.main(Config(source=source, index=7))
     json.dumps(result.figures)
@@ -92,6 +93,7 @@ def test_the_nearest_are_those_of_the_same_direction(source):
     assert (np.diff(distance) >= 0).all()
 
 
+@pytest.mark.slow
 def test_a_net_without_maps_is_explained_by_the_other_methods(tmp_path):
     train, _ = data.load("digits")
     net = Sequential(flatten=Flatten(), fc=Dense(8), act=F.relu, head=Dense(10))

@@ -50,6 +50,7 @@ def source(mine, tmp_path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_quick_run_and_its_record(mine, source, tmp_path, monkeypatch):
     monkeypatch.setattr(fooling, "another", lambda config, mine: mine)
     result = fooling.main(Config(source=source, run=str(tmp_path), quick=True))
@@ -140,6 +141,7 @@ def test_what_is_promised(mine):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharpness", [0.01])
 def test_it_does_not_hold_of_a_net_that_is_sure_of_nothing(tmp_path, monkeypatch, sharpness):
     monkeypatch.setattr(fooling, "another", lambda config, mine: mine)

@@ -47,6 +47,7 @@ def logits_of(training, image):
     return jax.jit(training.forward)(state, image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "shape"), [("convnext_tiny", (1, 16, 16, 3)), ("residual", (1, 8, 8, 4))])
 def test_described_nets_are_the_same_function(name, shape):
     image, net = jax.random.uniform(jax.random.key(0), (2, *shape[1:])), net_of(name)
@@ -104,6 +105,7 @@ def part(function, seconds=60.0, **options):
     return Part("one", seconds, function, options)
 
 
+@pytest.mark.slow
 def test_a_part_in_a_process_of_its_own():
     row = done(part("ceiling:ceiling", size=16, megabytes=1, dtype="float32", repeats=1), 60.0)
     assert row["figures"]["tflops"] > 0, row
@@ -220,6 +222,7 @@ def test_every_part_can_be_called():
     assert gpu.parts(gpu.Config(torch_python="there"))[2].python == "there"
 
 
+@pytest.mark.slow
 def test_a_small_run_and_its_record():
     result = gpu.main(gpu.Config(quick=True))
     figures = json.loads(json.dumps(result.figures, allow_nan=False))

@@ -14,6 +14,7 @@ from jaxcnn.layers import BatchNorm, Dense, Flatten, Sequential
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
+@pytest.mark.slow
 def test_a_folded_net_is_measured_and_gives_the_same():
     config = inference.Config(models=("cifar_resnet8",), batch_size=2, image_size=8, seconds=0.05)
     row = inference.folded(config, "cifar_resnet8")
@@ -37,6 +38,7 @@ def test_the_costs_of_bytes_are_those_of_rounding():
     assert row["bytes with int8"] == 4 + 2 * 4 + 2 * 4
 
 
+@pytest.mark.slow
 def test_a_small_run_is_json(monkeypatch, tmp_path):
     monkeypatch.setenv("JAXCNN_DATA", str(tmp_path))
     result = inference.main(inference.Config(quick=True))

@@ -41,6 +41,7 @@ def as_theory_says() -> dict[str, dict[str, Variances]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", [False, True])
 def test_the_variances_are_those_of_the_net_written_out(norm):
     depth, shape = 3, (2, 4, 4, 5)
@@ -76,6 +77,7 @@ def test_kept_and_factors():
     np.testing.assert_allclose(variances(0.25, 3.0).factors(), (0.25, 3.0))
 
 
+@pytest.mark.slow
 def test_a_small_run_holds_and_its_record_is_json():
     result = initialization.main(SMALL)
     assert result.holds, result.verdict
@@ -92,6 +94,7 @@ def test_a_small_run_holds_and_its_record_is_json():
     np.testing.assert_allclose(twice, 2.0 ** np.arange(1, 7), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_with_the_wrong_initializer_does_not_hold(monkeypatch):
     monkeypatch.setattr(initializers, "he_normal", initializers.Normal(0.01))
     result = initialization.main(SMALL)

@@ -29,6 +29,7 @@ def test_a_small_run_and_its_record():
     assert errors == sorted(errors, reverse=True)
 
 
+@pytest.mark.slow
 def test_perfect_points_hold(monkeypatch):
     """Nets that know the answer: no training, and the points of the scenes they are given."""
     tests = {}

@@ -48,6 +48,7 @@ def saved(mine: Trained, folder) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_quick_run_and_its_record(mine, tmp_path):
     result = maximize.main(Config(source=saved(mine, tmp_path), quick=True))
     figures = json.loads(json.dumps(result.figures, allow_nan=False))
@@ -69,6 +70,7 @@ def test_a_quick_run_and_its_record(mine, tmp_path):
     assert len(result.pictures[0].blocks[0].figure.axes[0].images) == 10
 
 
+@pytest.mark.slow
 def test_images_of_a_net_that_compares_with_means_are_like_them(mine):
     found = liked(mine, WAYS[CHOSEN], CLASSES, 128, KEY)
     assert found.images.shape == (10, 8, 8, 1)

@@ -114,6 +114,7 @@ def test_the_nets_and_their_training_are_the_same_in_every_library(net, library,
         np.testing.assert_allclose(theirs[2], after, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", NETS)
 def test_the_nets_have_the_parameters_that_they_should(net):
     builds = {library: cases.build(library, net, "float32") for library in cases.FILES}
@@ -126,6 +127,7 @@ def test_a_net_that_differs_is_refused():
         cases.parameters("lenet", builds)
 
 
+@pytest.mark.slow
 def test_resnet50_is_the_same_in_both_libraries():
     for library in (ours, linen):
         training = library.build("resnet50", jnp.float32, (64, 64, 3))
@@ -224,6 +226,7 @@ def test_the_chart_has_a_panel_for_each_mode():
     assert [text.get_text() for text in figure.axes[0].texts] == ["2.00", "8.00"]
 
 
+@pytest.mark.slow
 def test_quick_measures_all_modes_names_what_is_missing_and_writes_json(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "haiku", None)
     monkeypatch.delitem(sys.modules, "experiments.benchmarks.nets.haiku_nets", raising=False)

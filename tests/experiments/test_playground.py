@@ -116,6 +116,7 @@ def test_the_terms_sum_to_the_value_of_the_map(layer):
             assert bool(outside) == bool(np.isnan(known).any())
 
 
+@pytest.mark.slow
 def test_a_pixel_at_any_depth_is_what_the_layer_gives():
     branch = Sequential(conv1=Conv(3, use_bias=False), norm=BatchNorm(), act=F.relu, conv2=Conv(1))
     net = Sequential(block=Residual(branch), act=F.relu, flatten=Flatten(), head=Dense(2))
@@ -164,6 +165,7 @@ def test_answers_and_attributions(known):
     assert (own[2, 1] != other[2, 1]).any()
 
 
+@pytest.mark.slow
 def test_the_attack_stays_within_epsilon_and_breaks_the_answer_where_it_can(known):
     still = views.attacked(known, LEFT, 0)
     np.testing.assert_array_equal(decoded(still["picture"]), LEFT[..., 0])

@@ -87,6 +87,7 @@ def test_no_image_is_in_two_of_the_parts(task, digits):
     assert bytes_of(task.test) <= bytes_of(digits[1])
 
 
+@pytest.mark.slow
 def test_the_last_layer_on_features_is_the_net_with_all_else_frozen(task):
     pool, lanes = drawn(task.train, (4,), jax.random.split(KEY, 2))
     features, back = transfer.features(task.net, *task.start, pool, at="flatten")
@@ -101,6 +102,7 @@ def test_the_last_layer_on_features_is_the_net_with_all_else_frozen(task):
     assert int(found.state(1).step) == SMALL.steps
 
 
+@pytest.mark.slow
 def test_a_small_run_is_json_and_ways_differ_in_what_they_train(monkeypatch):
     seen = {}
 

@@ -63,6 +63,7 @@ def _inside(net, params, state, x):
     return activations(net, params, state, x, [path for path in paths(net) if "/" not in path])[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_family_is_explained(name):
     net, params, state, x, at = _made(name)

@@ -136,6 +136,7 @@ def test_wrappers_change_nothing(images, targets):
     close(deeplift(wrapped, case.params, case.state, images, targets), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_image_a_batch_and_vmap_are_alike(images, targets):
     case = CASES["residual"]
 
@@ -147,6 +148,7 @@ def test_one_image_a_batch_and_vmap_are_alike(images, targets):
     close(jax.jit(jax.vmap(run))(images, targets), expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_program_for_other_weights_images_targets_and_baselines(images):
     case = CASES["plain"]
     before = _run._cache_size()

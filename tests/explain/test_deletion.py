@@ -74,6 +74,7 @@ def test_no_order_deletes_faster_than_the_true_shares():
     assert (trust.deletion(linear, images, orders, 0, steps=4, score="score").area >= best - 1e-6).all()
 
 
+@pytest.mark.slow
 def test_ends_are_the_image_and_the_baseline(images, targets):
     case = CASES["plain"]
     maps = jax.random.normal(jax.random.key(2), images.shape)

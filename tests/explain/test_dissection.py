@@ -92,6 +92,7 @@ def test_maps_are_anchored_at_the_units_centres():
     close(half, [0, 1, 2, 2])  # masks of half the size: their pixels are centred at 0.5, 2.5, ...
 
 
+@pytest.mark.slow
 def test_units_are_in_the_middle_of_what_they_see():
     plain = Sequential(
         conv=Conv(2, 5, padding="VALID"), pool=MaxPool(2), wide=Conv(2, 9, padding=4), all=GlobalAvgPool()
@@ -178,6 +179,7 @@ def reference(maps, thresholds, masks, names):
     return np.array(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [2, 64])
 def test_streaming_is_all_at_once_and_what_loops_give(batch_size):
     case = CASES["batchnorm"]

@@ -36,6 +36,7 @@ def test_a_convolution_sees_its_window():
     assert 0 < found.share <= 1
 
 
+@pytest.mark.slow
 def test_even_kernels_have_the_moments_and_the_sizes_of_boxes():
     net = Sequential(one=Conv(1, 5, padding=2, use_bias=False), two=Conv(1, 5, padding=2, use_bias=False))
     images = jnp.ones((1, 15, 15, 1))
@@ -58,6 +59,7 @@ def test_even_kernels_have_the_moments_and_the_sizes_of_boxes():
     close(field("two", "squared").sigma, np.sqrt([variance] * 2), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_random_kernels_have_a_field_that_grows_with_the_root_of_the_depth():
     depth = 6
     net = Sequential(**{f"conv{i}": Conv(24, 3, padding=1, use_bias=False) for i in range(depth)})

@@ -14,6 +14,7 @@ X = jax.random.uniform(jax.random.key(0), (2, 12, 12, 3))
 KERNEL = jax.random.normal(jax.random.key(1), (3, 3, 3, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(CASES))
 def test_both_parts_are_the_net(name):
     logits_fn = CASES[name].logits_fn

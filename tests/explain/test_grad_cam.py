@@ -177,6 +177,7 @@ def test_score_cam_is_a_loop_over_channels(images, chunk):
     close(found, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [grad_cam, score_cam])  # the others are programs of the same form
 def test_one_image_a_batch_and_vmap_are_alike(method, images):
     case = CASES["residual"]
@@ -191,6 +192,7 @@ def test_one_image_a_batch_and_vmap_are_alike(method, images):
     close(square.reshape(expected.shape), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_upsampled_maps_have_the_images_size(images):
     case = CASES["plain"]
     net = Sequential(**case.net[:6].layers, pool=GlobalAvgPool())

@@ -35,6 +35,7 @@ def test_gradients_by_hand():
     close(attribution.gradient(square, X, 0), WEIGHTS * X, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_noise_is_a_share_of_each_images_range():
     ranges = np.array([0.6, 1.0]).reshape(2, 1, 1, 1)
     noisy = X + 0.1 * ranges * draws(6, X)
@@ -45,6 +46,7 @@ def test_noise_is_a_share_of_each_images_range():
     close(attribution.vargrad(KEY, square, X, 0, **options), slopes.var(0), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_without_noise_they_are_of_the_gradient():
     slope = attribution.gradient(square, X, 0)
     close(attribution.smoothgrad(KEY, square, X, 0, noise=0.0, samples=3), slope, rtol=1e-6)

@@ -158,6 +158,7 @@ def test_at_an_inner_layer(images):
     close(gradient(with_rectifier(rest, F.guided_relu), inside, 2), gradient(guided, inside, 2), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_nets_of_other_libraries(images):
     class Net(nn.Module):
         @nn.compact

@@ -120,6 +120,7 @@ def test_objectives_read_what_they_say():
     close(mx.Match("a", 2 * found).scores(at), -0.25, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_diversity_is_minus_the_cosine_of_gram_matrices():
     one = jnp.array([[[1.0, 0.0]], [[1.0, 0.0]]])  # two positions along the first channel, (2, 1, 2)
     other = jnp.array([[[0.0, 1.0]], [[0.0, 3.0]]])
@@ -157,6 +158,7 @@ def test_sums_and_multiples():
         _ = score + 1
 
 
+@pytest.mark.slow
 def test_diverse_images_are_more_diverse():
     case = CASES["plain"]
     kind, options = mx.Channel("conv2", 3), {"shape": (3, *SHAPE[1:]), "steps": 60, "transforms": ()}
@@ -198,6 +200,7 @@ def test_one_trace_for_all_classes_units_weights_and_keys():
     assert run(2, make(np.int64(2), np.float64(0.3)), jax.tree.map(lambda p: 2 * p, case.params)) <= 1
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_bits_and_another_one_others():
     case = CASES["plain"]
     run = functools.partial(mx.maximize, net=case.net, params=case.params, state=case.state, shape=SHAPE, steps=5)
@@ -217,6 +220,7 @@ def test_transforms_are_applied_at_each_step_and_not_at_the_end():
     close(black.scores, black.images.ravel() @ params["head"]["kernel"][:, 1], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_inner_objectives_take_images_of_any_size_and_run_no_more_than_they_need():
     case, calls = CASES["plain"], []
 
@@ -230,6 +234,7 @@ def test_inner_objectives_take_images_of_any_size_and_run_no_more_than_they_need
     assert not calls
 
 
+@pytest.mark.slow
 def test_inside_jit_vmap_and_grad():
     net = Sequential(flatten=Flatten(), head=Dense(CLASSES))
     params, _ = net.init(KEY, jnp.zeros((1, 2, 2, 3)))
@@ -321,6 +326,7 @@ def test_refuses_what_cannot_be_seen():
         settled("looking", "x")
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_a_function_and_one_inside_a_block():
     case = CASES["residual"]
     for at in ("act1", "block1/branch/act"):

@@ -98,6 +98,7 @@ def test_decorrelated_colours_are_correlated_as_the_images_are():
     close(np.corrcoef(drawn.T), np.corrcoef(images.reshape(-1, 3).T), atol=0.02)
 
 
+@pytest.mark.slow
 def test_images_move_and_each_by_itself():
     images = jnp.tile(jax.random.uniform(KEY, (12, 12, 1)), (2, 2, 1, 1, 1))
     out = moved((Robustness(),), KEY, images)

@@ -40,6 +40,7 @@ def test_energy_by_hand():
     close(trust.energy_inside(-jnp.abs(MAP), MASK), 0)
 
 
+@pytest.mark.slow
 def test_channels_are_summed_and_images_counted_one_by_one():
     maps = jnp.stack([MAP, MASK.astype(float)])
     masks = jnp.stack([MASK, MASK])
@@ -49,6 +50,7 @@ def test_channels_are_summed_and_images_counted_one_by_one():
         close(jax.jit(measure)(maps, masks), measure(maps, masks), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_truth_of_scenes_is_found():
     scenes = Scenes(size=32).batch(jax.random.key(0), range(8))
     mask = scenes["instance_mask"] == 1

@@ -142,6 +142,7 @@ def test_size_stride_and_offset_by_hand():
     assert fields["pool"].rows.tolist() == [[0, 11]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "side"),
     [
@@ -160,6 +161,7 @@ def test_sizes_are_those_of_the_summary(name, side):
     assert {path: field.size for path, field in fields.items()} == rows
 
 
+@pytest.mark.slow
 def test_wrapped_layers_see_the_same():
     net = NETS["residual"]
     expected = inside.receptive_field(net, SPEC, "block1/branch/bn2")
@@ -168,6 +170,7 @@ def test_wrapped_layers_see_the_same():
         jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
+@pytest.mark.slow
 def test_loops_and_unknown_operations_mix_all():
     def looped(x):
         return jax.lax.fori_loop(0, 3, lambda _, y: F.relu(y), x)

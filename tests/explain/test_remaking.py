@@ -24,6 +24,7 @@ def of(case):
     return case.net, case.params, case.state
 
 
+@pytest.mark.slow
 def test_the_first_layer_still_knows_the_image_and_the_last_does_not(pictures):
     case = CASES["plain"]
     first = mx.invert(KEY, *of(case), pictures, at="conv1", parameterization=mx.Pixels(), steps=500)
@@ -34,6 +35,7 @@ def test_the_first_layer_still_knows_the_image_and_the_last_does_not(pictures):
     assert first.history.shape == (500, 2)
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_the_images(pictures):
     case = CASES["residual"]
     found = mx.invert(KEY, *of(case), pictures, at="block1/branch/act", steps=5)
@@ -43,6 +45,7 @@ def test_errors_are_those_of_the_images(pictures):
     close(found.image_error, norm(found.images - pictures) / norm(pictures), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_what_the_layer_cannot_see_is_left_to_the_prior(pictures):
     net = Sequential(conv=Conv(1, 1, use_bias=False), pool=GlobalAvgPool(), head=Dense(2))
     params, state = net.init(KEY, pictures)
@@ -54,6 +57,7 @@ def test_what_the_layer_cannot_see_is_left_to_the_prior(pictures):
     assert rough[1] < 0.9 * rough[0]
 
 
+@pytest.mark.slow
 def test_a_caricature_points_along_the_activation_and_is_longer(pictures):
     case = CASES["plain"]
     found = mx.caricature(KEY, *of(case), pictures, at="conv2", steps=100, transforms=())
@@ -78,6 +82,7 @@ def test_a_dream_has_more_of_what_the_layer_sees_and_is_still_the_image(pictures
     assert jnp.abs(dreamt - pictures).mean() < 2 * 10 * 0.01 + 1e-6
 
 
+@pytest.mark.slow
 def test_one_step_of_a_dream_is_along_the_slope(pictures):
     case = CASES["plain"]
     score = lambda x: case.logits_fn(x)[..., 3].sum()  # noqa: E731
@@ -100,6 +105,7 @@ def test_jitter_is_undone():
     close(run(0.0), run(0.5), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_style_moves_grams_and_keeps_the_arrangement(pictures):
     case, options = CASES["plain"], {"content_at": "conv2", "style_at": ["conv1", "conv2"], "steps": 150}
     content = jnp.broadcast_to(jnp.linspace(0.2, 0.8, 12)[:, None, None], (12, 12, 3))
@@ -115,6 +121,7 @@ def test_style_moves_grams_and_keeps_the_arrangement(pictures):
     assert distance[1] < 0.6 * distance[0]
 
 
+@pytest.mark.slow
 def test_one_trace_for_other_images(pictures):
     traces = []
 

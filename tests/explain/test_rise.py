@@ -19,6 +19,7 @@ def masks(count, size, cells, keep):
     return jax.jit(jax.vmap(lambda key: _mask(key, size, cells, keep)))(jax.random.split(KEY, count))
 
 
+@pytest.mark.slow
 def test_masks_are_parts_of_enlarged_grids():
     """The key draws the grid and two shifts: the rest by the paper's own words, with another program."""
 
@@ -54,6 +55,7 @@ def test_the_mean_over_masks():
     close(found, jnp.broadcast_to(expected[..., None], X.shape), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_probability_is_that_of_the_softmax():
     pair = lambda x: jnp.stack([x.sum((-3, -2, -1)), jnp.zeros(x.shape[:-3])], -1)  # noqa: E731
     first = attribution.rise(KEY, pair, X, 0, masks=9, cells=3)

@@ -113,6 +113,7 @@ def test_road_is_that_of_grad_cams(images, targets):
     close(ours.gap, (np.mean(gone[1], axis=0) - np.mean(gone[0], axis=0)) / 2, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_trace_and_inside_of_jit(images, targets):
     calls, first = [], 0
 

@@ -63,6 +63,7 @@ def test_n_pixels_are_gone():
     assert sorted(set(counts)) == [0, 4, 11]
 
 
+@pytest.mark.slow
 def test_nothing_known_is_0_and_random_maps_are_near_it(images, targets):
     case = CASES["plain"]
     blank = trust.sensitivity_n(KEY, case.logits_fn, images, jnp.zeros(images.shape), targets, 20, samples=8)

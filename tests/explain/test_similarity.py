@@ -74,6 +74,7 @@ def test_what_is_the_same_for_all_images_is_like_nothing():
     assert np.isfinite(slope).all()
 
 
+@pytest.mark.slow
 def test_layers_of_two_nets(images):
     first, second = CASES["plain"], CASES["residual"]
     many = jax.random.uniform(jax.random.key(2), (24, 12, 12, 3))

@@ -112,7 +112,10 @@ same(jax.jit(jax.grad(outside, (0, 1)))(kernel, x), wanted)
 }
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+LONG = ("shard_map, unchecked", "an explicit mesh", "winograd")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in SCRIPTS])
 def test_on_four_devices(name):
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     run = subprocess.run(

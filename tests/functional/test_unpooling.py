@@ -28,6 +28,7 @@ def windows(draw_from):
     return size, window, {"stride": stride, "padding": padding, "ceil_mode": draw_from(st.booleans())}
 
 
+@pytest.mark.slow
 @given(windows())
 def test_is_max_pool_and_its_transpose(case):
     size, window, options = case
@@ -56,6 +57,7 @@ def test_is_max_pool_and_its_transpose(case):
     np.testing.assert_array_equal(there.reshape(y.shape), y)
 
 
+@pytest.mark.slow
 @given(st.tuples(st.integers(1, 3), st.integers(1, 3)), st.integers(0, 3), st.booleans())
 def test_knowing_the_tiles_gives_the_same(window, more, ceil_mode):
     size = tuple(2 * w + more for w in window)

@@ -131,6 +131,7 @@ def test_as_linen_is_a_part_of_other_modules():
     assert Whole().apply(variables, X).shape == (4, 2)
 
 
+@pytest.mark.slow
 def test_as_nnx_computes_and_trains_as_the_net_does():
     module = as_nnx(NET, PARAMS, STATE)
     near(module(X, train=False), NET.apply(PARAMS, STATE, X, train=False)[0])

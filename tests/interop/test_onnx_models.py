@@ -21,6 +21,7 @@ SMALL = {
     "mlp": ({"units": (8, 8), "batch_norm": True}, 6),
     "perceptron": ({}, 6),
 }
+LONG = ("convnext_tiny", "efficientnet_b0")
 SIDES = {"alexnet": 63, "googlenet": 47, "googlenet_bn": 47, "inception_v3": 75, "lenet5": 28}
 GREY = ("lenet5", "mlp", "perceptron")
 
@@ -42,7 +43,9 @@ def there_and_back(name, options, side, path):
     assert 0.9 * count < there <= count + 100 * len(jax.tree.leaves(params)), "no weight twice"
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in SMALL]
+)
 def test_a_small_member_of_a_family(name, tmp_path):
     there_and_back(name, *SMALL[name], tmp_path / "a.onnx")
 

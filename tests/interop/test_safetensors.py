@@ -170,6 +170,7 @@ def test_class_names_that_are_none_are_refused(path):
 # --- a model
 
 
+@pytest.mark.slow
 def test_a_model_is_used_as_it_was_saved(weights, tmp_path):
     save(tmp_path / "file", NET, *weights, spec=SPEC, class_names=["cat", "dog", "gnu"])
     model = load(tmp_path / "file")

@@ -141,6 +141,7 @@ def test_without_a_spec_the_usual_sizes_are_tried():
     assert_same(interop.torch.load_state_dict(net, there)[:2], (params, state))
 
 
+@pytest.mark.slow
 def test_another_net_is_refused_with_the_report():
     params, state = weights_of(NET)
     there = interop.torch.state_dict(NET, params, state, layout="paths", spec=SPEC)

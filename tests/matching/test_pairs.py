@@ -21,6 +21,7 @@ def distances() -> np.ndarray:
     return np.linalg.norm(z[:, None] - z[None], axis=-1)
 
 
+@pytest.mark.slow
 def test_directions_by_hand():
     x = jnp.array([[3.0, 4.0], [0.0, 0.0]])
     np.testing.assert_allclose(unit_length(x), [[0.6, 0.8], [0, 0]], rtol=1e-6)
@@ -114,6 +115,7 @@ def test_descent_separates_the_classes(make):
     assert same < min(between[pair] for pair in pairs if LABEL[pair[0]] != LABEL[pair[1]]) - 0.5
 
 
+@pytest.mark.slow
 def test_triplets_are_those_of_optax():
     """Of one triplet there is nothing to choose, but for the anchor."""
     z, label = Z[:3], jnp.array([0, 0, 1])

@@ -12,6 +12,7 @@ S = jnp.array([0.9, 0.8, 0.7, 0.6, 0.5])
 RIGHT = jnp.array([False, True, False, False, True])
 
 
+@pytest.mark.slow
 def test_by_hand():
     assert [float(recall_at(S, RIGHT, k=k)) for k in (1, 2, 5)] == [0, 1, 1]
     assert average_precision(S, RIGHT) == pytest.approx((1 / 2 + 2 / 5) / 2)
@@ -21,6 +22,7 @@ def test_by_hand():
     assert average_precision(S, S > 0.75) == 1
 
 
+@pytest.mark.slow
 def test_some_candidates_are_left_out():
     among = jnp.array([False, True, True, True, True])
     assert float(recall_at(S, RIGHT, k=1, among=among)) == 1
@@ -30,6 +32,7 @@ def test_some_candidates_are_left_out():
     assert jnp.isnan(average_precision(S, RIGHT, among=gone))
 
 
+@pytest.mark.slow
 def test_a_net_to_which_all_is_alike_gains_nothing():
     same, right = jnp.ones(10), jnp.arange(10) < 2
     assert [float(recall_at(same, right, k=k)) for k in (1, 8, 9)] == [0, 0, 1]
@@ -54,6 +57,7 @@ def test_agrees_with_sklearn_in_ties_too(decimals):
         np.testing.assert_array_equal(recall_at(s, right, k=k).ravel(), np.array(hits, float))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gallery", [False, True])
 def test_whole_sets_are_their_queries_one_by_one(gallery, monkeypatch):
     monkeypatch.setattr(retrieval, "TOGETHER", 4)

@@ -23,6 +23,7 @@ def test_by_hand():
     np.testing.assert_allclose(nt_xent(VIEWS, temperature=0.3), np.reshape(each, (5, 2)).mean(1), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
 def test_agrees_with_optax(temperature):
     ours = jax.value_and_grad(lambda v: nt_xent(v, temperature=temperature).mean())
@@ -31,6 +32,7 @@ def test_agrees_with_optax(temperature):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_where_all_are_alike_and_where_views_alone_are():
     np.testing.assert_allclose(nt_xent(jnp.ones((4, 2, 3))), np.log(7), rtol=1e-6)
     found = nt_xent(jnp.repeat(jnp.eye(3), 2, axis=0).reshape(3, 2, 3), temperature=0.5)
@@ -52,6 +54,7 @@ def test_every_view_has_a_draw_of_its_own():
     assert smaller["image"].shape == (3, 2, 1, 2, 1)
 
 
+@pytest.mark.slow
 def test_the_trainer_takes_it():
     """Views of one image, with noise, are found among those of others after some steps."""
     train = data.from_arrays(np.asarray(jax.random.uniform(jax.random.key(1), (32, 4, 4, 1))))

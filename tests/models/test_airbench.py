@@ -86,6 +86,7 @@ def test_logits_are_a_ninth():
     np.testing.assert_allclose(logits, np.arange(10.0)[None] / 9, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_whitening_goes_into_the_first_kernel():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((64, 32, 32, 3)) @ rng.standard_normal((3, 3))
@@ -98,6 +99,7 @@ def test_whitening_goes_into_the_first_kernel():
     np.testing.assert_allclose(found, np.eye(12), atol=0.02)
 
 
+@pytest.mark.slow
 def test_signals_neither_vanish_nor_explode_at_the_start():
     found = deviations(NET, size=16, batch=4)
     # Logits times 1/9 are small on purpose.

@@ -80,6 +80,7 @@ def test_the_smallest_images():
         summarize(net, jax.ShapeDtypeStruct((1, 62, 62, 3), jnp.float32))
 
 
+@pytest.mark.slow
 def test_signals_neither_vanish_nor_explode_at_the_start():
     found = deviations(alexnet(hidden=16), size=64, batch=4)
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}

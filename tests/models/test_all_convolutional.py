@@ -57,6 +57,7 @@ def test_other_sizes(size, after):
     assert next(row for row in found if row.path == "head").output == (1, after, after, 10)
 
 
+@pytest.mark.slow
 def test_signals_neither_vanish_nor_explode_at_the_start():
     found = deviations(models.create("all_convolutional", width=16), size=32)
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}

@@ -19,6 +19,7 @@ def spec(size, batch=1):
     return jax.ShapeDtypeStruct((batch, size, size, 3), jnp.float32)
 
 
+@pytest.mark.slow
 def test_cells_of_4_pixels_as_in_the_paper():
     net = models.centernet()
     params, state = jax.eval_shape(net.init, jax.random.key(0), spec(128))
@@ -35,12 +36,14 @@ def test_what_is_enlarged_is_added_to_the_stage_before():
     assert list(plain.layers)[-3:] == ["stage5", "lateral", "head"]
 
 
+@pytest.mark.slow
 def test_every_cell_is_a_centre_with_probability_a_tenth_at_the_start():
     params, state = jax.jit(lambda key: SMALL.init(key, spec(32)))(jax.random.key(0))
     outputs, _ = SMALL.apply(params, state, jax.random.uniform(jax.random.key(1), (2, 32, 32, 3)), train=False)
     np.testing.assert_allclose(jax.nn.sigmoid(outputs[..., :3]), 0.1, atol=0.02)
 
 
+@pytest.mark.slow
 def test_signals_neither_vanish_nor_explode_at_the_start():
     found = {path: sd for path, sd in deviations(SMALL, size=32).items() if not path.startswith("head/")}
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}
@@ -50,6 +53,7 @@ def test_it_is_a_value():
     assert from_json(to_json(SMALL)) == SMALL
 
 
+@pytest.mark.slow
 def test_it_finds_what_it_was_shown():
     """Two images by heart: a bright box in each, of another class."""
     boxes = jnp.array([[[4.0, 8, 20, 24]], [[12, 2, 28, 14]]])

@@ -42,6 +42,7 @@ def test_signals_neither_vanish_nor_explode_at_the_start(depth, shortcut):
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}
 
 
+@pytest.mark.slow
 def test_weights_with_shortcut_b_go_there_and_back():
     net = models.cifar_resnet(8, width=2, shortcut="B")
     params, state = jax.jit(lambda key: net.init(key, CIFAR))(jax.random.key(0))

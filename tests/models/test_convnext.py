@@ -25,6 +25,7 @@ def costs(name):
     return summarize(models.create(name, 1000), jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters", "giga"),
     [  # torchvision's num_params and GFLOPS for 1000 classes; Liu et al. 2022, table 1: 29, 50, 89 M, 4.5, 8.7, 15.4 G
@@ -69,6 +70,7 @@ def test_blocks():
     assert rates == pytest.approx(np.linspace(0, 0.17, 18))
 
 
+@pytest.mark.slow
 def test_a_net_starts_as_its_stem_and_what_lies_between_stages():
     # Touvron et al. 2021, section 2: with factors near 0 every block is the identity.
     net = models.convnext(width=8, blocks=(1, 1), small_images=True)
@@ -95,6 +97,7 @@ def test_gelu_is_the_exact_one():
     assert from_json(to_json(net)) == net
 
 
+@pytest.mark.slow
 def test_signals_neither_vanish_nor_explode_at_the_start():
     found = deviations(models.convnext(width=16, blocks=(1, 1, 1, 1)))
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}

@@ -30,6 +30,7 @@ def output(net, size):
     return jax.eval_shape(lambda p, s, x: net.apply(p, s, x, train=False)[0], params, state, spec(size)).shape
 
 
+@pytest.mark.slow
 def test_costs():
     # torchvision: deeplabv3_resnet50 has num_params 42,004,074, with a second classifier, of 1024 maps, for training.
     second = 9 * 1024 * 256 + 2 * 256 + 256 * 21 + 21
@@ -94,6 +95,7 @@ def test_a_classifier_s_weights_fit():
     assert (params["stage4"]["block1"]["residual"]["branch"]["conv2"]["kernel"] == 1).all()
 
 
+@pytest.mark.slow
 def test_signals_neither_vanish_nor_explode_at_the_start():
     found = deviations(SMALL(), size=16)
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}

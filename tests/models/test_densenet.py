@@ -135,6 +135,7 @@ def test_dropout_follows_every_second_convolution():
     assert not [path for path in surgery.paths(models.cifar_densenet(10)) if path.endswith("dropout")]
 
 
+@pytest.mark.slow
 def test_signals_neither_vanish_nor_explode_at_the_start():
     found = deviations(models.cifar_densenet(22), size=16)
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}

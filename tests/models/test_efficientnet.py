@@ -23,6 +23,7 @@ def costs(name, size):
     return summarize(models.create(name, 1000), jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "parameters", "giga"),
     [  # torchvision's num_params and GFLOPS for 1000 classes, at the sizes of its weights; Tan and Le 2019, table 2:

@@ -61,6 +61,7 @@ def test_classes_for_every_pixel(skips):
     assert output(SMALL(skips=skips), 64) == (1, 64, 64, 5)
 
 
+@pytest.mark.slow
 def test_other_backbones():
     residual = models.fcn(5, backbone=models.resnet(18, width=4), hidden=0)
     assert list(residual.layers) == ["stem", "stage1", "stage2", "fuse", "up"]
@@ -73,6 +74,7 @@ def test_other_backbones():
     assert output(dense, 16) == (1, 16, 16, 5)
 
 
+@pytest.mark.slow
 def test_logits_of_coarse_and_fine_maps_are_added():
     net = SMALL(skips=1)
     params, state = jax.jit(lambda key: net.init(key, spec(32)))(jax.random.key(0))
@@ -88,11 +90,13 @@ def test_logits_of_coarse_and_fine_maps_are_added():
     assert y.shape == (1, 32, 32, 5)
 
 
+@pytest.mark.slow
 def test_signals_neither_vanish_nor_explode_at_the_start():
     found = deviations(SMALL(), size=32)
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}
 
 
+@pytest.mark.slow
 def test_a_step_in_bfloat16_and_other_devices():
     net = SMALL()
     params, state = jax.jit(lambda key: net.init(key, spec(32)))(jax.random.key(0))

@@ -26,6 +26,7 @@ def costs(**options):
     return summarize(models.googlenet(1000, **options), spec(224))
 
 
+@pytest.mark.slow
 def test_outputs_are_those_of_the_papers_table_1():
     rows = {row.path: row for row in costs().rows}
     expected = {
@@ -55,6 +56,7 @@ def test_outputs_are_those_of_the_papers_table_1():
     assert {name: round(found[name] / kilo, 1) for name, kilo in given.items()} == dict.fromkeys(given, 1.0)
 
 
+@pytest.mark.slow
 def test_costs_of_the_papers_net():
     # By hand: weights and biases of table 1. "1.5 billion multiply-adds" (section 1).
     assert (costs().parameters, round(costs().multiply_adds / 1e9, 2)) == (6_998_552, 1.58)
@@ -106,6 +108,7 @@ def test_small_images():
     assert list(models.googlenet(small_images=True, batch_norm=True)["stem"].layers) == ["conv1", "conv2", "conv3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "smallest"),
     [

@@ -26,6 +26,7 @@ def costs():
     return summarize(models.inception_v3(1000, auxiliary=True), spec(299))
 
 
+@pytest.mark.slow
 def test_costs():
     found = costs()
     by_head = {row.path: row for row in found.rows}["aux"]
@@ -36,6 +37,7 @@ def test_costs():
     assert found.parameters - by_head.parameters == 23_834_568
 
 
+@pytest.mark.slow
 def test_outputs_are_those_of_the_papers_table_1():
     found = {row.path: row.output[1:] for row in costs().rows}
     # What comes out is what goes into the next row there. Its sixth row is a 3x3 convolution; as in the authors' code

@@ -26,6 +26,7 @@ def costs(net, size=224):
     return found, {row.path: row.output[1:] for row in found.rows if "/" not in row.path}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "parameters", "multiply_adds"),
     [
@@ -40,6 +41,7 @@ def test_costs_of_the_first(width, parameters, multiply_adds):
     assert (found.parameters, found.multiply_adds) == (parameters, multiply_adds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "size", "parameters", "millions"),
     [
@@ -53,6 +55,7 @@ def test_costs_of_the_second(width, size, parameters, millions):
     assert (found.parameters, round(found.multiply_adds / 1e6)) == (parameters, millions)
 
 
+@pytest.mark.slow
 def test_stages_are_those_of_the_papers():
     # Howard et al. 2017, table 1; Sandler et al. 2018, table 2.
     assert costs(models.mobilenet_v1(1000))[1] == {
@@ -128,6 +131,7 @@ def test_width():
     assert [round_channels(c) for c in (1, 8, 11.2, 12, 33.6, 67.2, 68, 1024)] == [8, 8, 16, 16, 32, 64, 72, 1024]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [models.mobilenet_v1, pytest.param(models.mobilenet_v2, marks=slow)])
 def test_signals_neither_vanish_nor_explode_at_the_start(make):
     found = deviations(make(width=0.25, small_images=True))

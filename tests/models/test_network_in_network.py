@@ -46,6 +46,7 @@ def test_other_sizes(size, after):
     assert next(row for row in found if row.path == "head").output == (1, after, after, 10)
 
 
+@pytest.mark.slow
 def test_signals_neither_vanish_nor_explode_at_the_start():
     found = deviations(models.create("network_in_network"), size=16)
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}

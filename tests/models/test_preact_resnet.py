@@ -15,6 +15,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 PHOTOGRAPHS, CIFAR = (jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32) for size in (224, 32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters", "multiply_adds"),
     [
@@ -78,6 +79,7 @@ def test_blocks():
     assert models.preact_resnet(18, small_images=True)["stem"]["conv"] == Conv(64, 3, padding=1, use_bias=False)
 
 
+@pytest.mark.slow
 def test_shortcuts_are_the_identity_from_end_to_end():
     # He et al. 2016b, equation 4: without branches a stage's blocks pass on what they are given, negative values too.
     net = models.cifar_preact_resnet(8, width=4)
@@ -90,6 +92,7 @@ def test_shortcuts_are_the_identity_from_end_to_end():
     assert (found["stage1"] < 0).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [8, pytest.param(56, marks=pytest.mark.slow)])
 def test_signals_neither_vanish_nor_explode_at_the_start(depth):
     found = deviations(models.cifar_preact_resnet(depth, width=4))

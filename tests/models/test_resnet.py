@@ -48,6 +48,7 @@ def test_small_images_keep_their_size_in_front():
     }
 
 
+@pytest.mark.slow
 def test_stages_are_those_of_the_papers_table_1():
     net = models.create("resnet50", 1000)
     assert [len(net[f"stage{i}"]) for i in (1, 2, 3, 4)] == [3, 4, 6, 3]
@@ -94,6 +95,7 @@ def test_blocks():
     assert basic == [f"stage{i}/block1/residual/shortcut" for i in (2, 3, 4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [10, pytest.param(18, marks=slow)])
 def test_signals_neither_vanish_nor_explode_at_the_start(depth):
     found = deviations(models.resnet(depth, width=8, small_images=True))

@@ -25,6 +25,7 @@ def test_costs(name, parameters, giga):
     assert (found.parameters, round(found.multiply_adds / 1e9, 3)) == (parameters, giga)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cardinality", "group_width", "millions"), [(8, 64, "34.4"), (16, 64, "68.1")])
 def test_parameters_on_cifar(cardinality, group_width, millions):
     # Xie et al. 2017, table 7, of 10 classes; further digits are cut off there.
@@ -49,6 +50,7 @@ def test_one_group_makes_a_resnet():
     assert models.resnext(50, cardinality=1, group_width=64) == models.resnet(50)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [14, pytest.param(29, marks=pytest.mark.slow)])
 def test_signals_neither_vanish_nor_explode_at_the_start(depth):
     found = deviations(models.resnext(depth, cardinality=4, group_width=4, width=8, small_images=True))

@@ -25,12 +25,14 @@ COSTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "parameters", "multiply_adds"), COSTS)
 def test_costs(name, parameters, multiply_adds):
     found = summarize(models.create(name, 1000), SPEC)
     assert (found.parameters, found.multiply_adds) == (parameters, multiply_adds)
 
 
+@pytest.mark.slow
 def test_squeeze_and_excitation_is_the_papers():
     gate = squeeze_excite(6, 4)
     x = np.random.default_rng(0).standard_normal((2, 5, 3, 6)).astype(np.float32)
@@ -65,12 +67,14 @@ def test_branches_end_with_a_gate():
     assert models.create("se_resnet18")["stage1"]["block1"]["residual"].branch["se"] == squeeze_excite(64, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [10, pytest.param(18, marks=pytest.mark.slow)])
 def test_signals_neither_vanish_nor_explode_at_the_start(depth):
     found = deviations(models.se_resnet(depth, width=8, small_images=True))
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}
 
 
+@pytest.mark.slow
 def test_branches_may_start_at_zero():
     # The gate's last kernel would leave half of what the branch gives.
     net = models.se_resnet(10, width=8, small_images=True)

@@ -23,6 +23,7 @@ def costs(width):
     return summarize(models.shufflenet_v2(1000, width=width), jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "parameters", "giga"),
     [  # torchvision's num_params and GFLOPS for 1000 classes; Ma et al. 2018, table 5: 1.4, 2.3, 3.5, 7.4 M, and 41,

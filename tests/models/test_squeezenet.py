@@ -14,12 +14,14 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 SPEC = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
 
 
+@pytest.mark.slow
 def test_costs():
     found = summarize(models.create("squeezenet1_1", 1000), SPEC)
     # torchvision's num_params and GFLOPS for 1000 classes
     assert (found.parameters, round(found.multiply_adds / 1e9, 3)) == (1_235_496, 0.349)
 
 
+@pytest.mark.slow
 def test_costs_and_modules_of_the_papers_table_1():
     found = summarize(squeezenet("1.0", 1000), SPEC)
     assert (found.parameters, round(found.multiply_adds / 1e9, 3)) == (1_248_424, 0.819)  # torchvision's
@@ -58,6 +60,7 @@ def test_small_images(size, after):
     assert (found["stem"], found["stage3"]) == ((size, size, 96), (after, after, 512))
 
 
+@pytest.mark.slow
 def test_the_smallest_images():
     net = models.create("squeezenet1_0")
     assert shapes(net, 29)["pool"] == (10,)
@@ -65,6 +68,7 @@ def test_the_smallest_images():
         shapes(net, 28)
 
 
+@pytest.mark.slow
 def test_signals_neither_vanish_nor_explode_at_the_start():
     found = deviations(models.create("squeezenet1_1", small_images=True), size=16)
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}

@@ -23,6 +23,7 @@ def output(net, size):
     return jax.eval_shape(lambda p, s, x: net.apply(p, s, x, train=False)[0], params, state, spec(size)).shape
 
 
+@pytest.mark.slow
 def test_costs():
     net = models.unet()
     found = summarize(net, spec(512, channels=1))
@@ -38,6 +39,7 @@ def test_costs():
     assert round(sum(leaf.size for leaf in jax.tree.leaves(params)) / 1e6, 2) == 7.76
 
 
+@pytest.mark.slow
 def test_maps_are_those_of_figure_1():
     rows = {row.path: row.output[1:] for row in summarize(models.unet(), spec(512, channels=1)).rows}
     path, expected = "", {}
@@ -69,6 +71,7 @@ def test_it_is_composed_of_what_there_is():
     assert not normed["conv1"].use_bias
 
 
+@pytest.mark.slow
 def test_each_size_is_given_what_was_there_on_the_way_down():
     net = models.unet(3, width=4, depth=2)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 8, 8, 3)), jnp.float32)
@@ -87,11 +90,13 @@ def test_classes_for_every_pixel(options):
     assert output(models.unet(3, width=4, **options), 16) == (1, 16, 16, 3)
 
 
+@pytest.mark.slow
 def test_signals_neither_vanish_nor_explode_at_the_start():
     found = deviations(models.unet(width=8), size=16)
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}
 
 
+@pytest.mark.slow
 def test_a_step_in_bfloat16_and_other_devices():
     net = models.unet(3, width=4, depth=1, batch_norm=True)
     params, state = jax.jit(lambda key: net.init(key, spec(8)))(jax.random.key(0))

@@ -64,6 +64,7 @@ def test_the_smallest_images():
         summarize(net, jax.ShapeDtypeStruct((1, 31, 31, 3), jnp.float32))
 
 
+@pytest.mark.slow
 def test_signals_neither_vanish_nor_explode_at_the_start():
     found = deviations(vgg(19, width=8, hidden=64), size=32)
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}

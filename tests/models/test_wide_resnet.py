@@ -56,6 +56,7 @@ def test_dropout_is_between_the_convolutions():
     assert net != models.create("wide_resnet28_10") == models.wide_resnet(28, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [10, pytest.param(28, marks=pytest.mark.slow)])
 def test_signals_neither_vanish_nor_explode_at_the_start(depth):
     found = deviations(models.wide_resnet(depth, 2, width=4, dropout=0.3))

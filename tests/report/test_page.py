@@ -79,6 +79,7 @@ def test_the_page_can_be_found_ones_way_in():
     assert "nav" not in {tag for tag, _ in Tags(single.html()).tags}
 
 
+@pytest.mark.slow
 def test_the_same_page_is_the_same_bytes_in_another_process(tmp_path):
     code = (
         "import numpy as np; from jaxcnn import report as r\n"
@@ -158,6 +159,7 @@ def test_a_missing_package_is_named_with_the_cure(package, monkeypatch):
         report.confusion(np.eye(2)) if package == "matplotlib" else whole.html()
 
 
+@pytest.mark.slow
 def test_importing_loads_neither_matplotlib_nor_jinja():
     code = "import sys, jaxcnn.report; print({'matplotlib', 'jinja2', 'PIL'} & set(sys.modules))"
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}

@@ -46,6 +46,7 @@ def path(tmp_path_factory):
     return page.write(tmp_path_factory.mktemp("page") / "report.html")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scripts", [False, True])
 def test_the_page_opens_quietly_and_shows_every_picture(browser, path, scripts):  # noqa: F811
     with visit(browser, path, scripts=scripts) as seen:
@@ -66,6 +67,7 @@ def test_nothing_is_wider_than_the_window(browser, path, width):  # noqa: F811
         assert seen.page.evaluate(outside) == 0
 
 
+@pytest.mark.slow
 def test_pictures_stand_side_by_side_where_there_is_room(browser, path):  # noqa: F811
     lefts = "Array.from(document.querySelectorAll('figure'), item => item.getBoundingClientRect().left)"
     with visit(browser, path, width=1280) as seen:

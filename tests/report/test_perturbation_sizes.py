@@ -18,6 +18,7 @@ def test_a_panel_an_attack_with_the_median_of_all_images():
     assert (one.get_title("left"), two.get_xlabel()) == ("one", "change")
 
 
+@pytest.mark.slow
 def test_nothing_but_zeros_and_nothing_at_all():
     perturbation_sizes({"a": np.zeros(3), "b": np.full(3, np.nan)}).draw_without_rendering()
 

@@ -61,7 +61,7 @@ def residual(width):
     return Sequential(stem=Conv(width), block=Residual(branch), pool=GlobalAvgPool(), head=Dense(3))
 
 
-NETS = [sigmoids, flattened, residual, pytest.param(both, marks=pytest.mark.slow)]
+NETS = [sigmoids, *(pytest.param(make, marks=pytest.mark.slow) for make in (flattened, residual, both))]
 
 
 @pytest.mark.parametrize("make", NETS)
@@ -214,6 +214,7 @@ def test_zeros_do_not_hide_that_a_narrow_net_is_another_function():
         cross_validate(net, small_set(), widths=(1, 3), folds=3, epochs=1, batch_size=6, key=KEY)
 
 
+@pytest.mark.slow
 def test_a_norm_takes_the_units_that_it_is_given_flattened_ones_too():
     def net(width):
         return Sequential(conv=Conv(width), flatten=Flatten(), norm=BatchNorm(), act=F.relu, head=Dense(3))

@@ -33,6 +33,7 @@ def test_an_ensemble_has_the_mean_probabilities(nets):
     np.testing.assert_allclose(jax.jit(lambda f, x: f(x))(ensemble(NET, params, state), X), logits, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_nets_that_agree_do_not_disagree():
     logits = jax.random.normal(jax.random.key(0), (1, 6, 4)).repeat(3, 0)
     np.testing.assert_allclose(disagreement(logits), 0, atol=1e-6)

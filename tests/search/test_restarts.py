@@ -96,6 +96,7 @@ def test_the_lowest_validation_loss_is_the_best(found):
     assert held["loss"] == pytest.approx(found.values[found.best], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_without_validation_the_lowest_training_loss_is():
     found = random_restarts(small_net(), small_set(), restarts=2, epochs=2, batch_size=12, key=KEY)
     for lane in range(2):
@@ -127,6 +128,7 @@ def optimizer_of(peak, momentum, decay):
     return sgd(warmup_cosine(peak, 10), momentum=momentum, weight_decay=decay)
 
 
+@pytest.mark.slow
 def test_all_numbers_are_traced_and_nothing_compiles_anew():
     made = []
 
@@ -179,6 +181,7 @@ def drifting(rates, **options):
     return sweep(DRIFT, ONES, over={"rate": rates}, optimizer=plain, **DRIFTING, **options)
 
 
+@pytest.mark.slow
 def test_restarts_of_each_value_share_their_keys():
     found = drifting([0.1, 0.2], restarts=2, epochs=1)
     assert found.numbers["rate"].tolist() == np.float32([0.1, 0.1, 0.2, 0.2]).tolist()
@@ -203,11 +206,13 @@ def test_each_lane_stops_for_itself_and_keeps_its_best():
     assert len(found.history) == found.epochs.max()
 
 
+@pytest.mark.slow
 def test_the_least_improvement():
     strict = drifting([0.1], validation=HELD, patience=1, epochs=10, min_delta=0.9)
     assert strict.epochs.tolist() == [2]  # 4.84 improves upon infinity, 4.0 not by 0.9 upon that
 
 
+@pytest.mark.slow
 def test_the_worse_half_ends():
     found = drifting([0.05, 0.1, 0.2, 0.3, 0.02], validation=HELD, epochs=6, halve_every=2)
     assert [line["going"].tolist() for line in found.history[::2]] == [
@@ -223,6 +228,7 @@ def test_the_worse_half_ends():
     np.testing.assert_allclose(found.values, (weights - 2.4) ** 2, rtol=1e-4, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_highest_metric_is_chosen_where_it_is_watched():
     found = drifting(RATES, validation=HELD, epochs=5, metrics={"near": near}, monitor="near")
     reached = np.max([line["validation_near"] for line in found.history], axis=0)
@@ -267,6 +273,7 @@ def test_lanes_that_do_not_fit_even_alone_are_refused():
         drifting([0.1], epochs=1, memory=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cache", "chunks"), [(1, [[0], [1], [2]]), (10**9, [[0, 1, 2]])])
 def test_on_a_cpu_lanes_whose_steps_fill_the_cache_are_trained_one_after_another(cache, chunks, monkeypatch):
     seen = []
@@ -293,6 +300,7 @@ print(json.dumps({"values": found.values.tolist(), "kernel": found.states.params
 """
 
 
+@pytest.mark.slow
 def test_devices_share_the_lanes():
     environment = os.environ | {
         "PYTHONPATH": str(Path(jaxcnn.__file__).parents[1]),

@@ -26,6 +26,7 @@ def start():
     )
 
 
+@pytest.mark.slow
 def test_a_lane_is_what_fit_gives_from_that_start_with_those_layers_frozen(start):
     options = {"epochs": 2, "batch_size": 12, "freeze": FROZEN, "augment": noisy}
     held = small_set(30)
@@ -41,6 +42,7 @@ def test_a_lane_is_what_fit_gives_from_that_start_with_those_layers_frozen(start
     assert {leaf.shape for leaf in jax.tree.leaves(found.states.opt_state)} == {(2,), (2, 8, 3), (2, 3)}
 
 
+@pytest.mark.slow
 def test_each_lane_has_its_own_examples_for_each_value(start):
     options = {"epochs": 2, "batch_size": 12}
     found = sweep(
@@ -56,6 +58,7 @@ def test_each_lane_has_its_own_examples_for_each_value(start):
     assert int(found.state(0).step) == 4  # 24 examples of a lane, not all 60
 
 
+@pytest.mark.slow
 def test_lanes_in_chunks_keep_their_start_and_examples(start, monkeypatch):
     from jaxcnn.search import lanes
 
@@ -66,6 +69,7 @@ def test_lanes_in_chunks_keep_their_start_and_examples(start, monkeypatch):
     same(found.state(2), fit(small_net(), own, start=start, key=found.keys[2], **options).state)
 
 
+@pytest.mark.slow
 def test_frozen_layers_in_a_cross_validation_stay_what_they_were_drawn_as():
     make = lambda width: Sequential(flatten=Flatten(), hidden=Dense(width), act=F.tanh, head=Dense(3))  # noqa: E731
     options = {"widths": (2, 4), "folds": 2, "epochs": 1, "batch_size": 12, "refit": False}

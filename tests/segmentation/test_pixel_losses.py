@@ -26,6 +26,7 @@ def test_agrees_with_torch():
             np.testing.assert_allclose(one, expected.item(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_cross_entropy_and_focal_loss_by_hand():
     p = np.asarray(jax.nn.softmax(LOGITS), np.float64)
     for image in range(2):
@@ -42,6 +43,7 @@ def test_cross_entropy_and_focal_loss_by_hand():
     np.testing.assert_allclose(focal(LOGITS, LABELS, gamma=0), cross_entropy(LOGITS, LABELS), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_dice_by_hand():
     soft = np.asarray(jax.nn.softmax(LOGITS), np.float64)
     for image in range(2):
@@ -53,6 +55,7 @@ def test_dice_by_hand():
         np.testing.assert_allclose(dice(LOGITS, LABELS)[image], 1 - np.mean(ratios), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_perfect_masks_have_no_loss_and_classes_that_are_not_there_do_not_count():
     labels = jnp.zeros((4, 4), jnp.int32).at[:2].set(1)
     logits = 50 * jax.nn.one_hot(labels, 5)
@@ -60,6 +63,7 @@ def test_perfect_masks_have_no_loss_and_classes_that_are_not_there_do_not_count(
         np.testing.assert_allclose(loss(logits, labels), 0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [cross_entropy, focal, dice])
 def test_an_image_without_a_pixel_that_counts_has_loss_and_gradient_0(loss):
     void = jnp.full((2, 4, 6), 255)

@@ -23,6 +23,7 @@ PARAMS = {
 X = jnp.asarray(DRAW.uniform(0.4, 0.6, (2, 4, 5, 3)), jnp.float32)
 
 
+@pytest.mark.slow
 def test_a_class_over_a_region_by_hand():
     label = np.array([2, 0])
     expected = [LOGITS[n, ..., label[n]][REGION[n]].sum() for n in range(2)]
@@ -67,6 +68,7 @@ def test_the_margin_of_a_mask_by_hand():
             close(found[n], total / above, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_margin_is_0_where_the_mask_is_given_and_where_no_pixel_counts():
     close(segmentation.mask_margin(LOGITS.argmax(-1))(LOGITS), 0)
     nothing = segmentation.mask_margin(jnp.full((2, 4, 5), -1))
@@ -74,6 +76,7 @@ def test_the_margin_is_0_where_the_mask_is_given_and_where_no_pixel_counts():
     assert jnp.isfinite(jax.grad(lambda z: nothing(z).sum())(LOGITS)).all()
 
 
+@pytest.mark.slow
 def test_pgd_gives_a_wanted_mask_and_leaves_the_rest():
     """Each pixel's logits are its own: those that are near to another class turn, in the region alone."""
     kernel = jnp.array([[1.0, -1, 0], [-1, 1, 0], [0, 0, 0.1]])

@@ -145,7 +145,7 @@ def same(found: dict, expected: dict) -> None:
         np.testing.assert_allclose([*line.values()], [*other.values()], rtol=2e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize(("processes", "devices"), [(1, 8), (4, 2), (2, 1)])
+@pytest.mark.parametrize(("processes", "devices"), [(1, 8), (4, 2), pytest.param(2, 1, marks=pytest.mark.slow)])
 def test_devices_and_processes_change_nothing(processes, devices, alone, tmp_path):
     found = finish(start(tmp_path, processes, devices))
     assert found["devices"] == processes * devices
@@ -177,6 +177,7 @@ def test_a_run_goes_on_in_another_number_of_processes(alone, tmp_path):
         np.testing.assert_allclose(line["train_loss"], other["train_loss"], rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_streams_and_failures_in_two_processes(tmp_path):
     pytest.importorskip("grain")
     alone, found = (finish(start(tmp_path, processes, 2, STREAMED)) for processes in (1, 2))

@@ -92,7 +92,7 @@ def test_resumed_at_every_step(step, train, whole, tmp_path):
     assert [at for kind, at in steps if kind == "step"] == list(range(step + 1, STEPS + 1))
 
 
-@pytest.mark.parametrize("step", [3, 14])
+@pytest.mark.parametrize("step", [3, pytest.param(14, marks=pytest.mark.slow)])
 def test_resumed_between_the_replays_of_a_batch(step, train, tmp_path):
     whole = train(run_dir=tmp_path / "whole", replays=2)
     with pytest.raises(RuntimeError, match="stop here"):
@@ -240,6 +240,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("owner", "name"), PLACES, ids=[name for _, name in PLACES])
 def test_told_to_stop_while_saving(owner, name, train, whole, tmp_path, monkeypatch):
     done = getattr(owner, name)
