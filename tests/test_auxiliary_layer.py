@@ -66,6 +66,7 @@ def test_the_main_net_is_the_net_without_heads():
         assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
+@pytest.mark.slow
 def test_the_net_up_to_a_head():
     outputs, _ = run(NET, train=True)
     for head in ("aux1", "aux2"):

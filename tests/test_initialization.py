@@ -405,6 +405,7 @@ def test_whitened_responses_are_uncorrelated(size, eps):
         np.testing.assert_allclose(covariance, np.eye(half), atol=0.1)
 
 
+@pytest.mark.slow
 def test_whitening_against_numpy_and_its_signs():
     x = photographs(1)
     with jax.enable_x64(True):

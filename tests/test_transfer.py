@@ -111,6 +111,7 @@ def test_the_front_costs_no_gradient(weights, some):
     assert flops(["stage1", "stage2"]) < 0.5 * flops([])
 
 
+@pytest.mark.slow
 def test_a_frozen_net_is_in_training_what_it_is_in_evaluation(weights):
     x = jax.random.uniform(KEY, (2, 6, 6, 1))
     net = surgery.freeze(NET, ["stage1", "stage2"])

@@ -257,6 +257,7 @@ def test_fog():
     close(corruptions.fog(KEY, BLACK, 5), 0)
 
 
+@pytest.mark.slow
 def test_a_cloud():
     whole = np.asarray(plasma.plasma(KEY, (64, 64), 2.0))
     assert (whole.min(), whole.max()) == (0, 1)

@@ -156,6 +156,7 @@ def test_where_no_gradient_helps_the_images_come_back(name, linear):
     np.testing.assert_array_equal(attack(logits_fn, linear.x, 0), linear.x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FEW)
 def test_half_precision(name, linear):
     attack, *_ = ATTACKS[name]

@@ -66,6 +66,7 @@ def test_what_is_outside_is_the_least_value(digits):
     close((found + 1) / 2, spatial(logits_fn, x, y, shifts=3, angles=3), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_more_is_tried_the_more_is_fooled(digits):
     logits_fn, x, y = digits
     rates = [

@@ -76,6 +76,7 @@ def test_same_key_same_bits_one_image_and_inside_jit(digits):
     assert attack(KEY, x[0], y[0]).shape == x[0].shape
 
 
+@pytest.mark.slow
 def test_is_traced_once(linear):
     calls = []
 

@@ -97,6 +97,7 @@ def test_rectangles_of_cutmix_have_torchvisions_distribution():
     assert abs((ours == 0).mean() - (share == 0).mean()) < 0.06
 
 
+@pytest.mark.slow
 @both
 def test_soft_labels_and_other_entries(mix):
     soft = dict(BATCH, label=0.9 * jax.nn.one_hot(BATCH["label"], COUNT) + 0.1 / COUNT)

@@ -44,6 +44,7 @@ def one_try_after_another(rng, height, width, area, aspect):
     return (height - h) // 2, (width - w) // 2, h, w
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -116,6 +117,7 @@ def test_masks_show_the_pixels_in_which_centres_lie():
         np.testing.assert_array_equal(labels, rows[:, None] * 30 + columns)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_interpolated_in_float32():
     image = jnp.asarray(IMAGE, jnp.bfloat16)
     crop = jax.jit(partial(augment.random_resized_crop, size=(9, 8)))

@@ -34,6 +34,7 @@ def drawn(keys: jax.Array, **options) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return angles, 1 / np.hypot(inverse[:, 0, 0], inverse[:, 0, 1]), moves
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [6, 7])
 def test_a_quarter_turn_is_rot90(size):
     image = jax.random.uniform(jax.random.key(0), (size, size, 3))
@@ -120,6 +121,7 @@ def test_bfloat16_is_interpolated_in_float32():
     assert (augment.rotate(key, image, degrees=20) == precise.astype(jnp.bfloat16)).all()
 
 
+@pytest.mark.slow
 def test_rotate_and_scale_are_the_affine_map():
     key, image = jax.random.key(5), jax.random.uniform(jax.random.key(0), (6, 9, 2))
     assert (augment.rotate(key, image, degrees=20) == augment.affine(key, image, degrees=20)).all()
@@ -127,6 +129,7 @@ def test_rotate_and_scale_are_the_affine_map():
     assert (zoomed == augment.affine(key, image, factor=(0.5, 0.9), padding_mode="edge")).all()
 
 
+@pytest.mark.slow
 def test_shear_leans_to_the_right_and_rises_to_the_right():
     """At 45 degrees every row moves by a whole number of pixels, and every column."""
     image = np.asarray(jax.random.uniform(jax.random.key(0), (5, 7, 1)))

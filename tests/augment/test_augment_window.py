@@ -49,6 +49,7 @@ def test_shift_moves_both_ways_along_both_axes():
     assert set(zip(rows - 3, columns - 3, strict=True)) == {(r, c) for r in range(-2, 3) for c in range(-2, 3)}
 
 
+@pytest.mark.slow
 def test_shift_and_a_padded_crop_are_the_same():
     assert (drawn(partial(augment.shift, max_shift=2)) == drawn(partial(augment.crop, padding=2))).all()
 

@@ -124,6 +124,7 @@ def test_consumes_each_key_once_and_lowers_for_every_platform():
 # --- true in every pixel
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1), st.sampled_from(list(CONFIGS)))
 def test_truths_agree(seed, index, name):
     config = CONFIGS[name]
@@ -205,6 +206,7 @@ def test_the_first_object_is_the_largest():
     assert (sides[:, 0] > sides[:, 1]).all()
 
 
+@pytest.mark.slow
 def test_objects_hide_each_other_in_either_order():
     # Where two discs overlap, the box of the hidden one may stay whole, but its area does not.
     batch = drawn(DISCS, 400)
@@ -285,6 +287,7 @@ def test_the_smaller_depth_hides_the_larger():
     np.testing.assert_array_equal(second["boxes"][1], [18, 16, 35, 32])
 
 
+@pytest.mark.slow
 def test_what_does_not_exist_leaves_no_trace():
     elsewhere = two_discs(x=[0.35, 0.55, 0.1], y=[0.5, 0.5, 0.8])
     for entry, array in two_discs().items():
@@ -433,6 +436,7 @@ def oklab(image):
     )
 
 
+@pytest.mark.slow
 def test_objects_look_as_their_colour_is_called():
     batch = drawn(CLEAN, 200)
     right = []

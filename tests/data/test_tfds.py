@@ -70,6 +70,7 @@ def by_bytes(dataset):
 # --- what TFDS writes
 
 
+@pytest.mark.slow
 def test_train_and_test(by_tfds):
     folder = by_tfds({"train": examples(slice(20)), "test": examples(slice(20, 30)), "validation": examples()})
     train, test = data.load("pets", data_dir=folder)

@@ -66,6 +66,7 @@ def test_the_loss_of_perfect_outputs_is_small_and_images_without_objects_have_on
     assert np.isfinite(jax.grad(lambda y: loss(y, none).sum())(jnp.zeros((1, 8, 8, 6)))).all()
 
 
+@pytest.mark.slow
 def test_a_box_that_augmentation_moved_out_of_the_image_is_none():
     loss, outputs = centre_loss(4), jax.random.normal(jax.random.key(0), (1, 8, 8, 6))
     gone = BOXES.at[1].set(jnp.array([32.0, 4, 32, 12]))
@@ -74,6 +75,7 @@ def test_a_box_that_augmentation_moved_out_of_the_image_is_none():
     np.testing.assert_array_equal(with_it, without)
 
 
+@pytest.mark.slow
 def test_decoding_gives_the_boxes_back():
     found = jax.jit(lambda y: decode(y, stride=4, limit=5))(perfect(BOXES, KINDS))
     assert found.boxes.shape == (1, 5, 4)

@@ -57,6 +57,7 @@ def made_up(scratch, tuned, frozen):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("boxes", "holds"), [((0.1, 0.3), True), ((0.1, 0.1), False)])
 def test_what_it_promises_is_a_gain_in_both_tasks(boxes, holds):
     test = drawn(jax.random.key(0), 8)

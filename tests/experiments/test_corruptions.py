@@ -111,6 +111,7 @@ def test_it_says_whether_augmentation_helps(source, tmp_path, monkeypatch, won, 
     assert "90.0 ± 0.0 % and 59.0 ± 0.0 % without augmentation" in result.verdict
 
 
+@pytest.mark.slow
 def test_it_does_not_hold_where_more_corruption_costs_nothing(source, tmp_path, monkeypatch):
     flat = np.array([0.8, 0.7, 0.7, 0.6, 0.5])
     monkeypatch.setattr(experiment, "compared", lambda *_: {name: [None] * 2 for name in (PLAIN, "AugMix")})

@@ -80,6 +80,7 @@ def test_a_mask_is_erased_where_its_pixels_are_ground(both, scenes, known):
     assert not objects.judge(other).erased[scenes["label"] != len(CLASSES) - 1].any()
 
 
+@pytest.mark.slow
 def test_a_box_is_erased_where_none_overlaps_it(both, scenes, known):
     outputs = known["detection"]
     objects = largest_objects(both[1], scenes, outputs, 16)

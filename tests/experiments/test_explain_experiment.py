@@ -58,6 +58,7 @@ def test_the_page_says_what_the_net_says(source):
     assert f"test image 7, a '{found.class_names[found.test['label'][7]]}'" in result.verdict
 
 
+@pytest.mark.slow
 def test_another_target_has_other_maps_and_the_same_answers(source, monkeypatch):
     seen = []
     monkeypatch.setattr(explanation.report, "attributions", lambda image, maps, **_: seen.append(maps))

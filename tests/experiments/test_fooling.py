@@ -90,6 +90,7 @@ def test_what_is_measured(mine):
     np.testing.assert_allclose(own.nearest, 0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_warned_net_knows_them(mine):
     noise = np.asarray(jax.random.uniform(jax.random.key(3), (20, 8, 8, 1)))
     found = fooled_images.warned(mine, noise, 200, KEY)

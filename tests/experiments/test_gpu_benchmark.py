@@ -112,6 +112,7 @@ def test_a_part_in_a_process_of_its_own():
     assert row["part"] == "one" and row["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_what_a_script_is_given_and_what_stops_it(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "__file__", str(tmp_path / "a" / "b" / "parts.py"))
     (tmp_path / "a" / "b").mkdir(parents=True)

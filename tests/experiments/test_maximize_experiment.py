@@ -129,6 +129,7 @@ def test_bad_options(name):
         maximize.main(dataclasses.replace(Config(), **{name: 0}))
 
 
+@pytest.mark.slow
 def test_it_is_listed():
     assert experiments()["maximize"].startswith("What does a trained net take for each class?")
     assert "liked_images" not in experiments()

@@ -113,6 +113,7 @@ def test_draw_attack_look_closer_and_open_the_link(browser, address):  # noqa: F
         assert seen(page) == found
 
 
+@pytest.mark.slow
 def test_it_works_by_keys_alone(browser, address):  # noqa: F811
     with opened(browser, address) as page:
         reached = set()
@@ -140,6 +141,7 @@ def test_it_works_by_keys_alone(browser, address):  # noqa: F811
         assert page.locator("#where").text_content().startswith("conv, map 1, row 4, ")
 
 
+@pytest.mark.slow
 def test_it_fits_a_phone_and_takes_touches(browser, address):  # noqa: F811
     phone = {"viewport": {"width": 375, "height": 800}, "has_touch": True, "is_mobile": True, "color_scheme": "dark"}
     with opened(browser, address, **phone) as page:
@@ -206,6 +208,7 @@ def test_hostile_names_are_text(browser):  # noqa: F811
         assert page.locator("main img").count() == 3
 
 
+@pytest.mark.slow
 def test_hostile_texts_are_text_in_reports(browser, tmp_path):  # noqa: F811
     blocks = [
         *HOSTILE,

@@ -70,6 +70,7 @@ def test_the_difference_is_by_the_largest_value_and_zero_for_equal_bits_alone():
     assert relative(np.float32(np.nan), np.float32(1.0)) == np.inf
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_says_why():
     with pytest.raises(OSError, match=r"(?s)^elsewhere: expected processes that train, got .*no_such_option"):
         elsewhere.elsewhere(0, environment={"PYTHONPATH": os.pathsep.join([str(ROOT)])}, no_such_option=1)

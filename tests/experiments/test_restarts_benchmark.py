@@ -13,6 +13,7 @@ CONFIG = restarts.Config(batch_size=4, examples=12, steps=2)
 SHAPE = (8, 8, 1)
 
 
+@pytest.mark.slow
 def test_one_by_one_and_under_vmap_are_the_same_steps():
     training = ours.build("lenet", np.float32, SHAPE)
     states = []

@@ -45,6 +45,7 @@ def source(tmp_path_factory):
     return str(path)
 
 
+@pytest.mark.slow
 def test_every_method_gives_a_map():
     net, x = small_net(), jnp.ones((2, 8, 8, 1))
     params, state = net.init(jax.random.key(0), x)
@@ -68,6 +69,7 @@ def test_edges_are_those_of_the_image():
     assert (found[0, 1] > 0).tolist() == [False, False, True, True, False, True]  # the last: the image's own end
 
 
+@pytest.mark.slow
 def test_a_small_run_and_its_record(source, tmp_path, monkeypatch):
     monkeypatch.setattr(located, "small_net", lambda info: small_net(len(info.class_names)))
     result = sanity_checks.main(dataclasses.replace(SMALL, source=source, run=str(tmp_path)))
@@ -95,6 +97,7 @@ def test_a_small_run_and_its_record(source, tmp_path, monkeypatch):
     assert len(rows) == 3 * 5  # trained, three layers, random labels
 
 
+@pytest.mark.slow
 def test_random_labels_are_learned_by_the_same_net(source, tmp_path):
     found = sanity_checks.trained("test", dataclasses.replace(SMALL, source=source, run=str(tmp_path)))
     config = dataclasses.replace(SMALL, label_images=12, label_epochs=300)
@@ -103,6 +106,7 @@ def test_random_labels_are_learned_by_the_same_net(source, tmp_path):
     assert accuracy >= 0.4  # of ten classes
 
 
+@pytest.mark.slow
 def test_an_edge_detector_fails_where_the_gradient_changes():
     net, x = small_net(), jax.random.uniform(jax.random.key(1), (6, 8, 8, 1))
     params, state = net.init(jax.random.key(0), x)

@@ -66,6 +66,7 @@ def test_rows_are_the_median_and_quartiles_of_the_times(monkeypatch):
     np.testing.assert_allclose(scaling.times([first, second]), [[2, 3, 4], [8, 8, 8]])
 
 
+@pytest.mark.slow
 def test_a_program_trains_on_from_call_to_call(monkeypatch):
     tiny = Sequential(pool=GlobalAvgPool(), head=Dense(scaling.CLASSES))
     monkeypatch.setattr(models, "cifar_resnet", lambda *args, **options: tiny)
@@ -78,6 +79,7 @@ def test_a_program_trains_on_from_call_to_call(monkeypatch):
     assert metrics["loss"] > 0
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_has_several_devices(monkeypatch):
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # as quick_compilation does here
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=3")

@@ -29,6 +29,7 @@ def streets(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", ["unet", *(pytest.param(net, marks=pytest.mark.slow) for net in ("fcn", "deeplab"))])
 def test_a_small_run_and_its_record(net, streets):
     options = {"width": 2, "depth": 1, "crop": (16, 32), "epochs": 1, "batch_size": 5}
@@ -65,6 +66,7 @@ def test_streets_that_are_not_there(tmp_path, monkeypatch):
         segmentation.main(Config(dataset="camvid"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("right", [True, False])
 def test_what_is_promised_of_scenes(right, monkeypatch):
     state = SimpleNamespace(params=None, model_state=None)

@@ -26,6 +26,7 @@ def two_stages(monkeypatch):
     monkeypatch.setattr(few_images, "STAGES", 2)
 
 
+@pytest.mark.slow
 def test_a_small_run_is_json_and_looks_at_no_label_first(monkeypatch):
     seen, probes = [], []
     fit, probe = self_supervised.training.fit, self_supervised.probes.linear_probe

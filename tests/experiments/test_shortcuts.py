@@ -21,6 +21,7 @@ SMALL = Config(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", [0, 1, 2])
 def test_scenes_show_the_shape_of_one_class_and_the_cue_of_another(by, monkeypatch):
     kept = []
@@ -42,6 +43,7 @@ def test_scenes_show_the_shape_of_one_class_and_the_cue_of_another(by, monkeypat
             assert all((m[w] == c).all() for m, w, c in zip(scenes[mask], where, found["cue"], strict=True)), cue
 
 
+@pytest.mark.slow
 def test_sets_conflict_with_every_other_class():
     sets = shortcuts.sets_to_test(SMALL, KEY)
     assert list(sets) == [RANDOM, *(f"{cue} {how}" for cue in ("texture", "ground") for how in ("agrees", "conflicts"))]
@@ -59,6 +61,7 @@ def test_counts_by_hand():
     assert shortcuts.known([0.5, np.nan]) is None
 
 
+@pytest.mark.slow
 def test_lanes_learn_from_their_own_scenes(monkeypatch):
     kinds = {RANDOM: ("texture", 0.0), "sure": ("texture", 1.0)}
     calls = []
@@ -77,6 +80,7 @@ def test_lanes_learn_from_their_own_scenes(monkeypatch):
     np.testing.assert_array_equal(pool["image"][examples[2]], drawn(SMALL, keys[1], 40, "texture", 1.0)["image"])
 
 
+@pytest.mark.slow
 def test_a_small_run_and_its_record():
     result = shortcuts.main(SMALL)
     figures = json.loads(json.dumps(result.figures, allow_nan=False))

@@ -52,6 +52,7 @@ def test_modulation_is_that_of_half_waves_and_of_constants():
     assert np.isnan(found[3])
 
 
+@pytest.mark.slow
 def test_a_quadrature_pair_does_not_see_the_phase_and_the_cell_does():
     """Planted kernels in the place of learned ones: a simple cell in the net is one in the figures."""
     size, units = 9, fit(frequency=0.2, orientation=0.7, phase=0.4, explained=1.0)
@@ -71,6 +72,7 @@ def test_a_quadrature_pair_does_not_see_the_phase_and_the_cell_does():
     assert ratios["after its max-pooling"] < 0.6 * ratios["unit of the net"]
 
 
+@pytest.mark.slow
 def test_a_small_run_and_its_record():
     result = simple_cells.main(SMALL)
     figures = json.loads(json.dumps(result.figures, allow_nan=False))

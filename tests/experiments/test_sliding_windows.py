@@ -15,6 +15,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(size=64, scales=(1.0,), windows=64, canvases=2, epochs=1, batch_size=32, repeats=1)
 
 
+@pytest.mark.slow
 def test_canvases_have_their_digits_where_the_boxes_are():
     digits, labels = jnp.ones((3, 10, 10)), jnp.array([7, 8, 9])
     images, scenes = sliding_windows.canvases(SMALL, jax.random.key(0), digits, labels)
@@ -30,6 +31,7 @@ def test_canvases_have_their_digits_where_the_boxes_are():
         assert image[~covered].max() < 0.7
 
 
+@pytest.mark.slow
 def test_windows_to_train_on_show_a_digit_or_none():
     digits, labels = jnp.zeros((2, 10, 10)).at[0].set(1.0), jnp.array([3, 5])
     windows = sliding_windows.training_windows(SMALL, jax.random.key(1), digits, labels)

@@ -14,6 +14,7 @@ pytest.importorskip("PIL")
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
+@pytest.mark.slow
 def test_both_read_the_photographs(tmp_path):
     count = streaming.photographs(tmp_path, streaming.Config(photographs=20))
     theirs = Photographs(tmp_path, 16, (0.25, 1.0))
@@ -24,6 +25,7 @@ def test_both_read_the_photographs(tmp_path):
     assert 0 <= image.min() < 0.5 < image.max() <= 1
 
 
+@pytest.mark.slow
 def test_quick_measures_and_trains_without_pytorch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     result = streaming.main(streaming.Config(quick=True))

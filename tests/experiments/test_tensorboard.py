@@ -65,6 +65,7 @@ def start(step, number, *, steps=10):
     return Event("start", number, step, 4, steps, 8, 0.0)
 
 
+@pytest.mark.slow
 def test_every_epoch_of_a_training_is_on_disk_when_it_ends(tmp_path):
     generator = np.random.default_rng(0)
     images = generator.integers(0, 255, (24, 4, 4, 1), np.uint8)

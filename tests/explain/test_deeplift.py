@@ -68,6 +68,7 @@ def _squared(outputs):
     return outputs[..., 1] ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "baseline"),
     [
@@ -93,6 +94,7 @@ def test_shares_sum_to_the_difference_of_the_scores(name, baseline, images, targ
     close(jnp.sum(twice, (1, 2, 3)), ends[0] - ends[1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_of_a_linear_net_it_is_gradient_times_difference(images):
     net = Sequential(conv=Conv(4), pool=GlobalAvgPool(), head=Dense(3))
     params, state = net.init(jax.random.key(0), images)

@@ -110,6 +110,7 @@ def test_units_are_in_the_middle_of_what_they_see():
     assert unit_centres(even, (8, 8, 1), "pool") == ((0.5, 2.0), (0.5, 2.0))
 
 
+@pytest.mark.slow
 def test_maps_of_layers_without_padding_lie_where_their_units_are():
     net = Sequential(conv=Conv(1, 5, padding="VALID", use_bias=False))
     params = {"conv": {"kernel": jnp.zeros((5, 5, 1, 1)).at[2, 2].set(1.0)}}  # the pixel in the middle of the window
@@ -126,6 +127,7 @@ def test_maps_of_layers_without_padding_lie_where_their_units_are():
 # IoU
 
 
+@pytest.mark.slow
 def test_iou_by_hand():
     images = np.zeros((2, 2, 2, 2), np.float32)
     images[0, ..., 0] = [[1, 1], [0, 0]]
@@ -227,6 +229,7 @@ def test_uint8_images_are_in_0_to_1():
     close(found.thresholds, same.thresholds, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_program_whatever_weights_images_masks_and_thresholds():
     net = Sequential(conv=Conv(3, padding=1), act=F.relu)
     masks, names = {"a": labels(3, 6, 6)}, {"a": tuple("xyz")}

@@ -21,6 +21,7 @@ def ones(net, images):
     return jax.tree.map(jnp.ones_like, params), state
 
 
+@pytest.mark.slow
 def test_a_convolution_sees_its_window():
     net = Sequential(conv=Conv(1, 3, padding=1, use_bias=False), flatten=Flatten(), head=Dense(2))
     images = jnp.ones((2, 9, 9, 2))
@@ -72,6 +73,7 @@ def test_random_kernels_have_a_field_that_grows_with_the_root_of_the_depth():
     assert found.share < 0.7
 
 
+@pytest.mark.slow
 def test_rectified_pixels_and_strides_are_followed():
     net = Sequential(conv=Conv(4, 3, padding=1), act=F.relu, pool=MaxPool(2), block=Residual(Conv(4, 3, padding=1)))
     images = jax.random.uniform(KEY, (8, 12, 12, 3))
@@ -95,6 +97,7 @@ def test_a_unit_that_never_answers_has_no_field():
     assert np.isnan(found.centre).all()
 
 
+@pytest.mark.slow
 def test_same_key_same_bits_and_one_program():
     case = CASES["plain"]
     spec = jax.ShapeDtypeStruct((5, 12, 12, 3), jnp.float32)

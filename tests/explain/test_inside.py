@@ -96,6 +96,7 @@ def test_top_images_of_a_layer_without_a_map(case):
     assert not found.position.any()
 
 
+@pytest.mark.slow
 def test_one_program_serves_all_batches_weights_and_sets():
     case = CASES["plain"]
     before = streaming._read._cache_size()

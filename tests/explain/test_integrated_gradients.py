@@ -80,6 +80,7 @@ def test_completeness_by_hand():
     close(attribution.completeness_error(cubes, X, 0, X, baseline=X), X.sum((1, 2, 3)), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_nets_are_complete_to_a_hundredth_of_the_score(case, images, targets):
     found = attribution.integrated_gradients(case.logits_fn, images, targets)
     error = attribution.completeness_error(case.logits_fn, images, targets, found)
@@ -99,6 +100,7 @@ def test_expected_gradients_of_one_image_are_those_on_one_way():
     assert (np.abs(found - (X**2 - base**2)) <= (X - base) ** 2 / 10 + 1e-6).all()
 
 
+@pytest.mark.slow
 def test_expected_gradients_are_integrated_ones_on_average():
     background = jax.random.uniform(jax.random.key(0), (4, 1, 2, 1))
     expected = attribution.integrated_gradients(cubes, X, 0, baseline=list(background), steps=3)

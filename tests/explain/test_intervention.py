@@ -117,6 +117,7 @@ def test_units_by_hand_and_sets_of_them():
     close(held.accuracy_without, [[1, 0]])
 
 
+@pytest.mark.slow
 def test_units_of_a_layer_without_a_map_and_of_a_net_with_further_heads():
     case = CASES["plain"]
     images = np.asarray(jax.random.uniform(jax.random.key(3), (4, 12, 12, 3)))

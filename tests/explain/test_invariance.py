@@ -19,6 +19,7 @@ def ringed(images):
     return jnp.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)))
 
 
+@pytest.mark.slow
 def test_transforms_by_known_amounts(images):
     close(probes.shift_by(images, 0.25), augment.shifted(images, right=3, padding_mode="constant"), atol=1e-6)
     close(probes.shift_by(images, -1 / 12), augment.shifted(images, right=-1, padding_mode="constant"), atol=1e-6)
@@ -88,6 +89,7 @@ def test_another_image_is_at_distance_one():
     close(np.sqrt(np.mean(found.distance["fc1"] ** 2)), 1, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_pooled_convolutions_are_invariant_to_shifts_and_maps_move_along(images):
     net = Sequential(conv=Conv(5, padding=1), down=MaxPool(2), pool=GlobalAvgPool())
     params, state = net.init(jax.random.key(0), ringed(images))

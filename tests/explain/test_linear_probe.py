@@ -24,6 +24,7 @@ def blobs(n=150, features=6, classes=3, seed=0):
     return x.astype(np.float32), labels.astype(np.int32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("l2", [1e-3, 1e-1])
 def test_it_is_scikit_learns_logistic_regression(l2):
     linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
@@ -42,6 +43,7 @@ def test_it_is_scikit_learns_logistic_regression(l2):
     close(cross_entropy(test_x @ found.kernel + found.bias, test_y).mean(), found.loss, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_two_points_have_the_closed_form():
     # One feature, -1 of class 0 and 1 of class 1: logits +-w x, and sigmoid(-2 w) = l2 w at the best w.
     x, y = jnp.array([[-1.0], [1.0]]), jnp.array([0, 1])
@@ -70,6 +72,7 @@ def test_noise_has_the_accuracy_of_chance_and_blobs_a_better_one():
     assert abs(float(probes.linear_probe(noise, y, other, test_y).accuracy) - 1 / 3) < 0.12
 
 
+@pytest.mark.slow
 def test_one_program_for_other_values_and_inside_of_jit_and_vmap():
     x, y = blobs()
     one = probes.linear_probe(x, y, x, y, l2=1e-2)
@@ -91,6 +94,7 @@ def labelled(count=40, size=12):
     return data.from_arrays(image, label)
 
 
+@pytest.mark.slow
 def test_a_layer_is_probed_through_its_features():
     case, dataset, at = CASES["plain"], labelled(), ["fc2", "pool1"]
     found = probes.linear_probes(case.net, case.params, case.state, dataset, dataset, at, limit=8, l2=1e-1)
@@ -103,6 +107,7 @@ def test_a_layer_is_probed_through_its_features():
         close(found[path].kernel, one.kernel, atol=3e-3 * np.abs(one.kernel).max())
 
 
+@pytest.mark.slow
 def test_features_are_means_over_the_finest_grid_within_the_limit():
     case = CASES["plain"]
     dataset = labelled(7)

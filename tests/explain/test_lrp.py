@@ -190,6 +190,7 @@ def test_relevance_of_an_inner_layer(images, targets):
         lrp(case.net, params, state, images, targets, at="act9")
 
 
+@pytest.mark.slow
 def test_batch_norm_that_cannot_be_folded_is_an_affine_layer(images):
     net = Sequential(bn=BatchNorm(), act=F.relu, conv=Conv(4), bn2=BatchNorm(), pool=GlobalAvgPool(), head=Dense(3))
     params, state = net.init(jax.random.key(3), images)
@@ -274,6 +275,7 @@ def test_agrees_with_captum(images, targets, name, rule):
     close(found, expected, rtol=1e-4, atol=1e-4 * abs(expected).max())
 
 
+@pytest.mark.slow
 def test_one_image_a_batch_and_vmap_are_alike(images, targets):
     case = CASES["residual"]
 
@@ -285,6 +287,7 @@ def test_one_image_a_batch_and_vmap_are_alike(images, targets):
     close(jax.jit(jax.vmap(run))(images, targets), expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_program_for_other_weights_images_targets_and_epsilons(images):
     case = CASES["plain"]
     before = _run._cache_size()

@@ -58,6 +58,7 @@ def test_without_a_penalty_pixels_go_to_the_bounds(parameterization):
     assert ((found.images.reshape(2, 16) > 0.5) == (kernel.T > 0)).all()
 
 
+@pytest.mark.slow
 def test_one_step_is_one_step_up_the_slope():
     case = CASES["residual"]
     options = {"shape": SHAPE[1:], "parameterization": mx.Pixels(bounds="clip"), "transforms": ()}
@@ -72,6 +73,7 @@ def test_one_step_is_one_step_up_the_slope():
     close(found.scores, case.logits_fn(found.images)[2], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_every_class_of_a_net_and_of_a_function_is_reached():
     case = CASES["batchnorm"]
     objective = mx.ClassScore(jnp.arange(CLASSES))
@@ -95,6 +97,7 @@ def test_total_variation_of_a_ramp():
     close(mx.SquaredNorm(0.25).scores(seen(jnp.full((2, 2, 1), 0.75))), 1.0)
 
 
+@pytest.mark.slow
 def test_objectives_read_what_they_say():
     found = jax.random.normal(KEY, (2, 3, 4, 5))
     images = jnp.zeros((2, 8, 8, 1))

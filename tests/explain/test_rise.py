@@ -44,6 +44,7 @@ def test_pixels_are_seen_as_often_as_asked():
     close(found.mean(0), 0.3, atol=0.06)
 
 
+@pytest.mark.slow
 def test_the_mean_over_masks():
     seen = masks(20, (9, 6), 3, 0.5)
     value = jnp.tanh((X * seen[:, None, :, :, None]).sum((-3, -2, -1)))
@@ -74,6 +75,7 @@ def test_one_pixel_matters():
     close(far, 0.5, atol=0.1)  # seen or not has nothing to do with that pixel
 
 
+@pytest.mark.slow
 def test_what_no_mask_changes_has_a_blank_map(images):
     case = CASES["plain"]
     found = attribution.rise(KEY, case.logits_fn, images, 1, masks=5, cells=4, baseline=images, score="score")

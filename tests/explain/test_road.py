@@ -69,6 +69,7 @@ def test_noise():
     assert found[::2].mean() == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.slow
 def test_one_image_is_a_batch_of_one(images):
     removed = images.sum(-1) > 1.5
     alone = filled(images[2], removed[2])

@@ -102,6 +102,7 @@ def test_likeness_is_that_of_the_field():
     close(opposite["rank"], 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_channels_are_summed_and_blank_maps_are_no_maps():
     draw = np.random.default_rng(0)
     first, second = draw.normal(size=(2, 2, 4, 5, 3)).astype(np.float32)
@@ -190,6 +191,7 @@ def test_the_table_reads(checked):
     assert "stays below 0.5, in the mean over images and 3 draws" in report.criterion
 
 
+@pytest.mark.slow
 def test_random_labels_count_too(images):
     case = CASES["plain"]
     arguments = (KEY, case.net, case.params, case.state, images, 0, {"gradient": gradient})

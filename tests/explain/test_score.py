@@ -39,6 +39,7 @@ def test_nets_like_the_ones_of_pytorch(case, images, targets):
     close(slope, array(x.grad), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradient_inside_is_the_gradient_of_the_rest(images, targets):
     case = CASES["residual"]
     at = ["act1", "block2/branch/act"]

@@ -21,6 +21,7 @@ def linear(x):
     return jnp.stack([(x * WEIGHTS).sum((-3, -2, -1)), jnp.zeros(x.shape[:-3])], axis=-1)
 
 
+@pytest.mark.slow
 def test_correlations_are_scipys():
     a, b = np.random.default_rng(0).normal(size=(2, 4, 30)).astype(np.float32)
     b = np.rint(2 * (a + b))  # many ties
@@ -32,6 +33,7 @@ def test_correlations_are_scipys():
     close(spearman(*long), stats.spearmanr(*long)[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradient_times_input_tells_what_a_linear_model_loses():
     found = trust.sensitivity_n(KEY, linear, X, WEIGHTS * X, 0, [1, 7, 29])
     assert found.shape == (3, 3)

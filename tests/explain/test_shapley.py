@@ -42,6 +42,7 @@ def found(value, **options):
     return attribution.shapley_sampling(KEY, game(value), ONES, 0, patch=1, **options)[0, :, 0]
 
 
+@pytest.mark.slow
 def test_games_without_and_with_pairs():
     weights = jnp.array([1.0, -2.0, 3.0, 0.5])
     close(found(lambda there: (weights * there).sum(-1), permutations=1), weights, rtol=1e-6)
@@ -77,6 +78,7 @@ def test_patches_at_the_end_may_be_smaller():
             close(maps[rows, columns], mean(x[rows, columns]), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_nets_values_sum_to_the_difference(images, targets):
     case = CASES["residual"]
     base = 0.3

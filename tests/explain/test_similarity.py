@@ -34,6 +34,7 @@ def hsic_1(a, b):
     return (total - 2 / (n - 2) * one @ k @ ll @ one) / (n * (n - 3))
 
 
+@pytest.mark.slow
 def test_it_is_the_share_of_shared_variance():
     close(probes.cka(A, B), by_definition(A, B), rtol=1e-4)
     close(probes.cka(A.reshape(40, 7, 1, 1), B), by_definition(A, B), rtol=1e-4)
@@ -66,6 +67,7 @@ def test_many_features_of_few_images_look_alike_unless_unbiased():
     assert abs(float(probes.cka(a, b, unbiased=True))) < 0.15
 
 
+@pytest.mark.slow
 def test_what_is_the_same_for_all_images_is_like_nothing():
     for still in (np.zeros((40, 3)), np.full((40, 3), 0.3, np.float32)):
         assert probes.cka(A, still) == 0

@@ -39,6 +39,7 @@ def test_costs(name, size, parameters, giga):
     assert (found.parameters, round(found.multiply_adds / 1e9, 3)) == (parameters, giga)
 
 
+@pytest.mark.slow
 def test_stages_are_those_of_the_papers_table_1():
     assert {row.path: row.output[1:] for row in costs("efficientnet_b0", 224).rows if "/" not in row.path} == {
         "stem": (112, 112, 32),

@@ -39,6 +39,7 @@ def test_costs(width, parameters, giga):
     assert (found.parameters, round(found.multiply_adds / 1e9, 3)) == (parameters, giga)
 
 
+@pytest.mark.slow
 def test_stages_are_those_of_the_papers_table_5():
     assert {row.path: row.output[1:] for row in costs(0.5).rows if "/" not in row.path} == {
         "stem": (56, 56, 24),

@@ -64,6 +64,7 @@ def residual(width):
 NETS = [sigmoids, *(pytest.param(make, marks=pytest.mark.slow) for make in (flattened, residual, both))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", NETS)
 @pytest.mark.parametrize("width", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 8))])
 def test_a_masked_net_is_exactly_the_narrow_net(make, width):

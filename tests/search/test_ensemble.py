@@ -39,6 +39,7 @@ def test_nets_that_agree_do_not_disagree():
     np.testing.assert_allclose(disagreement(logits), 0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_nets_that_are_sure_of_different_classes_disagree_most():
     logits = jnp.array([[[50.0, 0.0]], [[0.0, 50.0]]])
     np.testing.assert_allclose(disagreement(logits), np.log(2), rtol=1e-5)

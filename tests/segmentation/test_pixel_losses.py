@@ -72,6 +72,7 @@ def test_an_image_without_a_pixel_that_counts_has_loss_and_gradient_0(loss):
     assert not slope.any()
 
 
+@pytest.mark.slow
 def test_the_trainers_loss():
     batch = {"image": LOGITS, "object_mask": LABELS[..., None].astype(jnp.uint8)}
     loss = pixel_loss("focal", weights=WEIGHTS, dice=0.5, name="object_mask")

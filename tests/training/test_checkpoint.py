@@ -80,6 +80,7 @@ def test_the_folder_of_the_run_will_do(net, state, stored, easy, tmp_path):
     assert fingerprint(load_checkpoint(tmp_path / "run", net, template(net, easy))) == fingerprint(state)
 
 
+@pytest.mark.slow
 def test_training_goes_on_as_if_never_stopped(net, step, state, stored, easy):
     batch = dict(easy.take(range(12)))
     restored = load_checkpoint(str(stored), net, TrainState.create(net, OPTIMIZER, jax.random.key(5), easy.spec))
@@ -182,6 +183,7 @@ def mutated(random, content, other):
     return None if how == 3 else other
 
 
+@pytest.mark.slow
 def test_a_thousand_mutations_none_of_them_restored(net, state, copy):
     """Every file of two checkpoints, in all ways: the damaged one is refused, the other one stays good."""
     save_checkpoint(copy, net, later(state), best=state, record={"lines": [{"loss": 0.25}]})

@@ -104,6 +104,7 @@ def test_statistics(state):
     assert found == "the parameter head/bias"
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts(state):
     """The third of four rows is in the first of two parts, of which batch norm has its own statistics."""
     for row, parts in ((2, 2), (3, 2), (1, 4)):
@@ -115,6 +116,7 @@ def test_a_batch_in_parts(state):
         skipped(make_train_step(NET, OPTIMIZER, LOSS, accumulate=parts), state, batch)
 
 
+@pytest.mark.slow
 def test_a_part_with_a_bad_loss(state):
     """Where only the second part goes wrong, it is looked at too, with the statistics that the first one left."""
 
@@ -127,6 +129,7 @@ def test_a_part_with_a_bad_loss(state):
     assert first_not_finite(NET, loss, None, None, jnp.float32, 2, state, batch) == "what the optimizer makes of them"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [1, 2])
 def test_an_attack(parts, state):
     """Of the net that the step has, on the part that goes through it."""
@@ -141,6 +144,7 @@ def test_an_attack(parts, state):
     skipped(make_train_step(NET, OPTIMIZER, LOSS, attack=attack, accumulate=parts), state, batch)
 
 
+@pytest.mark.slow
 def test_what_is_random_is_drawn_as_in_the_step(state):
     """A net that goes wrong by one draw in many is found by the key of that draw, attack or no attack."""
     drawn = []
@@ -158,6 +162,7 @@ def test_what_is_random_is_drawn_as_in_the_step(state):
         assert len({tuple(data) for data in drawn}) == parts
 
 
+@pytest.mark.slow
 def test_an_optimizer_that_overflows(state):
     own = TrainState.create(NET, explode(), jax.random.key(0), jax.eval_shape(lambda: jnp.asarray(BATCH["image"])))
     skipped(make_train_step(NET, explode(), LOSS), own, BATCH)
@@ -172,6 +177,7 @@ def skipped(step, state, batch):
     assert fingerprint(replace(after, step=state.step)) == fingerprint(state)
 
 
+@pytest.mark.slow
 def test_one_lane_of_several(state):
     states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)
     images = jnp.stack([BATCH["image"], IMAGE])

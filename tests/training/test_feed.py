@@ -48,6 +48,7 @@ def test_what_the_step_does_not_use_stays_on_the_host(augment, metrics, caplog):
         np.testing.assert_allclose(measured["cover"], rows.mean(), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [2, 3])
 def test_several_steps_in_one_call(at_once, monkeypatch):
     """Calls begin where the number of the step says, so that a run resumed between two goes on with the same ones."""

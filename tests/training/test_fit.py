@@ -253,6 +253,7 @@ def order_of_examples(key, epochs=3):
     return [[{n for n in range(10) if total >> n & 1} for total in sums[3 * e : 3 * e + 3]] for e in range(epochs)]
 
 
+@pytest.mark.slow
 def test_epochs_go_through_the_set_in_new_orders():
     epochs = order_of_examples(KEY)
     for steps in epochs:
@@ -277,6 +278,7 @@ class Counted(Layer):
         return x, state
 
 
+@pytest.mark.slow
 def test_one_trace_for_the_whole_training(net, easy):
     TRACES.clear()
     seen = []
@@ -370,6 +372,7 @@ def test_an_attack_is_for_training_alone():
     assert result.history[0]["validation_loss"] == pytest.approx((4 * 0.4 - 2.4) ** 2, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_an_attack_that_breaks_is_named():
     def breaking(key, logits_fn, batch):
         return dict(batch, image=batch["image"] / (logits_fn(batch["image"]).max() < 0.7))  # after two steps
@@ -405,6 +408,7 @@ def test_replays_are_steps_in_a_row_of_one_batch_and_one_draw():
     np.testing.assert_allclose(result.state.params["head"]["kernel"], 1.2, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_replay_that_goes_wrong_is_named_by_its_step_and_found_by_its_draw():
     def augment(key, batch):
         return dict(batch, drawn=jnp.broadcast_to(jax.random.uniform(key), 3))
@@ -574,5 +578,6 @@ def test_arguments_of_another_type(options, message, net, easy):
         fit(net, **{"train": easy, "epochs": 1, "key": jax.random.key(0), **options})
 
 
+@pytest.mark.slow
 def test_the_result_prints_short(net, easy):
     assert len(repr(fit(net, easy, epochs=1, batch_size=30, key=jax.random.key(0)))) < 1000

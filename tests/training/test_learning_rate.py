@@ -52,6 +52,7 @@ def test_tries_every_rate_where_none_is_too_large():
     assert found.losses[-1] < found.losses[0]
 
 
+@pytest.mark.slow
 def test_under_attack_the_loss_is_that_of_what_the_attack_made():
     options = {"key": KEY, "loss": to_one, "batch_size": 8, "low": 1e-3, "high": 0.1, "steps": 12}
 
@@ -62,6 +63,7 @@ def test_under_attack_the_loss_is_that_of_what_the_attack_made():
     np.testing.assert_allclose(found.losses, find_learning_rate(NET, unit_images(0.5), **options).losses, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_key_decides_the_order_of_the_batches():
     target = unit_images(target=np.arange(16, dtype=np.float32))
 
@@ -84,6 +86,7 @@ def test_the_usual_loss_and_augmentation(easy):
     assert np.isfinite(found.losses).all()
 
 
+@pytest.mark.slow
 def test_streams_and_augmentations_that_ask_for_the_epoch():
     images = pytest.importorskip("tests.data.test_stream")  # skips without Grain
     seen = []

@@ -79,6 +79,7 @@ def test_the_direction_is_that_of_optax():
     np.testing.assert_allclose(-found["w"], wanted["w"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_kernels_get_the_norm_of_their_outputs_at_such_steps():
     optimizer = muon(0.0, renormalize=lambda step: step % 2 == 1)
     params, state = KERNELS, optimizer.init(KERNELS)

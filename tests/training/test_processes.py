@@ -190,6 +190,7 @@ def test_streams_and_failures_in_two_processes(tmp_path):
     assert found["failure"] == alone["failure"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("mpirun") is None, reason="Open MPI is not installed")
 def test_open_mpi_says_which_process_is_which(alone, tmp_path):
     command = ["mpirun", "-n", "2", "--oversubscribe", sys.executable, "-c"]

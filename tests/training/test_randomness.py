@@ -91,6 +91,7 @@ KINDS = {  # the layer, and which of its mask's entries are draws of their own
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["Dropout", *(slow(kind) for kind in KINDS if kind != "Dropout")])
 def test_masks_of_all_layers_and_steps_are_independent(kind):
     """Side by side, one after another, in parts of equal names, and in a residual branch: 5 layers, 50 steps."""
@@ -128,6 +129,7 @@ def test_layers_one_after_another_are_independent():
     assert not second[~first].any()
 
 
+@pytest.mark.slow
 def test_names_decide_and_nothing_else():
     """Nets whose layers have other names draw differently; a layer inserted before leaves a named layer's draws."""
     alone = Sequential(first=seen(Dropout(0.5)))
@@ -150,6 +152,7 @@ class Drawing(Layer):
         return x, {"image": x, "mask": F.dropout(key, jnp.ones_like(x), 0.5)}
 
 
+@pytest.mark.slow
 def test_augmentation_and_dropout_are_independent():
     """Of the same step and of all others, drawn by one function from the keys that the step hands out."""
     shape = (16, 4, 4, 16)
@@ -236,6 +239,7 @@ def test_options_that_only_watch_change_nothing(variant, trained, plain, easy, t
     assert states[:common] == plain[0][:common]
 
 
+@pytest.mark.slow
 def test_metrics_change_no_draw(trained, plain):
     """They change the program, and so the last bit of a sum perhaps, but not what is drawn."""
     _, inputs = trained(metrics={"largest": lambda y, batch: y.max(-1), "least": lambda y, batch: y.min(-1)})
@@ -244,6 +248,7 @@ def test_metrics_change_no_draw(trained, plain):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_seed_changes_everything(trained, plain):
     states, inputs = trained(key=jax.random.key(1))
     assert not set(states) & set(plain[0])

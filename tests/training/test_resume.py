@@ -92,6 +92,7 @@ def test_resumed_at_every_step(step, train, whole, tmp_path):
     assert [at for kind, at in steps if kind == "step"] == list(range(step + 1, STEPS + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [3, pytest.param(14, marks=pytest.mark.slow)])
 def test_resumed_between_the_replays_of_a_batch(step, train, tmp_path):
     whole = train(run_dir=tmp_path / "whole", replays=2)
@@ -127,6 +128,7 @@ def test_told_to_stop(number, error, step, train, whole, tmp_path):
     assert end_of(train(run_dir=tmp_path, resume=True)) == end_of(whole)
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(train, tmp_path):
     def twice():
         os.kill(os.getpid(), signal.SIGINT)
@@ -145,6 +147,7 @@ def test_a_finished_run_is_returned_as_it_is(train, whole):
     assert seen == []
 
 
+@pytest.mark.slow
 def test_resume_begins_where_there_is_nothing(train, whole, tmp_path):
     assert end_of(train(run_dir=tmp_path / "new", resume=True)) == end_of(whole)
     (tmp_path / "killed early").mkdir()
@@ -152,6 +155,7 @@ def test_resume_begins_where_there_is_nothing(train, whole, tmp_path):
     assert end_of(train(run_dir=tmp_path / "killed early", resume=True)) == end_of(whole)
 
 
+@pytest.mark.slow
 def test_a_copied_folder_goes_on(train, whole, tmp_path):
     with pytest.raises(RuntimeError):
         train(run_dir=tmp_path / "run", callbacks=[stop_at(9, how=raise_error)])
@@ -221,6 +225,7 @@ def test_resume_without_a_folder(train):
         train(resume=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [1, 3])
 def test_the_last_checkpoints_stay(keep, train, tmp_path):
     train(run_dir=tmp_path, save_every=5, keep=keep)

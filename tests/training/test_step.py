@@ -95,6 +95,7 @@ def test_steps_equal_steps_written_by_hand(batch, easy):
         assert state.step == count
 
 
+@pytest.mark.slow
 def test_any_optimizer_will_do(net, start, batch, easy):
     optimizer = optax.adam(1e-2)
     state = TrainState.create(net, optimizer, jax.random.key(0), easy.spec)
@@ -126,6 +127,7 @@ def test_loss_and_metrics_of_ones_own(net, start, batch):
     assert {value.shape for value in found.values()} == {()}
 
 
+@pytest.mark.slow
 def test_uint8_and_float_images_are_the_same(step, start, batch):
     as_float = dict(batch, image=np.float32(batch["image"]) / 255)
     close(step(start, batch)[0].params, step(start, as_float)[0].params)
@@ -164,6 +166,7 @@ def climbed(key, logits_fn, batch):
     return dict(batch, image=batch["image"] + 0.1 * jnp.sign(slope))
 
 
+@pytest.mark.slow
 def test_an_attack_is_of_the_parameters_and_statistics_that_the_step_begins_with(still, batch):
     plain = jax.jit(make_train_step(STILL, sgd(RATE)))
     step = jax.jit(make_train_step(STILL, sgd(RATE), attack=climbed))
@@ -179,6 +182,7 @@ def test_an_attack_is_of_the_parameters_and_statistics_that_the_step_begins_with
     assert jnp.abs(state.params["head"]["kernel"] - still.params["head"]["kernel"]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_an_attack_comes_after_the_augmentation_and_sees_no_dropout(net, start, batch):
     def look(key, logits_fn, batch):
         return dict(batch, seen=logits_fn(batch["image"])[:, 0], pixel=batch["image"][:, 0, 0, 0])
@@ -192,6 +196,7 @@ def test_an_attack_comes_after_the_augmentation_and_sees_no_dropout(net, start, 
     close((measured["seen"], measured["pixel"]), (logits[:, 0].mean(), x[:, 0, 0, 0].mean()))
 
 
+@pytest.mark.slow
 def test_several_views_of_an_image_are_one_batch_to_batch_norm(still, batch):
     def views(key, logits_fn, batch):
         return dict(batch, image=jnp.stack([batch["image"], climbed(key, logits_fn, batch)["image"]], 1))
@@ -230,6 +235,7 @@ def test_an_attack_draws_by_seed_and_step_and_apart_from_the_rest(batch, easy):
     assert [float(again["attacked"]), float(again["augmented"])] == seen[2:4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, 12])
 def test_an_attack_on_parts_is_that_on_the_whole(parts, blocks, batch):
     whole, measured = jax.jit(make_train_step(BLOCKS, sgd(RATE), attack=climbed))(blocks, batch)
@@ -330,6 +336,7 @@ def test_create_starts_at_step_0_and_keeps_two_keys_apart(net, start, easy):
     same(start.params, net.init(init_key, easy.spec)[0])
 
 
+@pytest.mark.slow
 def test_a_loss_or_metric_of_another_shape_is_refused(net, easy, weights):
     """A mean over the batch could not be masked where evaluation pads: its value would be wrong in silence."""
     params, state = weights
@@ -361,6 +368,7 @@ def blocks(easy):
     return TrainState.create(BLOCKS, sgd(RATE), jax.random.key(0), easy.spec)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, 3, 12])
 def test_a_batch_in_parts_is_the_step_of_the_whole(parts, blocks, batch):
     whole, measured = jax.jit(make_train_step(BLOCKS, sgd(RATE), augment=noisy))(blocks, batch)
@@ -390,6 +398,7 @@ def test_parts_that_do_not_divide_the_batch(blocks, batch):
         make_train_step(BLOCKS, sgd(RATE), accumulate=0)
 
 
+@pytest.mark.slow
 def test_blocks_computed_twice_change_nothing_but_the_memory(net, start, batch):
     once = jax.jit(make_train_step(BLOCKS, sgd(RATE)))
     twice = jax.jit(make_train_step(BLOCKS, sgd(RATE), rematerialize=["block1", "block2"]))

@@ -48,6 +48,7 @@ def trained(masks, **options):
     )
 
 
+@pytest.mark.slow
 def test_evaluation_counts_every_image_once(masks):
     params, state = NET.init(jax.random.key(1), masks.spec)
     outputs = training.predict(NET, params, state, masks)
@@ -67,6 +68,7 @@ def test_evaluation_counts_every_image_once(masks):
         assert type(found["overlap"]) is float
 
 
+@pytest.mark.slow
 def test_fit_keeps_figures_of_them(masks):
     result = trained(masks, monitor="overlap")
     for line in result.history:
@@ -77,6 +79,7 @@ def test_fit_keeps_figures_of_them(masks):
     assert result.best_epoch == best["epoch"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_with_its_counts(masks, tmp_path):
     class KilledError(Exception):
         pass
