@@ -258,7 +258,6 @@ def test_it_lowers_for_a_gpu_in_bfloat16(name):
     assert [out.shape for out in exported.out_avals] == [()]
 
 
-@pytest.mark.slow
 def test_a_small_run_and_its_record(tmp_path):
     result = cifar_speedrun.main(Config(quick=True, run=str(tmp_path)))
     (file,) = tmp_path.glob("*.json")

@@ -55,8 +55,10 @@ def named(module) -> str:
     return module.__name__.removeprefix("experiments.")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("module", COURSE, ids=named)
+SMALL = [pytest.param(m, marks=pytest.mark.slow) if m is activations else m for m in COURSE]
+
+
+@pytest.mark.parametrize("module", SMALL, ids=named)
 def test_a_small_run_and_its_record(module, tmp_path):
     if module is shallow_vs_deep:
         pytest.importorskip("skimage")

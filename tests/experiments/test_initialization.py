@@ -77,7 +77,6 @@ def test_kept_and_factors():
     np.testing.assert_allclose(variances(0.25, 3.0).factors(), (0.25, 3.0))
 
 
-@pytest.mark.slow
 def test_a_small_run_holds_and_its_record_is_json():
     result = initialization.main(SMALL)
     assert result.holds, result.verdict

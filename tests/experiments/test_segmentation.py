@@ -29,7 +29,6 @@ def streets(tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("net", ["unet", *(pytest.param(net, marks=pytest.mark.slow) for net in ("fcn", "deeplab"))])
 def test_a_small_run_and_its_record(net, streets):
     options = {"width": 2, "depth": 1, "crop": (16, 32), "epochs": 1, "batch_size": 5}
