@@ -43,7 +43,7 @@ def main(config: Config) -> Result:
     number(where, "seconds of at least 0", config.seconds, lambda s: 0 <= s <= threading.TIMEOUT_MAX, "0 is no bound.")
     found = trained(where, config)
     subject = views.subject(found.model, config.seed)
-    title = Path(config.source).stem or config.dataset
+    title = Path(config.source).stem or f"a net of {config.dataset}"
     times = warmed(subject, np.asarray(found.test["image"][0]))
     with serving(lambda hosts: application(subject, found.test, title, hosts), config.port) as address:
         console.print(f"{address} (Ctrl-C ends it)", markup=False)

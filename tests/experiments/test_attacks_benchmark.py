@@ -41,6 +41,7 @@ def test_rows_say_who_was_faster_and_stronger(tmp_path):
     assert "50.0 % withstand ours" in attacks.line(row)
 
 
+@pytest.mark.slow
 def test_a_small_run_beside_foolbox_and_torchattacks_is_json():
     for package in ("torch", "foolbox", "torchattacks", "pyautoattack"):
         peer(package)
