@@ -76,7 +76,10 @@ def main(config: Config) -> Result:
     ok = 0 <= config.rebalanced < 1
     expect(ok, where, "rebalanced in [0, 1)", config.rebalanced, "0.5 is the paper's.")
     expect(config.temperature > 0, where, "a temperature above 0", config.temperature, "0.38 is the paper's.")
-    train_set, test_set = few_scenes(64, 16) if config.quick else loaded(config.dataset, "cifar10", "scenes")
+    if config.quick:
+        train_set, test_set = few_scenes(config.train_images, config.test_images)
+    else:
+        train_set, test_set = loaded(config.dataset, "cifar10", "scenes")
     channels = train_set["image"].shape[-1]
     expect(channels == 3, where, "images in colours", f"{channels} channel", "Pass --dataset cifar10, say.")
     found, histories = [], []

@@ -77,7 +77,10 @@ def main(config: Config) -> Result:
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
     ok = len(rising) >= 2 and list(config.strengths) == rising and rising[0] > 0
     expect(ok, where, "two rising strengths or more above 0", config.strengths, "Pass 15 25 50, of 255.")
-    train_set, test_set = few_scenes(64, 16) if config.quick else loaded(config.dataset, "cifar10", "scenes")
+    if config.quick:
+        train_set, test_set = few_scenes(config.train_images, config.test_images)
+    else:
+        train_set, test_set = loaded(config.dataset, "cifar10", "scenes")
     filter_key, key = jax.random.split(jax.random.key(config.seed))
     widths = best_widths(config, train_set, filter_key)
     found, histories = [], []

@@ -10,7 +10,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 STARTS = [at for at, block in enumerate(BLOCKS) if block.startswith(("import ", "from "))]
 
 
-@pytest.mark.parametrize("start", STARTS, ids=[f"{at}" for at in STARTS])
+@pytest.mark.parametrize("start", STARTS)
 def test_the_examples_run(start):
     end = next((at for at in STARTS if at > start), len(BLOCKS))
     names = {}

@@ -13,8 +13,19 @@ from jaxcnn import report
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 # Modules that are no statement of the course: commands, and records of speed.
-COMMANDS = {"all", "cifar_speedrun", "compare", "data", "doctor", "explain", "predict", "reproduce", "table", "train"}
-COMMANDS |= {"playground"}
+COMMANDS = {
+    "all",
+    "cifar_speedrun",
+    "compare",
+    "data",
+    "doctor",
+    "explain",
+    "playground",
+    "predict",
+    "reproduce",
+    "table",
+    "train",
+}
 
 
 def test_every_experiment_is_in_one_chapter():
