@@ -17,6 +17,7 @@ __all__ = [
     "expect_dtype",
     "expect_flag",
     "expect_key",
+    "expect_names",
     "expect_size",
     "expect_train",
     "floating",
@@ -190,6 +191,12 @@ def _raw_key_shape(implementation: str) -> tuple[int, ...]:
     return jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=implementation))).shape
 
 
+def expect_names(where: str, what: str, entries: dict[Any, Any]) -> None:
+    """Raise `TypeError` unless the names of the entries are texts: JAX cannot sort others among them."""
+    odd = [name for name in entries if not isinstance(name, str)]
+    expect(not odd, where, f"{what} with texts as names", shown(odd), "Rename the entry.", TypeError)
+
+
 def shaped(where: str, name: str, x: Any, shape: tuple[int, ...]) -> jax.Array:
     """Return `x` as an array of exactly `shape`, of real numbers; raise an error if it has another."""
     x = array(where, name, x)
@@ -225,7 +232,7 @@ def array(where: str, name: str, x: Any) -> jax.Array:
     """Return `x` as an array; raise `TypeError` if it is none."""
     try:
         return jnp.asarray(x)
-    except (TypeError, ValueError, OverflowError, AssertionError):
+    except (TypeError, ValueError, OverflowError, AssertionError, SyntaxError):  # the last of a text
         fix = "Pass a JAX or NumPy array."
         expect(False, where, f"{name} to be an array", type(x).__name__, fix, TypeError)
         raise

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import augment, data, filters, initializers, layers, losses, models, surgery, training
+from jaxcnn import augment, data, filters, initializers, layers, losses, models, search, surgery, training, transfer
 from jaxcnn import functional as F
 from tests import fuzz_cases
 from tests.fuzzing import KEY, SENTENCE, X, calls
@@ -111,18 +111,29 @@ FOUND = {
     "an option in the place of a function": lambda: augment.compose(0.5),
     "a batch of nothing": lambda: augment.batched(augment.flip)(KEY, ...),
     "images of no rank": lambda: augment.mirrored(1.0),
+    "an entry whose name is a number": lambda: augment.brightness(KEY, {"image": IMAGE, 3: IMAGE}, factor=2.0),
+    "a batch with a number as a name": lambda: augment.mixup(KEY, fuzz_cases.BATCH | {3: X}, alpha=1.0, classes=4),
+    "a lifted batch with a number as a name": lambda: augment.batched(augment.flip)(KEY, {"image": X, 3: X}),
+    "variances that are a text": lambda: augment.pca_lighting(KEY, IMAGE[..., :3], std=0.1, eigenvalues="(0.2, 0.1"),
     "paths that are none": lambda: surgery.edit(fuzz_cases.NET, None),
     "a net without end": lambda: models.cifar_resnet(6 * 10**8 + 2),
     "a set that is none": lambda: data.split(None, 0.5, key=KEY),
     "examples that are not there": lambda: fuzz_cases.SET.take([100]),
     "labels without end": lambda: data.from_arrays(fuzz_cases.PIXELS, np.arange(8) * 10**9),
     "names that are numbers": lambda: data.from_arrays(fuzz_cases.PIXELS, fuzz_cases.CLASSES, class_names=range(4)),
+    "one number for all names": lambda: data.from_arrays(
+        fuzz_cases.PIXELS, fuzz_cases.CLASSES, class_names=np.array(2)
+    ),
     "ragged rows": lambda: data.from_arrays([[1], [2, 3]]),
     "a name that is a number": lambda: data.Scenes().dataset(KEY, 8, name=1),
     "a loss that is an array": lambda: training.evaluate(*fuzz_cases.TRAINED, fuzz_cases.SET, loss=X),
     "metrics in a list": lambda: training.fit(fuzz_cases.NET, fuzz_cases.SET, key=KEY, metrics=[losses.accuracy]),
     "an augmentation that is a number": lambda: training.make_train_step(fuzz_cases.NET, training.sgd(0.1), augment=2),
     "views that are a number": lambda: training.predict(*fuzz_cases.TRAINED, fuzz_cases.SET, views=2),
+    "a name that is an array": lambda: transfer.swap_head(
+        *fuzz_cases.TRAINED, layers.Dense(2), at=np.array([0, 1]), key=KEY, spec=X
+    ),
+    "no class": lambda: search.calibration_error(jnp.zeros((2, 0)), jnp.zeros(2, jnp.int32)),
     "a net that is a text": lambda: training.predictor("resnet18", {}, {}),
     "images without a name": lambda: training.evaluate(*fuzz_cases.TRAINED, [X]),
     "rows that do not match": lambda: training.predict(*fuzz_cases.TRAINED, {"image": X[0, 0, 0, 0]}),

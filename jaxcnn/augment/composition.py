@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxcnn.augment.options import expect_functions, odds_of, probability
 from jaxcnn.augment.switching import switch
-from jaxcnn.checking import expect, expect_key, is_array
+from jaxcnn.checking import expect, expect_key, expect_names, is_array
 
 __all__ = ["apply_with", "batched", "choose_one", "compose"]
 
@@ -120,6 +120,8 @@ def batched(fn: Callable[[jax.Array, Any], Any]) -> Callable[[jax.Array, Any], A
 
     def over_batch(key: jax.Array, batch: Any) -> Any:
         expect_key("batched", key)
+        if isinstance(batch, dict):
+            expect_names("batched", "a batch", batch)
         shapes: list[Any] = [leaf.shape if is_array(leaf) else () for leaf in jax.tree.leaves(batch)]
         ok = bool(shapes) and all(shape[:1] and shape[0] == shapes[0][0] > 0 for shape in shapes)
         expect(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.augment.motion import Motion
-from jaxcnn.checking import expect, expect_key, floating, integral, is_int, shown
+from jaxcnn.checking import expect, expect_key, expect_names, floating, integral, is_int, shown
 
 __all__ = ["Example", "augmentation", "geometric", "lifted"]
 
@@ -85,6 +85,7 @@ def lifted(fn: Callable[..., Any], change: Callable[..., Example]) -> Callable[.
             return of_image_or_example(key, {"image": image}, *args, **options)["image"]
         if draws:
             expect_key(where, key)
+        expect_names(where, "an example", image)
         has = "image" in image
         expect(has, where, 'an example with an "image" entry', list(image), "Name the image's entry so.")
         checked = floating(where, "image", image["image"])

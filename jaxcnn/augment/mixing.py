@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxcnn.augment.example import Example
 from jaxcnn.augment.options import concentration
-from jaxcnn.checking import array, expect, expect_count, expect_key, expect_size, floating
+from jaxcnn.checking import array, expect, expect_count, expect_key, expect_names, expect_size, floating
 
 __all__ = ["cutmix", "mixup"]
 
@@ -102,6 +102,7 @@ def _images_and_labels(where: str, batch: Example, alpha: float, classes: int) -
     ok = isinstance(batch, dict) and {"image", "label"} <= batch.keys()
     got = list(batch) if isinstance(batch, dict) else type(batch).__name__
     expect(ok, where, 'a batch with "image" and "label"', got, "Pass a dict of arrays.")
+    expect_names(where, "a batch", batch)
     concentration(where, alpha)
     classes = expect_count(where, "classes", classes)
     image, label = floating(where, "image", batch["image"]), array(where, "label", batch["label"])

@@ -130,9 +130,8 @@ def from_arrays(
     """
     arrays = {"image": _own("image", image)}
     if class_names is not None:
-        ok = isinstance(class_names, Sequence | np.ndarray) and all(
-            isinstance(class_name, str) for class_name in class_names
-        )
+        ok = isinstance(class_names, Sequence | np.ndarray) and getattr(class_names, "ndim", 1) > 0
+        ok = ok and all(isinstance(class_name, str) for class_name in class_names)
         fix = 'Pass ["cat", "dog"], say.'
         expect(ok, "from_arrays", "class_names as a sequence of texts", shown(class_names), fix, TypeError)
     for value in (name, source):

@@ -80,7 +80,8 @@ def max_unpool(y: jax.Array, switches: jax.Array, size: Size, window: Size | Non
         return _onto_tiles(y, switches, (height, width), pair("max_unpool", "window", window))
     batch, lead = flat_batch(y)
     channels = y.shape[-1]
-    places = flat_batch(switches)[0] * channels + jnp.arange(channels, dtype=jnp.int32)
+    switches = flat_batch(switches)[0]
+    places = switches * channels + jax.lax.broadcasted_iota(jnp.int32, switches.shape, switches.ndim - 1)
 
     def one(values: jax.Array, places: jax.Array) -> jax.Array:
         empty = jnp.zeros(height * width * channels, y.dtype)
@@ -110,7 +111,8 @@ def _onto_tiles(y: jax.Array, switches: jax.Array, size: tuple[int, int], window
     )
     (rows, height), (columns, width) = zip(pooled, window, strict=True)
     pixels = np.arange(rows * height)[:, None] * size[1] + np.arange(columns * width)
-    mine = switches[..., None, :, None, :] == pixels.reshape(rows, height, columns, width, 1)
+    pixels = pixels.reshape((1,) * (y.ndim - 3) + (rows, height, columns, width, 1))
+    mine = switches[..., None, :, None, :] == pixels
     x = jnp.where(mine, y[..., None, :, None, :], 0)
     x = x.reshape(*y.shape[:-3], rows * height, columns * width, y.shape[-1])[..., : size[0], : size[1], :]
     ragged = [(0, n - seen) for n, seen in zip(size, x.shape[-3:-1], strict=True)]

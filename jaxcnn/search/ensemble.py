@@ -145,7 +145,9 @@ def fit_temperature(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def _checked(where: str, logits: Any, labels: Any) -> tuple[jax.Array, jax.Array]:
     logits = floating(where, "logits", logits).astype(jnp.float32)
     labels = integral(where, "labels", labels, "Pass class indices.")
-    ok = logits.ndim == 2 and labels.shape == logits.shape[:1] and labels.size > 0
+    ok = logits.ndim == 2 and labels.shape == logits.shape[:1] and logits.size > 0
     got = f"{logits.shape} and {labels.shape}"
-    expect(ok, where, "logits (N, classes) and labels (N,)", got, "One label for each row, and one row at least.")
+    expect(
+        ok, where, "logits (N, classes) and labels (N,)", got, "One label for each row, one row and one class at least."
+    )
     return logits, labels

@@ -164,7 +164,7 @@ def test_contrast_follows_its_definition(shape, size, sigma, divisive, shift):
 def test_contrast_agrees_with_convolutions(agree, divisive):
     """Value and gradient, by another way: convolve, and divide by the convolved ones."""
     offsets = jnp.arange(-2, 3.0)
-    window = jnp.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * 1.25**2))[:, :, None, None]
+    window = jnp.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * 1.25**2))[:, :, None, None]
 
     def blur(v):
         return lax.conv_general_dilated(v, window, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
