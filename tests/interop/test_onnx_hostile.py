@@ -76,6 +76,11 @@ def ladder(length: int) -> bytes:
     return plain([*nodes, node("Relu", f"a{length + 1}", "y")])
 
 
+def enlarged(*scales: float) -> bytes:
+    return one("Resize", "- s", [tensor("s", np.array(scales, np.float32))], mode="linear")
+
+
+SCALES = tensor("s", np.array([1.0, 1.0, 2.0, 2.0]))
 THREE, DIMS = np.arange(3) + 1.0, [2, 3]
 HOSTILE = {
     # Arrays in other files.
@@ -149,6 +154,7 @@ HOSTILE = {
     "two inputs": (plain([RELU], inputs=[value(n, ("n", 2)) for n in "xz"]), "one input"),
     "no input": (plain([RELU], inputs=[]), "one input"),
     "two outputs": (plain([RELU, node("Tanh", "x", "z")], outputs=("y", "z")), "one output"),
+    "two outputs, the one called so by none": (plain([RELU], outputs=("y", "logits")), "nothing gives"),
     "a constant output": (plain([RELU], [K], outputs=("k",)), "depends on the input"),
     "what comes of constants alone": (
         plain([node("Tanh", "k", "a"), node("Add", "x a", "y")], [K]),
@@ -239,6 +245,37 @@ HOSTILE = {
     "a part of other axes": (
         one("Slice", "a b c", [tensor(n, np.array(v)) for n, v in (("a", [0]), ("b", [1]), ("c", [0]))]),
         "a part of the channels",
+    ),
+    "enlarged without saying how": (one("Resize", "- s", [SCALES]), "mode linear"),
+    "enlarged between corners": (
+        one("Resize", "- s", [SCALES], mode="linear", coordinate_transformation_mode="align_corners"),
+        "mode linear",
+    ),
+    "enlarged along some axes": (one("Resize", "- s", [SCALES], mode="linear", axes=[2, 3]), "all four axes"),
+    "enlarged by nothing": (one("Resize", mode="linear"), "an array as input 2"),
+    "enlarged by a half": (enlarged(1, 1, 1.5, 2), "whole factors"),
+    "made smaller": (enlarged(1, 1, 0.5, 1), "whole factors"),
+    "enlarged by no number": (enlarged(1, 1, np.nan, 1), "whole factors"),
+    "enlarged by too many": (enlarged(1, 1, 3e38, 3e38), "given one of shape"),
+    "enlarged in its channels": (enlarged(1, 2, 2, 2), "whole factors"),
+    "enlarged to another size": (
+        one("Resize", "- - n", [tensor("n", np.array([1, 2, 9, 4]))], mode="linear"),
+        "whole factors",
+    ),
+    "spread over a shape": (
+        plain([node("Tanh", "x", "t"), node("Shape", "x", "s"), node("Expand", "t s", "y")]),
+        "an image's mean to the image's shape",
+    ),
+    "spread over part of a shape": (
+        plain([node("GlobalAveragePool", "x", "m"), node("Shape", "x", "s", start=1), node("Expand", "m s", "y")]),
+        "an image's mean to the image's shape",
+    ),
+    "spread over itself": (plain([node("Expand", "x x", "y")]), "an image's mean"),
+    "spread over two shapes": (
+        plain(
+            [node("GlobalAveragePool", "x", "m"), *(node("Shape", "x", n) for n in "st"), node("Expand", "m s t", "y")]
+        ),
+        "an image's mean",
     ),
     "a constant of texts": (plain([node("Constant", "", "k", value_string="a"), node("Add", "x k", "y")]), "numbers"),
 }

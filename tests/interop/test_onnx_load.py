@@ -11,6 +11,7 @@ from jaxcnn import functional as F
 from jaxcnn import interop
 from jaxcnn.layers import (
     AdaptiveAvgPool,
+    Auxiliary,
     AvgPool,
     BatchNorm,
     ChannelChunk,
@@ -35,9 +36,12 @@ from jaxcnn.layers import (
     PReLU,
     Residual,
     Sequential,
+    SpatialPyramidPool,
+    Upsample,
     to_json,
 )
 from jaxcnn.models.cifar_resnet import PadShortcut
+from jaxcnn.models.deeplab import image_mean
 from tests.interop.onnx_bytes import GOOD, KERNEL, graph, model, node, plain, tensor, value
 from tests.interop.test_onnx_export import EACH, applied, drawn
 
@@ -125,6 +129,14 @@ LAYERS = {
         ),
         (4, 4, 2),
     ),
+    "the image's mean beside its pixels, enlarged": (
+        Sequential(
+            Concat(point=Conv(3, 1), image=Sequential(image_mean, Conv(2, 1))),
+            Upsample((2, 3)),
+            SpatialPyramidPool((1, 2, 4)),
+        ),
+        (4, 4, 2),
+    ),
 }
 
 
@@ -144,6 +156,29 @@ def test_what_comes_back_is_the_net(tmp_path):
     again = comes_back(net, (4, 4, 2), tmp_path / "a.onnx")
     shown = repr(net).replace("padding=1", "padding=((1, 1), (1, 1))").replace("padding=0", "padding=((0, 0), (0, 0))")
     assert repr(again) == shown
+
+
+def test_heads_are_left_out(tmp_path):
+    net = Auxiliary(
+        {"side": "conv1"},
+        conv1=Conv(3),
+        relu1=F.relu,
+        globalavgpool1=GlobalAvgPool(),
+        dense1=Dense(4),
+        side=Sequential(GlobalMaxPool(), Dense(5)),
+    )
+    params, state = drawn(net, (4, 4, 2))
+    interop.onnx.export(net, params, state, jax.ShapeDtypeStruct((1, 4, 4, 2), jnp.float32), tmp_path / "a.onnx")
+    again, weights, stats = interop.onnx.load(tmp_path / "a.onnx")
+    assert list(again.layers) == list(net.main.layers)
+    close(applied(again, weights, stats, IMAGES), applied(net, params, state, IMAGES)["logits"])
+
+
+def test_what_other_outputs_need_may_be_anything(tmp_path):
+    nodes = [node("Relu", "x", "logits"), node("Tanh", "k", "t"), node("Softmax", "x", "s"), node("Add", "s t", "z")]
+    (tmp_path / "a.onnx").write_bytes(plain(nodes, [tensor("k", KERNEL)], outputs=("z", "logits")))
+    net, _, _ = interop.onnx.load(tmp_path / "a.onnx")
+    assert list(net.layers) == ["relu1"]
 
 
 # What others write
@@ -264,6 +299,16 @@ BY_HAND = {
         ],
         [],
         ["prelu1", "dropout1", "silu1"],
+    ),
+    "enlarged to a size": (
+        [node("Resize", "x - - n", "y", mode="linear", coordinate_transformation_mode="pytorch_half_pixel")],
+        [tensor("n", np.array([3, 2, 8, 12]))],
+        ["upsample1"],
+    ),
+    "the mean, by a reduction, at every pixel": (
+        [node("ReduceMean", "x a", "m"), node("Shape", "x", "s"), node("Expand", "m s", "y")],
+        [tensor("a", np.array([2, 3]))],
+        ["image_mean1"],
     ),
     "a value twice": ([node("Mul", "x x", "s"), node("Add", "s s", "y")], [], ["gate1", "residual1"]),
     "nothing": ([node("Identity", "x", "y")], [], []),

@@ -38,6 +38,7 @@ def decomposed(graph: OnnxGraph) -> tuple[list[Any], dict[str, Any]]:
     output = same.get(graph.output, graph.output)
     fix = "Load a graph that computes something of its input."
     expect(output == graph.input or output in givers, "load", "an output that depends on the input", output, fix)
+    givers = _towards(output, givers)
     return _Walk(givers, arrays, _dominators(graph.input, givers, arrays)).back(output, graph.input, DEEPEST), arrays
 
 
@@ -66,6 +67,15 @@ def _plain(graph: OnnxGraph, arrays: dict[str, Any]) -> tuple[dict[str, Node], d
         else:
             givers[first] = node
     return givers, same
+
+
+def _towards(output: str, givers: Mapping[str, Node]) -> dict[str, Node]:
+    """Return the nodes on which the output depends, in order."""
+    wanted = {output}
+    for name in reversed(list(givers)):
+        if name in wanted:
+            wanted.update(givers[name].inputs)
+    return {name: node for name, node in givers.items() if name in wanted}
 
 
 def _takes(node: Node, arrays: Mapping[str, Any]) -> list[str]:

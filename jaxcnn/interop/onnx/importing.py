@@ -15,23 +15,27 @@ from jaxcnn.interop.onnx.branches import Meeting, decomposed, named
 from jaxcnn.interop.onnx.flow import ANY, COLUMN, FIRST, LAST, VECTOR, Call, Flow, Part, reader_of
 from jaxcnn.interop.onnx.model import Node, OnnxGraph, read_graph
 from jaxcnn.interop.onnx.neighbours import joined
+from jaxcnn.layers.adaptive_pooling import AdaptiveAvgPool
 from jaxcnn.layers.composition import Concat, Residual, Sequential, keep
 from jaxcnn.layers.gate import Gate
 from jaxcnn.layers.layer import apply
+from jaxcnn.models.deeplab import image_mean
 
 __all__ = ["load"]
 
 MOST_PIXELS = 2**22
+JOINS = ("Add", "Concat", "Expand", "Mul")
 
 
 def load(path: Path | str) -> tuple[Any, Any, Any]:
     """Return `(net, params, state)` of a graph of layers one after another and of branches that part and meet again.
 
     Convolutions, dense layers, norms, pools, activations, dropout, flattening (in PyTorch's order too: the next dense
-    layer's rows are put in ours), sums of two branches (`Residual`), products of a value and a branch of it (`Gate`)
-    and concatenations (`Concat`). The net takes images (N, H, W, C), and gives such, whatever the graph has. Layers are
-    called by their kind and a count, conv1, conv2. To train what `export` wrote, load its weights instead: batch norms
-    that were folded are gone.
+    layer's rows are put in ours), bilinear enlarging by whole factors, sums of two branches (`Residual`), products of a
+    value and a branch of it (`Gate`) and concatenations (`Concat`): every net of `models` comes back from its own
+    export. The net takes images (N, H, W, C), and gives such, whatever the graph has. Of several outputs it gives that
+    called "logits": the heads of an `Auxiliary` net are left out. Layers are called by their kind and a count, conv1,
+    conv2. To train what `export` wrote, load its weights instead: batch norms that were folded are gone.
 
     A file may come from anywhere: it is read as numbers, by rules that allow no arrays outside of it and no more memory
     than twice its size and 64 MB; nothing in it is executed. No library is needed.
@@ -39,7 +43,7 @@ def load(path: Path | str) -> tuple[Any, Any, Any]:
     Raises:
         OSError: the file cannot be read.
         ValueError: a damaged or hostile file; an operator that is no layer here, by its name and its node's; several
-            outputs, such as the heads of an `Auxiliary` net, of which `.main` can be exported.
+            outputs, none of them "logits".
     """
     graph = read_graph(path)
     series, arrays = decomposed(graph)
@@ -121,9 +125,11 @@ def _layers(node: Node, flow: Flow, arrays: dict[str, Any]) -> tuple[list[Part],
 def _meeting(item: Meeting, flow: Flow, arrays: dict[str, Any]) -> tuple[list[Part], Flow]:
     """Return the layer of branches."""
     node = item.node
-    fix = "The nearest are Add, Concat, Mul."
-    expect(node.op in ("Add", "Concat", "Mul"), "load", "operators that join branches here", named(node), fix)
+    fix = f"The nearest are {', '.join(JOINS)}."
+    expect(node.op in JOINS, "load", "operators that join branches here", named(node), fix)
     expect(flow.pads is None, "load", f"{node.op} without Pad before", named(node), "Put it into the branches.")
+    if node.op == "Expand":
+        return _spread(item, flow, arrays)
     made = [_series(branch, flow, arrays) for branch in item.branches]
     flows = [found for _, found in made]
     expect(
@@ -151,6 +157,17 @@ def _meeting(item: Meeting, flow: Flow, arrays: dict[str, Any]) -> tuple[list[Pa
     channels = sum(found.channels for found in flows)
     branches = {f"branch{i}": parts for i, (parts, _) in enumerate(made, start=1)}
     return [_composite(Concat, branches)], after.now(shape=(*after.shape[:-1], channels))
+
+
+def _spread(item: Meeting, flow: Flow, arrays: dict[str, Any]) -> tuple[list[Part], Flow]:
+    """Return the image's mean at each of its pixels, the one value that is spread over the shape of another."""
+    parts, _ = _series(item.branches[0], flow, arrays)
+    mean = flow.axes == FIRST and [part.layer for part in parts] == [AdaptiveAvgPool(1)]
+    shape = [isinstance(part, Node) and part.op == "Shape" and not part.attributes for part in item.branches[1]]
+    fits = mean and shape == [True] and len(item.branches) == 2
+    fix = "Other values have no layer here."
+    expect(fits, "load", "Expand of an image's mean to the image's shape", named(item.node), fix)
+    return [Part(image_mean)], flow
 
 
 def _product(node: Node, flow: Flow, made: list[tuple[list[Part], Flow]]) -> tuple[list[Part], Flow]:

@@ -10,6 +10,7 @@ from jaxcnn.checking import shown
 from jaxcnn.interop.onnx.tensors import TENSOR, tensor
 from jaxcnn.interop.onnx.wire import WHAT, Field, read_message
 from jaxcnn.interop.source import Source, opened
+from jaxcnn.layers.auxiliary import MAIN
 
 __all__ = ["Node", "OnnxGraph", "read_graph"]
 
@@ -68,7 +69,7 @@ class Node(NamedTuple):
 
 
 class OnnxGraph(NamedTuple):
-    """A graph of one input and one output: nodes in order, arrays by name, the input's axes (None if any length)."""
+    """A graph of one input, and its output: nodes in order, arrays by name, the input's axes (None if any length)."""
 
     nodes: list[Node]
     arrays: dict[str, Any]
@@ -82,7 +83,8 @@ def read_graph(path: Path | str) -> OnnxGraph:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: a damaged file, or one that holds more than a plain graph of one input and one output.
+        ValueError: a damaged file, or one that holds more than a plain graph of one input and of one output, or one
+            called "logits" among them.
     """
     with opened("load", path) as source:
         source.go(0, source.size)
@@ -108,7 +110,10 @@ def _checked(source: Source, model: dict[str, Any]) -> OnnxGraph:
     outputs = [value.get("name", "") for value in graph.get("outputs", [])]
     names = [value.get("name", "") for value in inputs]
     source.expect(len(names) == 1 and names[0] != "", "one input", shown(names), "Export a net of one.")
-    source.expect(len(outputs) == 1, "one output", shown(outputs), "Export the net without its other heads.")
+    output = MAIN if len(outputs) > 1 and MAIN in outputs else outputs[0] if len(outputs) == 1 else None
+    one = f"one output, or one called {MAIN!r}"
+    source.expect(output is not None, one, shown(outputs), "Export the net without its other heads.")
+    assert output is not None
     there = {names[0], *arrays}
     records = graph.get("nodes", [])
     source.expect(len(records) <= MOST_NODES, f"at most {MOST_NODES} nodes", f"{len(records)}", "Load a smaller net.")
@@ -123,8 +128,8 @@ def _checked(source: Source, model: dict[str, Any]) -> OnnxGraph:
         source.expect(not twice, plain, f"two that give {shown(twice[:1])}", "Give each a name of its own.")
         there.update(given)
         nodes.append(node)
-    source.expect(outputs[0] in there, plain, f"one whose output {shown(outputs[0])} nothing gives", fix)
-    return OnnxGraph(nodes, arrays, names[0], _axes(source, inputs[0]), outputs[0])
+    source.expect(output in there, plain, f"one whose output {shown(output)} nothing gives", fix)
+    return OnnxGraph(nodes, arrays, names[0], _axes(source, inputs[0]), output)
 
 
 def _node(source: Source, record: dict[str, Any]) -> Node:

@@ -7,6 +7,7 @@ from jaxcnn.interop.onnx.readers import (
     linear,
     normalization,
     pooling,
+    upsampling,
 )
 
-__all__ = ["arrangement", "convolution", "elementwise", "linear", "normalization", "pooling"]
+__all__ = ["arrangement", "convolution", "elementwise", "linear", "normalization", "pooling", "upsampling"]
