@@ -21,9 +21,12 @@ def switch(index: jax.Array, branches: Sequence[Callable[[Any, Any], Any]], oper
         example: an image or example; what is no array in it is handed to every branch, and comes back as it is.
     """
     leaves, tree = jax.tree.flatten(example)
+    floats, others = _parts(leaves)
+    # What is traced later holds on to no array.
+    rest = [leaf if f is o is None else None for leaf, f, o in zip(leaves, floats, others, strict=True)]
 
     def merged(floats: list, others: list) -> Any:
-        parts = zip(leaves, floats, others, strict=True)
+        parts = zip(rest, floats, others, strict=True)
         return tree.unflatten([leaf if f is o is None else o if f is None else f for leaf, f, o in parts])
 
     def of_parts(branch: Callable[[Any, Any], Any]) -> Callable[..., tuple[list, list]]:
@@ -33,7 +36,6 @@ def switch(index: jax.Array, branches: Sequence[Callable[[Any, Any], Any]], oper
         others, index, operand = arrays
         return jax.lax.switch(index, [of_parts(branch) for branch in branches], floats, others, operand)
 
-    floats, others = _parts(leaves)
     return merged(*one_by_one(chosen)(floats, (others, index, operand)))
 
 

@@ -113,7 +113,7 @@ def batch_norm(
     parts = wide.reshape(groups, x.shape[0] // groups, *x.shape[1:]) if groups > 1 else wide[None]
     weight = None if mask is None else mask.astype(wide.dtype).reshape(1, *mask.shape, *(1,) * (x.ndim - mask.ndim))
     scale, bias = (None if p is None else along_channels(p, parts) for p in (scale, bias))
-    y, *moments = _standardise(parts, scale, bias, weight, eps, axis_name, fast_variance)
+    y, *moments = _standardise(parts, scale, bias, weight, jnp.asarray(eps, wide.dtype), axis_name, fast_variance)
     kept: float | jax.Array = decay
     if weight is not None:
         some = jnp.any(weight > 0)
@@ -165,8 +165,8 @@ def _check_groups(groups: int, x: jax.Array, mask: jax.Array | None, train: bool
     )
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5, 6))
-def _standardise(x, scale, bias, weight, eps: float, axis_name, fast: bool):
+@functools.partial(jax.custom_jvp, nondiff_argnums=(5, 6))
+def _standardise(x, scale, bias, weight, eps: jax.Array, axis_name, fast: bool):
     """Return x with the mean and variance of each group and channel made standard, and both moments.
 
     Args:
@@ -185,19 +185,19 @@ def _standardise(x, scale, bias, weight, eps: float, axis_name, fast: bool):
 
 
 @_standardise.defjvp
-def _standardise_jvp(eps, axis_name, fast, primals, tangents):
+def _standardise_jvp(axis_name, fast, primals, tangents):
     """Return value and tangent; the transpose of this needs two sums over the batch and one more pass.
 
     With z = (x - mean) / sd and m the mean over the batch: dz = (dx - m(dx) - z m(z dx)) / sd.
     """
-    x, scale, bias, weight = primals
-    dx, dscale, dbias, _ = tangents
+    x, scale, bias, weight, eps = primals
+    dx, dscale, dbias, _, deps = tangents
     shifted, first, mean, var = _moments(x, weight, axis_name, fast)
     inverse = lax.rsqrt(var + eps)
     factor = _times(inverse, scale)
     dmean = _mean(dx, weight, axis_name)
     half_dvar = _mean(shifted * dx, weight, axis_name) - first * dmean
-    slope, offset = -factor * inverse * inverse * half_dvar, -factor * dmean
+    slope, offset = -factor * inverse * inverse * (half_dvar + deps / 2), -factor * dmean
     if dscale is not None:
         slope = slope + inverse * dscale
     if dbias is not None:
