@@ -179,13 +179,14 @@ def test_what_matches_is_taken_over_and_the_rest_named(weights, some):
     assert same(params["stage1"], weights[0]["stage1"])
     assert same(state["stage1"], weights[1]["stage1"])
     assert same(params["other"], fresh[0]["other"])
-    assert found.missing == ("0/other/bias", "0/other/kernel")
-    assert found.another_shape == ("0/head/bias", "0/head/kernel")
+    assert found.missing == ("params/other/bias", "params/other/kernel")
+    assert found.another_shape == ("params/head/bias", "params/head/kernel")
     assert set(found.unexpected) == {
-        *(f"0/stage2/{name}" for name in ("conv/bias", "conv/kernel", "norm/bias", "norm/scale")),
-        *(f"1/stage2/norm/{name}" for name in ("mean", "var")),
+        *(f"params/stage2/{name}" for name in ("conv/bias", "conv/kernel", "norm/bias", "norm/scale")),
+        *(f"state/stage2/norm/{name}" for name in ("mean", "var")),
     }
-    assert str(found).startswith("6 arrays matched; 2 missing: 0/other/bias, 0/other/kernel; 6 unexpected: 0/stage2")
+    told = "6 arrays matched; 2 missing: params/other/bias, params/other/kernel; 6 unexpected: params/stage2"
+    assert str(found).startswith(told)
 
 
 # --- features
@@ -222,7 +223,7 @@ def mistakes(weights, some):
         r"swap_head: expected a layer as head, got 3\.": lambda: swap(3),
         rf"{paths} \['stage3'\]\. There are \['head', 'stage1/conv'": lambda: transfer.freeze(params, "stage3"),
         r"freeze: expected the path of a layer, got 'stag1'\. Near .* \['stage1'": lambda: fit(freeze=["stag1"]),
-        r"TrainState\.create: expected a start .* at \['1/stage1/norm/mean'": lambda: fit(start=(params, {})),
+        r"TrainState\.create: expected a start .* at \['state/stage1/norm/mean'": lambda: fit(start=(params, {})),
         r"fit: expected start as \(params, state\), got 3\.": lambda: fit(start=3),
         r"scale_updates: expected factors >= 0, got -1\.": lambda: transfer.scale_updates({"stage1": -1}),
         rf"{paths} \['no'\]\.": lambda: transfer.scale_updates({"no": 1}).init(params),
@@ -231,13 +232,17 @@ def mistakes(weights, some):
             training.sgd(0.1), {"stage1": 0.5}
         ),
         r"load: expected arrays of the same name and shape, got 0 arrays matched; ": lambda: transfer.load(
-            weights, {"a": jnp.ones(3)}
+            weights, ({"a": jnp.ones(3)}, {})
         ),
+        r"load: expected into and given as params, or as \(params, state\), got ": lambda: transfer.load(
+            weights, params
+        ),
+        r"freeze: expected paths one by one, got \(\['stage1'\],\)\.": lambda: transfer.freeze(params, ["stage1"]),
         r"cut: expected .*'stage1'": lambda: transfer.features(NET, *weights, some, at="act"),
     }
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", range(14))
 def test_bad_input(number, weights, some):
     message, call = [*mistakes(weights, some).items()][number]
     with pytest.raises((ValueError, TypeError), match=f"^{message}"):

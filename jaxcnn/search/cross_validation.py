@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxcnn.checking import expect, expect_count, expect_key
+from jaxcnn.checking import expect, expect_choice, expect_count, expect_key, is_int, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.splitting import fold_of
 from jaxcnn.layers.layer import Layer
 from jaxcnn.search.lane import Own
-from jaxcnn.search.options import Options, prepare
+from jaxcnn.search.options import Options, known_options, prepare
 from jaxcnn.search.sweep import random_restarts, trainings
 from jaxcnn.search.trainings import Trainings
 from jaxcnn.search.width import Inside, inside_the_widest
@@ -31,8 +31,9 @@ class CrossValidation:
 
     `errors`: (widths, folds), the validation error of the restart with the lowest training loss, NaN where all of them
     diverged. `means` and `standard_errors`: over the folds, (widths,). `width`: the choice. `lanes`: all trainings, in
-    the order widths, folds, restarts, of nets as wide as the widest; its `best` compares across all of them, and is not
-    the choice. `refit`: the restarts of the chosen width on all data; None unless asked for.
+    the order widths, folds, restarts, of nets as wide as the widest, which `trained` cuts to their width; its `best`
+    compares across all of them, and is not the choice. `refit`: the restarts of the chosen width on all data; None
+    unless asked for. `monitor`: what the error is of. As a text it is its table.
     """
 
     widths: tuple[int, ...]
@@ -40,6 +41,8 @@ class CrossValidation:
     width: int
     lanes: Trainings = field(repr=False)
     refit: Trainings | None = field(repr=False)
+    monitor: str
+    nets: Sequence[Inside] = field(repr=False)
 
     @property
     def means(self) -> np.ndarray:
@@ -51,10 +54,46 @@ class CrossValidation:
         """The standard error of each mean: the deviation over the folds by the root of their number."""
         return self.errors.std(axis=1, ddof=1) / math.sqrt(self.errors.shape[1])
 
+    @property
+    def bound(self) -> float:
+        """The lowest mean error and one standard error of it: the narrowest width below is the choice."""
+        best = int(self.means.argmin())
+        return float(self.means[best] + self.standard_errors[best])
+
+    def trained(self, width: int, fold: int, restart: int = 0) -> tuple[Layer, Any, Any]:
+        """Return the net of one training, as wide as it was, with its params and state.
+
+        Args:
+            width: one of `widths`.
+            fold: the number of the fold that was held out, from 0.
+            restart: the number of the random start, from 0.
+
+        Raises:
+            ValueError: no such training.
+        """
+        where, folds = "trained", self.errors.shape[1]
+        restarts = len(self.lanes) // self.errors.size
+        expect_choice(where, "width", width, self.widths)
+        expect(is_int(fold, 0, folds - 1), where, f"fold in 0..{folds - 1}", shown(fold), "They are counted from 0.")
+        fix = "They are counted from 0."
+        expect(is_int(restart, 0, restarts - 1), where, f"restart in 0..{restarts - 1}", shown(restart), fix)
+        at = self.widths.index(width)
+        lane = self.lanes.state((at * folds + fold) * restarts + restart)
+        return self.nets[at].net, *self.nets[at].take(lane.params, lane.model_state)
+
     def table(self) -> list[dict[str, Any]]:
         """Return a row for each width."""
         rows = zip(self.widths, self.means.tolist(), self.standard_errors.tolist(), strict=True)
         return [{"width": w, "error": m, "standard error": s, "chosen": w == self.width} for w, m, s in rows]
+
+    def __str__(self) -> str:
+        """Return the table as lines, with what the error is and the bound of the rule of one standard error."""
+        error = "loss" if self.monitor == "loss" else f"1 - {self.monitor}"
+        lines = [f"{'width':>8}  {error}, mean of {self.errors.shape[1]} folds ± standard error"]
+        for row in self.table():
+            told = f"{row['width']:>8}  {row['error']:.4f} ± {row['standard error']:.4f}"
+            lines.append(f"{told}  chosen: the narrowest up to {self.bound:.4f}" if row["chosen"] else told)
+        return "\n".join(lines)
 
 
 def cross_validate(
@@ -82,9 +121,10 @@ def cross_validate(
         restarts: random starts of each width and fold; the one with the lowest training loss counts.
         refit: whether to train the chosen width on all data, with so many restarts.
         key: decides everything random; widths share the initial keys.
-        options: see `Options`; the error is that of `monitor`, the loss or 1 - metric, after the last epoch. There is
-            neither validation, which the folds are, nor patience. An optimizer serves the folds and the refit alike,
-            whose epochs have more steps: a schedule for the folds ends early there. The default has one for each.
+        options: see `search.Options`; the error is that of `monitor`, the loss or 1 - metric, after the last epoch.
+            There is neither validation, which the folds are, nor patience. An optimizer serves the folds and the refit
+            alike, whose epochs have more steps: a schedule for the folds ends early there. The default has one for
+            each.
 
     Returns:
         A `CrossValidation`.
@@ -106,15 +146,16 @@ def cross_validate(
     held_out = [np.flatnonzero(fold == i) for i in range(folds)]
     most = max(map(len, held_out))
     size = train.size - most
-    parts = [(np.flatnonzero(fold != i)[:size], held) for i, held in enumerate(held_out)]
-    if "label" in train:
-        classes = np.unique(train["label"])
-        missing = [i for i, (rest, _) in enumerate(parts) if len(np.unique(train["label"][rest])) < len(classes)]
-        fix = "Leave out classes with a single example."
-        expect(not missing, where, "every class in the training part of every fold", f"folds {missing} without", fix)
+    label = train["label"] if "label" in train else np.zeros(train.size, np.int32)
+    for i in range(folds):
+        lost = np.setdiff1d(label, label[fold != i])
+        names = [train.info.class_names[c] for c in lost] if "label" in train else []
+        what, got = "every class in the training part of every fold", f"none of {names} in that of fold {i}"
+        expect(not len(lost), where, what, got, "Leave out classes with a single example.")
+    parts = [(_shortened(np.flatnonzero(fold != i), label, size), held) for i, held in enumerate(held_out)]
     nets = inside_the_widest(where, net, widths, train.spec)
     settled: Options = {**options, "validation": train}  # of which each lane has its own fold
-    search = prepare(where, nets[0].wider, train, split_key, {}, size, **settled)
+    search = prepare(where, nets[0].wider, train, split_key, {}, size, **known_options(where, settled))
     keys = jax.random.split(lanes_key, restarts)
     lanes = []
     for inside in nets:
@@ -130,7 +171,19 @@ def cross_validate(
     if refit:
         alone: Options = {**options, "monitor": "loss"}  # without validation there is nothing else to choose by
         again = random_restarts(net(width), train, restarts=restarts, key=refit_key, **alone)
-    return CrossValidation(tuple(int(w) for w in widths), errors, width, found, again)
+    return CrossValidation(tuple(map(int, widths)), errors, width, found, again, search.program.monitor, nets)
+
+
+def _shortened(rows: np.ndarray, label: np.ndarray, size: int) -> np.ndarray:
+    """Return `size` of the rows, without the last ones of classes that have others."""
+    counts, spare = np.bincount(label[rows]), []
+    for row in rows[::-1]:
+        if len(spare) == len(rows) - size:
+            break
+        if counts[label[row]] > 1:
+            counts[label[row]] -= 1
+            spare.append(row)
+    return np.setdiff1d(rows, spare)
 
 
 def _begun(inside: Inside, keys: jax.Array) -> tuple[Any, Any]:

@@ -1,5 +1,6 @@
 """The options that all searches share, checked, and what they make of them."""
 
+import difflib
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,17 +31,18 @@ from jaxcnn.training.optimizer import expect_optimizer
 from jaxcnn.training.run import Event
 from jaxcnn.training.step import Attack, Augment, PerExample, expect_attack, expect_augment, with_defaults
 
-__all__ = ["Options", "Search", "prepare"]
+__all__ = ["Options", "Search", "known_options", "prepare"]
 
 
 class Options(TypedDict, total=False):
-    """The options of every search, as for `training.fit` unless it says otherwise.
+    """The options of every search, all by name and with a default, as for `training.fit` unless it says otherwise.
 
     validation: a data set; or a fraction of `train` that is held out for all lanes alike; or None.
     optimizer: an optax transformation, or a function of hyperparameters by name that returns one.
-    loss, metrics, epochs, batch_size, augment, attack, dtype, freeze, patience, min_delta, monitor: as for
-        `fit`.
-    skip_limit: a lane has diverged after so many skipped steps one after another; it is reported and never chosen.
+    loss, metrics, epochs, batch_size, augment, attack, dtype, freeze, patience, min_delta, monitor: as for `fit`, with
+        its defaults; epochs 20, batch_size 64.
+    skip_limit: a lane has diverged after so many skipped steps one after another, 10 unless given; it is reported and
+        never chosen.
     devices: that share the lanes; all of this process unless given.
     memory: bytes of each device that may be used; most of what is free unless given. Lanes that do not fit at once are
         trained some after others.
@@ -88,6 +90,15 @@ class Search(NamedTuple):
         event = Event(kind, number, epoch * per_epoch, self.epochs, per_epoch, size, seconds, metrics)
         for callback in self.callbacks:
             callback(event)
+
+
+def known_options(where: str, options: Options) -> Options:
+    """Return the options; raise `TypeError` for a name that is none of theirs."""
+    names = sorted(Options.__annotations__)
+    for name in options:
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.6) or names
+        expect(name in names, where, "options of search.Options", repr(name), f"Near ones are {near}.", TypeError)
+    return options
 
 
 def prepare(
@@ -152,7 +163,7 @@ def prepare(
     optimizes = hasattr(optimizer, "init") and hasattr(optimizer, "update")
     make_optimizer = _maker(where, "optimizer", optimizer, optimizes, numbers)
     idle = sorted(set(numbers) - _names(net, numbers) - _names(optimizer, numbers))
-    fix = "Pass optimizer=lambda learning_rate: training.sgd(learning_rate), say."
+    fix = f"Pass optimizer=lambda {idle[0] if idle else ''}: ..., or a net that takes it."
     expect(not idle, where, "hyperparameters that net or optimizer are functions of", f"{idle} too", fix)
     first = {name: values[0].item() for name, values in numbers.items()}
     one = make_net(first)
@@ -195,7 +206,7 @@ def _maker(where: str, name: str, given: Any, ready: bool, numbers: Mapping[str,
     taken = _names(given, numbers)
     needed = {n for n, p in inspect.signature(given).parameters.items() if p.default is p.empty and p.kind in _NAMED}
     missing = sorted(needed - taken)
-    fix = "Give them in over, or give them default values."
+    fix = "Give them in the over of search.sweep, or give them default values."
     expect(not missing, where, f"the hyperparameters that {name} takes", f"none for {missing}", fix)
     return lambda held: given(**{n: held[n] for n in taken})
 

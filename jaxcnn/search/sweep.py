@@ -16,7 +16,7 @@ from jaxcnn.data.dataset import Dataset
 from jaxcnn.layers.layer import Layer
 from jaxcnn.search.lane import Lane, Own
 from jaxcnn.search.lanes import train_lanes
-from jaxcnn.search.options import Options, Search, prepare
+from jaxcnn.search.options import Options, Search, known_options, prepare
 from jaxcnn.search.trainings import Trainings
 from jaxcnn.training.arguments import expect_start
 from jaxcnn.training.state import TrainState
@@ -48,7 +48,7 @@ def random_restarts(
         examples: which training examples each lane has, as numbers (restarts, n), repeated or not; all have all
             unless given. Validation is then a set of its own, or None.
         key: decides everything random.
-        options: see `Options`.
+        options: see `search.Options`: validation, optimizer, loss, metrics, epochs, batch_size, augment, attack, ...
 
     Returns:
         `Trainings`. Without validation the lane with the lowest training loss is the best one.
@@ -86,7 +86,7 @@ def sweep(
         halve_every: after so many epochs the worse half of the lanes ends, and after so many more of what is left, to
             the last one: successive halving. None trains all to the end.
         key: decides everything random; equal for all values, so that they alone make the difference.
-        options: see `Options`.
+        options: see `search.Options`: validation, optimizer, loss, metrics, epochs, batch_size, augment, attack, ...
 
     Returns:
         `Trainings`.
@@ -102,6 +102,7 @@ def sweep(
     expect(ok, where, "over as a dict from names to values", shown(over), fix, TypeError)
     numbers = {name: _numbers(where, name, values) for name, values in over.items()}
     lengths = {name: len(values) for name, values in numbers.items()}
+    fix = "Give all as many, or pass search.grid(...), which makes all combinations."
     expect(len({*lengths.values()}) == 1 and min(lengths.values()) > 0, where, "as many values of each", lengths, fix)
     halve_every = None if halve_every is None else expect_count(where, "halve_every", halve_every)
     return _search(where, net, train, numbers, restarts, start, examples, halve_every, key, options)
@@ -148,7 +149,8 @@ def _search(
     expect_key(where, key, known=True)
     rows = None if examples is None else _rows(where, examples, restarts, train, options.get("validation"))
     split_key, lanes_key = jax.random.split(key)
-    search = prepare(where, net, train, split_key, numbers, None if rows is None else rows.shape[1], **options)
+    size = None if rows is None else rows.shape[1]
+    search = prepare(where, net, train, split_key, numbers, size, **known_options(where, options))
     keys = jax.random.split(lanes_key, restarts)
     count = max(map(len, numbers.values()), default=1)
     repeated = {name: np.repeat(values, restarts) for name, values in numbers.items()}

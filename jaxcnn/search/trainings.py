@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxcnn.checking import expect, is_int, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.layers.layer import Layer
 from jaxcnn.training.state import TrainState
@@ -63,10 +64,18 @@ class Trainings:
 
     def state(self, lane: int | None = None) -> TrainState:
         """Return the state of one lane, of the best one unless its number is given."""
-        at = self.best if lane is None else range(len(self))[lane]
+        at = self._number(lane)
         return jax.tree.map(lambda leaf: leaf[at], self.states)
 
     def net(self, lane: int | None = None) -> Layer:
         """Return the net of one lane, of the best one unless its number is given."""
-        at = self.best if lane is None else range(len(self))[lane]
+        at = self._number(lane)
         return self.make_net({name: values[at].item() for name, values in self.numbers.items()})
+
+    def _number(self, lane: int | None) -> int:
+        if lane is None:
+            return self.best
+        count = len(self)
+        fix = "Leave it out for the best one."
+        expect(is_int(lane, -count, count - 1), "Trainings", f"a lane in 0..{count - 1}", shown(lane), fix)
+        return range(count)[lane]

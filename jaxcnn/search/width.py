@@ -37,6 +37,10 @@ class Inside:
         wide, fresh = self.wider.init(jax.random.key(0), self.spec)
         return self._put(jax.tree.map(jnp.zeros_like, wide), params), self._put(fresh, state)
 
+    def take(self, params: Any, state: Any) -> tuple[Any, Any]:
+        """Return parameters and running statistics of the wider net as those of the net: `put`, undone."""
+        return self._take(params), self._take(state)
+
     def live(self) -> Any:
         """Return which parameters of the wider net are the net's: a bool for each."""
         params, wide = (
@@ -44,6 +48,9 @@ class Inside:
         )
         ones = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), params)
         return self._put(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, bool), wide), ones)
+
+    def _take(self, wide: Any) -> Any:
+        return jax.tree_util.tree_map_with_path(lambda path, leaf: leaf[np.ix_(*self.places[leaf_name(path)])], wide)
 
     def _put(self, wide: Any, narrow: Any) -> Any:
         def put(path: Any, into: jax.Array, leaf: jax.Array) -> jax.Array:

@@ -1,5 +1,6 @@
 """The arguments that `fit` and the searches share, checked in one way before any work."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,7 +58,9 @@ def usual_optimizer(steps: int) -> optax.GradientTransformation:
 def expect_watched(where: str, monitor: Any, metrics: Mapping[str, Any], validation: Any, patience: Any) -> None:
     """Raise `ValueError` unless there is the value that says what is best and when to stop."""
     known = ["loss", *metrics]
-    expect(monitor in known, where, f"monitor as one of {known}", shown(monitor), "Pass metrics with it.")
+    near = difflib.get_close_matches(str(monitor), known, n=1)
+    fix = f"Did you mean {near[0]!r}?" if near else "Pass metrics with it."
+    expect(monitor in known, where, f"monitor as one of {known}", shown(monitor), fix)
     ok = validation is not None or (patience is None and monitor == "loss")
     what = f"validation with patience={shown(patience)} and monitor={monitor!r}"
     expect(ok, where, what, None, "Pass validation=0.1, say.")

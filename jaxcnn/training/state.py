@@ -77,8 +77,12 @@ class TrainState:
 def _like(where: str, own: Any, start: Any) -> Any:
     """Return `start`, having checked that it has the structure, the shapes and the dtypes of `own`."""
     described = [
-        {name: (jnp.shape(leaf), jnp.result_type(leaf)) for name, leaf in named_leaves(tree).items()}
-        for tree in (own, start)
+        {
+            f"{part}/{name}": (jnp.shape(leaf), jnp.result_type(leaf))
+            for part, tree in zip(("params", "state"), pair, strict=True)
+            for name, leaf in named_leaves(tree).items()
+        }
+        for pair in (own, start)
     ]
     differ = sorted({name for name, _ in described[0].items() ^ described[1].items()})
     fix = "transfer.load takes over what matches."

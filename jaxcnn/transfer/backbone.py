@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jaxcnn.checking import expect, shown
-from jaxcnn.layers.layer import expect_arrays, named_leaves
-from jaxcnn.transfer.loading import Loaded, replaced
+from jaxcnn.layers.layer import expect_arrays
+from jaxcnn.transfer.loading import Loaded, names_of, replaced
 
 __all__ = ["load_backbone"]
 
@@ -48,7 +48,7 @@ def load_backbone(into: tuple[Any, Any], given: tuple[Any, Any]) -> tuple[tuple[
         for there, here in places
         for part, rest in layers[there]
     }
-    own, other = named_leaves(into), named_leaves(given)
+    own, other = names_of(into), names_of(given)
     left = set(other) - set(source.values())
     found = Loaded(
         tuple(name for name in own if name in source),
@@ -65,7 +65,7 @@ def load_backbone(into: tuple[Any, Any], given: tuple[Any, Any]) -> tuple[tuple[
 def _arrays_of_layers(pair: tuple[Any, Any]) -> dict[_Path, dict[tuple[str, str], tuple[int, ...]]]:
     """Return the shapes of the arrays in each layer at any depth: (part of the pair, name inside) -> shape."""
     found: dict[_Path, dict[tuple[str, str], tuple[int, ...]]] = {}
-    for name, leaf in named_leaves(pair).items():
+    for name, leaf in names_of(pair).items():
         part, *layers, last = name.split("/")
         for depth in range(1, len(layers) + 1):
             inside = "/".join((*layers[depth:], last))

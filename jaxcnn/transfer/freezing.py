@@ -24,12 +24,15 @@ def freeze(params: Any, *at: str) -> Any:
 
     Args:
         params: of a net.
-        at: paths of layers, such as "stage1" or "stage2/conv1".
+        at: paths of layers, such as "stage1" or "stage2/conv1", each an argument.
 
     Raises:
         ValueError: a path without parameters.
+        TypeError: paths in a list.
     """
     expect_arrays("freeze", "params", params)
+    ok = all(isinstance(path, str) for path in at)
+    expect(ok, "freeze", "paths one by one", shown(at), 'Pass "stage1", "stage2", or *paths.', TypeError)
     _expect_paths("freeze", params, at)
     return trainable(params, at)
 

@@ -25,10 +25,10 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.layer import named_leaves
 from jaxcnn.search import cross_validate
-from jaxcnn.search.cross_validation import _errors, _narrowest
+from jaxcnn.search.cross_validation import _errors, _narrowest, _shortened
 from jaxcnn.search.lane import _only
 from jaxcnn.search.width import inside_the_widest
-from jaxcnn.training import TrainState, fit, make_train_step, sgd, warmup_cosine
+from jaxcnn.training import TrainState, fit, make_train_step, predictor, sgd, warmup_cosine
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -135,6 +135,33 @@ def test_each_lane_is_the_training_of_its_net_on_its_fold(found):
     )
     for name in ("validation_loss", "train_loss"):
         np.testing.assert_allclose(found.lanes.history[-1][name][lane], alone.history[-1][name], rtol=1e-4)
+    net, params, state = found.trained(2, held, restart=1)  # cut to its width, it is a net like any other
+    assert net == mlp(2)
+    x = train["image"][:5] / np.float32(255)
+    narrow = predictor(net, params, state)(x)
+    wide = found.lanes.state(lane)
+    np.testing.assert_allclose(narrow, predictor(mlp(4), wide.params, wide.model_state)(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((3, 0), r"width in \(1, 4, 2\), got 3"),
+        ((2, 3), r"fold in 0\.\.2, got 3"),
+        ((2, 0, 2), r"restart in 0\.\.1, got 2"),
+    ],
+)
+def test_a_training_that_is_not_there(found, arguments, message):
+    with pytest.raises(ValueError, match=rf"^trained: expected {message}\."):
+        found.trained(*arguments)
+
+
+def test_as_a_text_it_is_its_table(found):
+    head, *rows = str(found).splitlines()
+    assert head.strip() == "width  1 - accuracy, mean of 3 folds ± standard error"
+    for row, width, mean, error in zip(rows, (1, 4, 2), found.means, found.standard_errors, strict=True):
+        assert row.split()[:4] == [str(width), f"{mean:.4f}", "±", f"{error:.4f}"]
+        assert row.endswith(f"chosen: the narrowest up to {found.bound:.4f}") == (width == found.width)
 
 
 def test_the_error_is_that_of_the_restart_with_the_lowest_training_loss(found):
@@ -234,5 +261,14 @@ def test_a_restart_without_a_training_loss_does_not_count(found):
 
 def test_a_class_that_a_fold_would_lack():
     lonely = data.from_arrays(np.zeros((7, 4, 4, 1), np.uint8), np.array([0, 0, 0, 1, 1, 1, 2]))
-    with pytest.raises(ValueError, match=r"^cross_validate: expected every class in the training part of every fold"):
+    message = (
+        r"^cross_validate: expected every class in the training part of every fold, got none of \['2'\] in that of "
+    )
+    with pytest.raises(ValueError, match=message + r"fold \d\. Leave out classes with a single example\.$"):
         cross_validate(mlp, lonely, widths=(1, 2), folds=3, batch_size=2, key=KEY)
+
+
+def test_a_training_part_is_shortened_by_what_its_class_has_more_of():
+    label = np.array([0, 0, 0, 1, 2, 1, 2])
+    assert _shortened(np.array([0, 1, 3, 4, 5]), label, 3).tolist() == [0, 3, 4]  # never by the only 2
+    assert _shortened(np.array([0, 1, 3]), label, 3).tolist() == [0, 1, 3]

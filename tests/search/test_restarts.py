@@ -325,7 +325,8 @@ def test_devices_share_the_lanes():
         ({"batch_size": 61}, r"a batch_size of at most the 60 training examples, got 61\. "),
         ({"epochs": 0}, r"epochs as a positive int, got 0\. "),
         ({"patience": 2}, r"validation with patience=2 and monitor='loss', got None\. "),
-        ({"monitor": "top"}, r"monitor as one of \['loss', 'accuracy'\], got 'top'\. "),
+        ({"monitor": "top"}, r"monitor as one of \['loss', 'accuracy'\], got 'top'\. Pass metrics with it\."),
+        ({"monitor": "acuracy"}, r"monitor as one of .*\. Did you mean 'accuracy'\?"),
         (
             {"optimizer": lambda rate: sgd(rate)},
             r"the hyperparameters that optimizer takes, got none for \['rate'\]\. ",
@@ -335,6 +336,7 @@ def test_devices_share_the_lanes():
         ({"memory": 0}, r"memory as a number of bytes, got 0\. "),
         ({"callbacks": [3]}, r"callbacks as a list of functions, got \[3\]\. "),
         ({"skip_limit": 0}, r"skip_limit as a positive int, got 0\. "),
+        ({"epoch": 3}, r"options of search\.Options, got 'epoch'\. Near ones are \['epochs'\]\."),
     ],
 )
 def test_bad_options(options, message):
@@ -370,6 +372,13 @@ def test_bad_arguments():
         random_restarts(small_net(), small_set(), key=0)
     with pytest.raises(ValueError, match=r"^classification: expected labels in 0\.\.1 for a net with 2 outputs"):
         random_restarts(Sequential(flatten=Flatten(), head=Dense(2)), small_set(), batch_size=12, key=KEY)
+
+
+@pytest.mark.parametrize("lane", [99, "0", 1.5])
+def test_a_lane_that_is_not_there(found, lane):
+    for get in (found.state, found.net):
+        with pytest.raises(ValueError, match=rf"^Trainings: expected a lane in 0\.\.{len(found) - 1}, got {lane!r}\. "):
+            get(lane)
 
 
 def test_keys_that_draw_otherwise_in_batches_are_refused():
