@@ -14,15 +14,15 @@ import pytest
 hypothesis.settings.register_profile("quick", deadline=None, derandomize=True, max_examples=10, database=None)
 hypothesis.settings.load_profile("quick")
 
-# The oldest Python runs what compares with PyTorch, which is there alone, and of the rest what its own JAX decides.
+# The oldest Python runs what compares with PyTorch, which is there alone, and of the rest the contract of all layers
+# and a training.
 CORE = {
-    "functional",
-    "training",
     "test_architecture.py",
     "test_composition.py",
-    "test_convolution_layers.py",
     "test_layers.py",
     "test_layers_contract.py",
+    "training/test_checkpoint.py",
+    "training/test_fit.py",
 }
 MOST_MAPS = 30_000
 WITH_PYTORCH = re.compile("torch|timm|captum|zennit|foolbox|coco|twin|same_logits|logits_of")
@@ -39,7 +39,7 @@ _TORCH_AXES = {
 def pytest_collection_modifyitems(items):
     source = functools.cache(inspect.getsource)
     for item in items:
-        place = item.path.relative_to(Path(__file__).parent).parts[0]
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
         if place not in CORE and not WITH_PYTORCH.search(item.name + source(item.function)):
             item.add_marker(pytest.mark.newest)
 
