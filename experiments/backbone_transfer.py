@@ -15,6 +15,7 @@ weights of a classifier.
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,18 +23,20 @@ import numpy as np
 import optax
 
 from experiments.device import console
-from experiments.few_images import better, by_size, expect_sizes
+from experiments.few_images import better, by_size, expect_sizes, trained
 from experiments.lines import spread_lines
-from experiments.progress import LanesBar, ProgressBar
+from experiments.progress import ProgressBar
 from experiments.runner import Common, Result, judge, run
-from experiments.scene_tasks import CLASSES, Task, boxes_of, classifier, drawn, said, tasks
-from jaxcnn import augment, data, report, search, training, transfer
+from experiments.scene_tasks import CLASSES, Task, classifier, decoded, drawn, said, tasks
+from experiments.statistics import mean_sd
+from jaxcnn import augment, data, report, training, transfer
 from jaxcnn.checking import expect
 
 SCRATCH, TUNED, FROZEN = "from scratch", "backbone, tuned", "backbone, frozen"
 SHOWN = 4  # test scenes in the pictures
 CLEAR = 0.3  # the least score of a box in pictures
 FLIPPED = augment.batched(augment.flip)
+ADAMW = partial(optax.adamw, weight_decay=1e-2)
 
 
 @dataclass(frozen=True)
@@ -104,39 +107,31 @@ def measured(config: Config, task: Task, weights: Any, sets: Sets, key: jax.Arra
     """Return what each way of training reaches, with the rate that does best on held-out scenes."""
     init_key, choice_key, key = jax.random.split(key, 3)
     start, loaded = transfer.load_backbone(task.net.init(init_key, sets.pool.spec), weights)
-    ways = {SCRATCH: {}, TUNED: {"start": start}, FROZEN: {"start": start, "freeze": loaded.layers}}
+    ways: dict[str, dict[str, Any]] = {
+        SCRATCH: {},
+        TUNED: {"start": start},
+        FROZEN: {"start": start, "freeze": loaded.layers},
+    }
+    learn = partial(trained, config, task.net, sets.pool, loss=task.loss, augment=FLIPPED, optimizer=ADAMW)
     most, middle = config.sizes[-1], config.sizes[len(config.sizes) // 2]
     tried = np.resize(np.arange(middle) + config.seeds * most, most)[None]  # no lane's scenes
     found = {}
     for way, options in ways.items():
         rate = config.rates[0]
         if len(config.rates) > 1:
-            choice = trained(config, task, sets.pool, tried, config.rates, choice_key, **options)
+            choice = learn(tried, config.rates, choice_key, **options)
             held = [
                 task.measure(said(task, choice.state(lane), sets.held["image"]), sets.held)
                 for lane in range(len(choice))
             ]
             rate = config.rates[int(np.nanargmax(held))]
-        lanes = trained(config, task, sets.pool, sets.lanes, [rate], key, **options)
+        lanes = learn(sets.lanes, [rate], key, **options)
         each = [said(task, lanes.state(lane), sets.test["image"]) for lane in range(len(lanes))]
         values = np.array([task.measure(one, sets.test) for one in each]).reshape(len(config.sizes), config.seeds).T
         found[way] = Measured(values, rate, each[0][:SHOWN])
         reached = np.round(values.mean(axis=0), 3)
         console.print(f"{task.name:<14}{way:<20}rate {rate:g}  {task.quantity}: {reached}", markup=False)
     return found
-
-
-def trained(config: Config, task: Task, pool: data.Dataset, lanes, rates, key, **options) -> search.Trainings:
-    """Return the trainings of all lanes with each rate."""
-    per_epoch = lanes.shape[1] // config.batch_size
-    epochs = max(1, config.steps // per_epoch)
-    steps = epochs * per_epoch
-    make = lambda rate: optax.adamw(training.warmup_cosine(rate, steps), weight_decay=1e-2)  # noqa: E731
-    with LanesBar(console) as bar:
-        return search.sweep(
-            task.net, pool, over={"rate": rates}, restarts=len(lanes), examples=lanes, optimizer=make, loss=task.loss,
-            epochs=epochs, batch_size=config.batch_size, key=key, augment=FLIPPED, callbacks=[bar], **options,
-        )  # fmt: skip
 
 
 def told(config: Config, sets: Sets, accuracy: float, found: Mapping[Task, Mapping[str, Measured]]) -> Result:
@@ -176,9 +171,8 @@ def section(config: Config, sets: Sets, task: Task, ways: Mapping[str, Measured]
         task.quantity, "scenes with masks or boxes", config.sizes, {way: one.values for way, one in ways.items()},
         logarithmic="x", ticks=True,
     )  # fmt: skip
-    cell = lambda values: f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"  # noqa: E731
     rows = [
-        {"scenes": n, **{way: cell(one.values[:, at]) for way, one in ways.items()}}
+        {"scenes": n, **{way: mean_sd(one.values[:, at], 3) for way, one in ways.items()}}
         for at, n in enumerate(config.sizes)
     ]
     curves = report.Picture(
@@ -205,9 +199,8 @@ def masks(config: Config, test: data.Dataset, ways: Mapping[str, Measured]) -> r
 def boxes(config: Config, test: data.Dataset, ways: Mapping[str, Measured]) -> report.Picture:
     """Return the boxes of the nets that saw the fewest scenes."""
     shown = [(n, way) for way in (SCRATCH, TUNED) for n in range(min(SHOWN, test.size))]
-    rows = {way: boxes_of(one.outputs) for way, one in ways.items()}
-    clear = lambda row: row | {"class": np.where(row["score"] >= CLEAR, row["class"], -1)}  # noqa: E731
-    found = [clear(rows[way][n]) for n, way in shown]
+    rows = {way: decoded(one.outputs).rows(CLEAR) for way, one in ways.items()}
+    found = [rows[way][n] for n, way in shown]
     truth = [{name: test[name][n] for name in ("boxes", "box_class")} for n, _ in shown]
     images, captions = test["image"][[n for n, _ in shown]], [way for _, way in shown]
     drawing = report.boxes(images, truth, found, CLASSES, captions)

@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.denoising import mean_sd, signal_to_noise
+from experiments.denoising import signal_to_noise
 from experiments.device import console
 from experiments.few_images import few_scenes, loaded, some
 from experiments.progress import ProgressBar
 from experiments.runner import Common, Result, judge, run
-from experiments.statistics import summary
-from jaxcnn import augment, data, models, report, segmentation, training
+from experiments.statistics import mean_sd, summary
+from jaxcnn import augment, data, losses, models, report, training
 from jaxcnn.checking import expect
 from jaxcnn.layers import Normalize, Sequential
 
@@ -156,13 +156,14 @@ def weights_of(images: np.ndarray, rebalanced: float) -> tuple[float, ...]:
 
 def tasks(config: Config, train: data.Dataset) -> dict[str, tuple[int, Callable[..., jax.Array]]]:
     """Return for each way how many numbers a net gives for every pixel, and the loss of an image."""
-    weights = weights_of(train["image"], config.rebalanced)
+    weights = jnp.asarray(weights_of(train["image"], config.rebalanced))
 
     def squared(outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
         return jnp.mean(jnp.square(outputs - colours(batch["image"])), axis=(-3, -2, -1))
 
     def of_classes(outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
-        return segmentation.cross_entropy(outputs, class_of(colours(batch["image"])), weights=weights)
+        label = class_of(colours(batch["image"]))
+        return jnp.mean(weights[label] * losses.cross_entropy(outputs, label), axis=(-2, -1))
 
     return {MEAN: (2, squared), CLASSES: (SIDE**2, of_classes)}
 
@@ -198,13 +199,13 @@ def sentence(
     config: Config, dataset: data.Dataset, ratios: Mapping[str, np.ndarray], strengths: Mapping[str, np.ndarray]
 ) -> str:
     """Return the answer."""
-    told = "; ".join(f"{way} {mean_sd(ratios[way])} dB, colours {percent(strengths[way])} as strong" for way in WAYS)
+    told = "; ".join(f"{way} {mean_sd(ratios[way], 2)} dB, colours {percent(strengths[way])} as strong" for way in WAYS)
     return f"{dataset.info.name}, {config.seeds} seeds, beside the true images: {told}."
 
 
 def percent(values: np.ndarray) -> str:
     """Return mean and standard deviation of fractions as text."""
-    return f"{100 * values.mean():.0f} ± {100 * values.std(ddof=1):.0f} %"
+    return f"{mean_sd(100 * values, 0)} %"
 
 
 def sections(
@@ -215,7 +216,7 @@ def sections(
     rows = [
         {
             "colours": way,
-            "peak signal-to-noise ratio, dB": mean_sd(np.array([one.ratios(way).mean() for one in found])),
+            "peak signal-to-noise ratio, dB": mean_sd(np.array([one.ratios(way).mean() for one in found]), 2),
             "strength of colours": percent(np.array([one.strength(way) for one in found])),
         }
         for way in WAYS

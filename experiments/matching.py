@@ -24,7 +24,7 @@ from experiments.device import console
 from experiments.few_images import better, loaded, small_vgg, some
 from experiments.progress import LanesBar
 from experiments.runner import Common, Result, judge, run
-from experiments.statistics import summary
+from experiments.statistics import mean_sd, summary
 from jaxcnn import augment, data, initializers, layers, matching, report, search, training
 from jaxcnn.checking import expect
 from jaxcnn.explain import inside
@@ -213,7 +213,7 @@ def host(retrieved: matching.Retrieved) -> matching.Retrieved:
 
 def percent(values: np.ndarray) -> str:
     """Return mean and standard deviation of fractions as text."""
-    return f"{100 * values.mean():.1f} ± {100 * values.std(ddof=1):.1f} %"
+    return f"{mean_sd(100 * values)} %"
 
 
 Values = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]

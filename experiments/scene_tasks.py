@@ -16,7 +16,6 @@ __all__ = [
     "SCENES",
     "STRIDE",
     "Task",
-    "boxes_of",
     "classifier",
     "decoded",
     "drawn",
@@ -83,12 +82,6 @@ def decoded(outputs: np.ndarray | jax.Array) -> detection.Found:
     return detection.decode(outputs, stride=STRIDE, limit=LIMIT, overlap=OVERLAP)
 
 
-def boxes_of(outputs: np.ndarray | jax.Array) -> list[dict[str, np.ndarray]]:
-    """Return what `decoded` does, as `average_precision` takes it."""
-    parts = (np.asarray(part) for part in decoded(outputs))
-    return [{"boxes": b, "score": s, "class": c} for b, s, c in zip(*parts, strict=True)]
-
-
 def _backbone(width: int) -> Sequential:
     return models.cifar_resnet(DEPTH, len(CLASSES), width=width)
 
@@ -105,4 +98,4 @@ def _overlap(outputs: np.ndarray, test: data.Dataset) -> float:
 
 def _precision(outputs: np.ndarray, test: data.Dataset) -> float:
     truth = [{"boxes": b, "box_class": c} for b, c in zip(test["boxes"], test["box_class"], strict=True)]
-    return detection.average_precision(boxes_of(outputs), truth, len(CLASSES), overlaps=(0.5,)).at(0.5)
+    return detection.average_precision(decoded(outputs).rows(), truth, len(CLASSES), overlaps=(0.5,)).at(0.5)

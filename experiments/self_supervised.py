@@ -20,11 +20,22 @@ import jax
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import accuracies, better, drawn, expect_sizes, loaded, small_vgg, some, trained
+from experiments.few_images import (
+    accuracies,
+    better,
+    by_size,
+    drawn,
+    expect_sizes,
+    loaded,
+    rows,
+    small_vgg,
+    some,
+    trained,
+)
 from experiments.lines import spread_lines
 from experiments.progress import ProgressBar
 from experiments.runner import Common, Result, judge, run
-from experiments.statistics import summary
+from experiments.statistics import mean_sd, summary
 from jaxcnn import augment, data, initializers, layers, matching, report, training
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
@@ -70,15 +81,15 @@ def main(config: Config) -> Result:
     test_key, draw_key, views_key, key, picture_key = jax.random.split(jax.random.key(config.seed), 5)
     test_set = some(test_set, config.test_images, test_key)
     pool, lanes = drawn(train_set, config.per_class, jax.random.split(draw_key, config.seeds))
-    learned, untrained, last = without_labels(config, train_set, jax.random.split(views_key, config.seeds))
+    learned, untrained, histories = without_labels(config, train_set, jax.random.split(views_key, config.seeds))
     accuracy = probed(config, learned, untrained, pool, lanes, test_set)
     accuracy |= from_scratch(config, pool, lanes, test_set, key)
-    by_size = lambda v: {str(n): summary(v[:, at].tolist()) for at, n in enumerate(config.per_class)}  # noqa: E731
+    sizes = config.per_class
     figures = {
         "dataset": train_set.info.name,
-        "accuracy": {way: by_size(values) for way, values in accuracy.items()},
-        "gain_of_views": {way: by_size(accuracy[VIEWS] - v) for way, v in accuracy.items() if way != VIEWS},
-        "loss_of_views": summary([history[-1]["train_loss"] for history in last]),
+        "accuracy": {way: by_size(sizes, values) for way, values in accuracy.items()},
+        "gain_of_views": {way: by_size(sizes, accuracy[VIEWS] - v) for way, v in accuracy.items() if way != VIEWS},
+        "loss_of_views": summary([history[-1]["train_loss"] for history in histories]),
         "loss_of_chance": float(np.log(2 * config.views_batch - 1)),
     }
     missed = [way for way in BEATEN if not better(accuracy[VIEWS][:, 0], accuracy[way][:, 0])]
@@ -90,7 +101,7 @@ def main(config: Config) -> Result:
         report.Number(way, f"{100 * values[:, 0].mean():.1f} %", f"right with {config.per_class[0]} labels of a class")
         for way, values in accuracy.items()
     ]
-    sections = [compared(config, train_set, accuracy), shown(config, train_set, last[0], picture_key)]
+    sections = [compared(config, train_set, accuracy), shown(config, train_set, histories[0], picture_key)]
     return Result(figures, sections, answer, holds, headline)
 
 
@@ -158,14 +169,14 @@ def probed(
     for seed in range(config.seeds):
         weights = {VIEWS: (learned[seed].params, learned[seed].model_state), UNTRAINED: untrained[seed]}
         for way in FROZEN:
-            rows, tested = (
+            known, tested = (
                 pixels(part) if way == PIXELS else probes.layer_features(net, *weights[way], part, [AT])[AT]
                 for part in (pool, test_set)
             )
             for at in range(len(config.per_class)):
                 own = np.unique(lanes[at * config.seeds + seed])  # lanes repeat images to be equally long
                 probe = probes.linear_probe(
-                    rows[own], pool["label"][own], tested, test_set["label"], l2=config.l2,
+                    known[own], pool["label"][own], tested, test_set["label"], l2=config.l2,
                     classes=len(pool.info.class_names),
                 )  # fmt: skip
                 found[way][seed, at] = float(probe.accuracy)
@@ -196,9 +207,7 @@ def sentence(config: Config, dataset: data.Dataset, accuracy: Mapping[str, np.nd
     """Return the answer."""
     told = []
     for at in (0, -1):
-        means = ", ".join(
-            f"{way} {100 * v[:, at].mean():.1f} ± {100 * v[:, at].std(ddof=1):.1f}" for way, v in accuracy.items()
-        )
+        means = ", ".join(f"{way} {mean_sd(100 * v[:, at])}" for way, v in accuracy.items())
         told.append(f"with {config.per_class[at]} labelled images of each class {means} %")
     low, high = summary((accuracy[VIEWS] - accuracy[AUGMENTED])[:, 0].tolist())["interval"]
     return (
@@ -210,11 +219,6 @@ def sentence(config: Config, dataset: data.Dataset, accuracy: Mapping[str, np.nd
 
 def compared(config: Config, dataset: data.Dataset, accuracy: Mapping[str, np.ndarray]) -> report.Section:
     """Return how the ways compare."""
-    told = lambda v: f"{100 * v.mean():.1f} ± {100 * v.std(ddof=1):.1f}"  # noqa: E731
-    rows = [
-        {"labelled images of each class": n, **{way: told(values[:, at]) for way, values in accuracy.items()}}
-        for at, n in enumerate(config.per_class)
-    ]
     percent = {way: 100 * values for way, values in accuracy.items()}
     return report.Section(
         "Accuracy against labels",
@@ -228,7 +232,7 @@ def compared(config: Config, dataset: data.Dataset, accuracy: Mapping[str, np.nd
                 "are linear classifiers of frozen features, the others whole nets.",
                 "Lines of test accuracy against labelled images of each class, one for each way.",
             ),
-            report.Table(rows, "Test accuracy, %: mean ± standard deviation."),
+            report.Table(rows(config.per_class, accuracy), "Test accuracy, %: mean ± standard deviation."),
         ],
     )  # fmt: skip
 
@@ -239,13 +243,13 @@ def shown(
     """Return what views look like, and how the loss fell."""
     images = data.to_float(dataset["image"][:SHOWN])
     made = matching.two_views(view(config, images.shape[-1]))(key, {"image": images})["image"]
-    rows = {"image": images, "one view": made[:, 0], "another view": made[:, 1]}
+    seen = {"image": images, "one view": made[:, 0], "another view": made[:, 1]}
     chance = np.log(2 * config.views_batch - 1)
     return report.Section(
         "Views",
         [
             report.Picture(
-                report.image_rows({name: np.asarray(image) for name, image in rows.items()}),
+                report.image_rows({name: np.asarray(image) for name, image in seen.items()}),
                 "Images and two views of each, as the net sees them; every epoch draws others.",
                 "Three rows of images: whole ones, and two rows of parts of them.",
             ),

@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxcnn.checking import expect
 
 CONFIDENCE = 0.95
@@ -36,6 +38,11 @@ def interval(mean: float, sd: float, n: int) -> list[float]:
 
     half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
     return [mean - half, mean + half]
+
+
+def mean_sd(values: np.ndarray, digits: int = 1) -> str:
+    """Return mean and standard deviation (of the sample) as text."""
+    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
 
 
 def sentence(found: Mapping[str, Any]) -> str:

@@ -28,6 +28,12 @@ class Found(NamedTuple):
     score: jax.Array  # (N, limit), in [0, 1]
     label: jax.Array  # (N, limit), the class; -1 for no box
 
+    def rows(self, least: float = 0.0) -> list[dict[str, np.ndarray]]:
+        """Return the boxes of each image, as `average_precision` takes them, without those of scores below `least`."""
+        boxes, score, label = (np.asarray(part) for part in self)
+        label = np.where(score >= least, label, -1)
+        return [{"boxes": b, "score": s, "class": c} for b, s, c in zip(boxes, score, label, strict=True)]
+
 
 def heat_map(boxes: jax.Array, box_class: jax.Array, *, shape: tuple[int, int], classes: int, stride: int) -> jax.Array:
     """Return the heat maps that a net is to give for one image: a Gaussian at the centre of each object.

@@ -6,9 +6,10 @@ Source: Zhou, Wang, Kraehenbuehl, "Objects as points", 2019.
 import math
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect, expect_count, is_int, shown
+from jaxcnn.checking import expect_count
 from jaxcnn.initializers import Constant, Normal, bilinear
 from jaxcnn.layers import BatchNorm, Concat, Conv, ConvTranspose, Residual, Sequential
+from jaxcnn.models.backbone import cut_backbone
 from jaxcnn.models.resnet import resnet
 
 __all__ = ["centernet"]
@@ -48,14 +49,8 @@ def centernet(
     where = "centernet"
     num_classes, width = expect_count(where, "num_classes", num_classes), expect_count(where, "width", width)
     backbone = resnet(18) if backbone is None else backbone
-    ok, fix = isinstance(backbone, Sequential), "Pass models.resnet(50), say."
-    expect(ok, where, "backbone as a Sequential", shown(backbone), fix, TypeError)
-    stages = [name for name in backbone.layers if name.startswith("stage")]
-    ok = is_int(skips, 0, len(stages) - 1)
-    expect(ok, where, f"skips, fewer than the {len(stages)} stages {stages}", shown(skips), "3 is the paper's.")
+    body, ends = cut_backbone(where, backbone, "skips", skips, "3 is the paper's.")
     skips = int(skips)
-    body = backbone[: list(backbone.layers).index(stages[-1]) + 1]
-    ends = [list(body.layers).index(name) + 1 for name in stages[-1 - skips :]]  # of the parts before each sum
     deep = {**body[ends[-2] if skips else 0 :].layers, "lateral": Conv(width, 1)}
     for i in reversed(range(skips)):
         start = ends[i - 1] if i else 0

@@ -12,6 +12,7 @@ from jaxcnn import functional as F
 from jaxcnn.checking import expect, expect_count, is_int, shown
 from jaxcnn.initializers import lecun_normal
 from jaxcnn.layers import BatchNorm, Concat, Conv, Dropout, Layer, Sequential, Upsample, register
+from jaxcnn.models.backbone import cut_backbone
 from jaxcnn.models.resnet import resnet
 from jaxcnn.surgery import dilate
 
@@ -61,14 +62,8 @@ def deeplab(
     ok, fix = isinstance(rates, Sequence) and len(rates) > 0 and all(is_int(r, 1) for r in rates), "Pass (6, 12, 18)."
     expect(ok, where, "rates as positive ints", shown(rates), fix)
     backbone = resnet(50) if backbone is None else backbone
-    ok, fix = isinstance(backbone, Sequential), "Pass models.resnet(101), say."
-    expect(ok, where, "backbone as a Sequential", shown(backbone), fix, TypeError)
-    names = list(backbone.layers)
-    stages = [name for name in names if name.startswith("stage")]
-    ok = is_int(dilated, 0, len(stages) - 1)
-    expect(ok, where, f"dilated, fewer than the {len(stages)} stages {stages}", shown(dilated), "2 are usual.")
-    end, first = (names.index(stages[-1 - back]) + 1 for back in (0, int(dilated)))
-    body = dilate(backbone[:end], names[first:end])
+    body, ends = cut_backbone(where, backbone, "dilated", dilated, "2 are usual.")
+    body = dilate(body, list(body.layers)[ends[0] :])
     pyramid: dict[str, Layer] = {"point": _convolution(width, 1)}
     pyramid |= {f"dilated{i}": _convolution(width, 3, int(rate)) for i, rate in enumerate(rates, start=1)}
     pyramid["image"] = Sequential(mean=image_mean, **_convolution(width, 1).layers)

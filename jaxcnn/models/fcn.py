@@ -7,6 +7,7 @@ from jaxcnn import functional as F
 from jaxcnn.checking import expect, expect_count, is_int, shown
 from jaxcnn.initializers import bilinear, lecun_normal
 from jaxcnn.layers import Conv, ConvTranspose, Dropout, Residual, Sequential
+from jaxcnn.models.backbone import cut_backbone
 from jaxcnn.models.vgg import vgg
 
 __all__ = ["fcn"]
@@ -54,11 +55,7 @@ def fcn(
     where = "fcn"
     num_classes = expect_count(where, "num_classes", num_classes)
     backbone = vgg(16) if backbone is None else backbone
-    ok, fix = isinstance(backbone, Sequential), "Pass models.resnet(50), say."
-    expect(ok, where, "backbone as a Sequential", shown(backbone), fix, TypeError)
-    stages = [name for name in backbone.layers if name.startswith("stage")]
-    ok = is_int(skips, 0, len(stages) - 1)
-    expect(ok, where, f"skips, fewer than the {len(stages)} stages {stages}", shown(skips), "2 are usual.")
+    body, ends = cut_backbone(where, backbone, "skips", skips, "2 are usual.")
     skips = int(skips)
     ok = is_int(stride, 1) and int(stride) % 2**skips == 0
     expect(ok, where, f"a stride that {2**skips} divides", shown(stride), "32 is usual.")
@@ -71,8 +68,6 @@ def fcn(
         taps = 2 * factor - factor % 2
         return ConvTranspose(num_classes, taps, stride=factor, use_bias=False, kernel_init=bilinear)
 
-    body = backbone[: list(backbone.layers).index(stages[-1]) + 1]
-    ends = [list(body.layers).index(name) + 1 for name in stages[-1 - skips :]]  # of the parts before each sum
     deep = {
         **body[ends[-2] if skips else 0 :].layers,
         **{f"hidden{i}": _convolution(hidden, 7 if i == 1 else 1, dropout) for i in (1, 2) if hidden},

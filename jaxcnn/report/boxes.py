@@ -7,10 +7,9 @@ import numpy as np
 
 from jaxcnn.checking import expect
 from jaxcnn.report.canvas import BLUE, INK, ORANGE, WIDTH, drawing, names, style
-from jaxcnn.report.tiles import GAP, LINE, board, pixels, tile
+from jaxcnn.report.tiles import GAP, LINE, board, outlined, pixels, tile
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["boxes"]
@@ -61,20 +60,14 @@ def boxes(
         scale = side / width
         real = np.asarray(truth[place]["box_class"]) >= 0
         for box in np.asarray(truth[place]["boxes"])[real]:
-            _outline(axes, box, left, top, scale, BLUE, "--")
+            outlined(axes, box, left, top, scale, BLUE, "--")
         mine = found[place]
         for box, score, label in zip(mine["boxes"], mine["score"], mine["class"], strict=True):
             if label >= 0:
-                _outline(axes, np.clip(box, 0, (width, height, width, height)), left, top, scale, ORANGE, "-")
+                outlined(axes, np.clip(box, 0, (width, height, width, height)), left, top, scale, ORANGE, "-")
                 at = left + max(float(box[0]), 0) * scale, top + max(float(box[1]), 0) * scale
                 ink = style("#ffffff", 6.0, bbox={"facecolor": ORANGE, "edgecolor": "none", "pad": 0.8})
                 axes.text(*at, f"{labels[int(label)]} {float(score):.2f}", va="bottom", clip_on=True, **ink)
         if captions:
             axes.text(left, top + tall + 0.02, captions[place], va="top", **style(INK, 8.0))
     return blank
-
-
-def _outline(axes: "Axes", box: np.ndarray, left: float, top: float, scale: float, colour: str, line: str) -> None:
-    x0, y0, x1, y1 = (float(value) * scale for value in box)
-    across, down = [left + x for x in (x0, x1, x1, x0, x0)], [top + y for y in (y0, y0, y1, y1, y0)]
-    axes.plot(across, down, color=colour, linewidth=1.2, linestyle=line, solid_joinstyle="miter")

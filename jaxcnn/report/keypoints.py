@@ -7,10 +7,9 @@ import numpy as np
 
 from jaxcnn.checking import expect
 from jaxcnn.report.canvas import BLUE, INK, ORANGE, PAPER, WIDTH, drawing, style
-from jaxcnn.report.tiles import GAP, LINE, board, pixels, tile
+from jaxcnn.report.tiles import GAP, LINE, board, outlined, pixels, tile
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["keypoints"]
@@ -67,8 +66,7 @@ def keypoints(
         origin = np.array([left, top])
         for given, colour, line in zip(boxes, (BLUE, ORANGE), ("--", "-"), strict=True):
             if given is not None:
-                corners = np.clip(given[place].reshape(2, 2), 0, end) * scale + origin
-                _outline(axes, corners, colour, line)
+                outlined(axes, np.clip(given[place], 0, np.tile(end, 2)), left, top, scale, colour, line)
         for true, dot in zip(truth[place], found[place], strict=True):
             a, b = (np.clip(point, 0, end) * scale + origin for point in (true, dot))
             axes.plot(*np.stack([a, b]).T, "-", color=ORANGE, linewidth=1.2)
@@ -77,8 +75,3 @@ def keypoints(
         if captions:
             axes.text(left, top + tall + 0.02, captions[place], va="top", **style(INK, 8.0))
     return blank
-
-
-def _outline(axes: "Axes", corners: np.ndarray, colour: str, line: str) -> None:
-    (x0, y0), (x1, y1) = corners
-    axes.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], line, color=colour, linewidth=1.2, solid_joinstyle="miter")

@@ -61,6 +61,13 @@ def tile(axes: "Axes", image: np.ndarray, left: float, top: float, width: float,
     axes.imshow(image, extent=(left, left + across, top + down, top), interpolation=how, aspect="auto")
 
 
+def outlined(axes: "Axes", box: np.ndarray, left: float, top: float, scale: float, colour: str, line: str) -> None:
+    """Draw a box (4,), x0, y0, x1, y1 in pixels, over a tile whose pixels are `scale` inches wide."""
+    x0, y0, x1, y1 = (float(value) * scale for value in box)
+    across, down = [left + x for x in (x0, x1, x1, x0, x0)], [top + y for y in (y0, y0, y1, y1, y0)]
+    axes.plot(across, down, color=colour, linewidth=1.2, linestyle=line, solid_joinstyle="miter")
+
+
 def gallery(images: np.ndarray, captions: Sequence[list[tuple[str, str]]], columns: int, note: str = "") -> "Figure":
     """Return images (n, h, w, 3) in rows, with lines of text (and the colour of each) below each image."""
     _, height, width, _ = images.shape

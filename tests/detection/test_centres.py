@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from jaxcnn.detection import centre_loss, decode, heat_map, intersection_over_union
+from jaxcnn.detection import Found, centre_loss, decode, heat_map, intersection_over_union
 from jaxcnn.detection.centres import OVERLAP, _radius
 
 BOXES = jnp.array([[4.0, 8, 12, 24], [20, 4, 28, 12], [0, 0, 0, 0]])
@@ -95,6 +95,13 @@ def test_neighbours_of_a_peak_are_no_peaks_and_boxes_that_overlap_may_be_suppres
     one = decode(jnp.asarray(outputs), stride=4, limit=2, overlap=0.4)
     assert one.label[0].tolist() == [0, -1]
     assert one.score[0, 1] == 0
+
+
+def test_rows_are_of_one_image_each_and_leave_out_low_scores():
+    found = Found(jnp.zeros((2, 3, 4)), jnp.array([[0.9, 0.3, 0], [0.2, 0, 0]]), jnp.array([[1, 0, -1], [2, -1, -1]]))
+    assert [row["class"].tolist() for row in found.rows()] == [[1, 0, -1], [2, -1, -1]]
+    assert [row["class"].tolist() for row in found.rows(0.3)] == [[1, 0, -1], [-1, -1, -1]]
+    assert [(row["boxes"].shape, row["score"].shape) for row in found.rows()] == [((3, 4), (3,))] * 2
 
 
 def test_more_rows_than_cells():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import backbone_transfer as experiment
+from experiments import few_images
 from experiments.backbone_transfer import FROZEN, SCRATCH, TUNED, Config, Measured, Sets, lanes_of
 from experiments.scene_tasks import drawn, tasks
 
@@ -30,8 +31,8 @@ def test_each_seed_has_scenes_of_its_own_and_all_lanes_are_equally_long():
 @pytest.mark.slow
 def test_a_small_run_and_its_record(monkeypatch):
     begun = []
-    sweep = experiment.search.sweep
-    monkeypatch.setattr(experiment.search, "sweep", lambda *a, **o: begun.append(o) or sweep(*a, **o))
+    sweep = few_images.search.sweep
+    monkeypatch.setattr(few_images.search, "sweep", lambda *a, **o: begun.append(o) or sweep(*a, **o))
     result = experiment.main(SMALL)
     figures = json.loads(json.dumps(result.figures, allow_nan=False))
     for name in ("segmentation", "detection"):

@@ -67,6 +67,11 @@ def test_rare_colours_weigh_more():
     assert weights[rare] / weights[common] == pytest.approx(ratio)
     assert weights[label].mean() == pytest.approx(1)
     np.testing.assert_allclose(colourization.weights_of(images, 0.0), 1)
+    # In the loss too, of whole images: one that is red weighs more than one that is grey.
+    _, of_classes = colourization.tasks(SMALL, data.from_arrays(images))[CLASSES]
+    batch = {"image": np.stack([np.full((2, 2, 3), 128 / 255), np.full((2, 2, 3), (1.0, 0, 0))]).astype(np.float32)}
+    loss = of_classes(np.zeros((2, 2, 2, SIDE**2), np.float32), batch)
+    np.testing.assert_allclose(loss, np.log(SIDE**2) * weights[[common, rare]], rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -125,6 +125,10 @@ def test_what_it_promises(monkeypatch, net, holds):
         ({"seeds": 1}, r"^denoising: expected at least 2 seeds, got 1\. "),
         ({"strengths": (25,)}, r"^denoising: expected two rising strengths or more above 0, got \(25,\)\. "),
         ({"strengths": (0, 25)}, r"^denoising: expected two rising strengths or more above 0, got \(0, 25\)\. "),
+        (
+            {"largest": 20},
+            r"^denoising: expected a strength that is seen in training, of 20 at most, got \(25, 75",
+        ),
         ({"dataset": "digit"}, "Did you mean 'digits'"),
     ],
 )

@@ -20,7 +20,7 @@ def test_a_small_run_and_its_record():
     assert len(figures["average_precision_50_of_class"]) == 10
     assert 0 <= figures["average_precision"] <= figures["average_precision_50"] < 0.5
     assert not result.holds
-    assert "MISSED: 0.8 was promised" in result.verdict
+    assert result.verdict.startswith("NOT as promised: an average precision of 0.8. 16 test images (scenes)")
 
 
 @pytest.mark.slow
@@ -34,7 +34,8 @@ def test_true_boxes_hold(monkeypatch):
     result = detection.main(SMALL)
     assert result.holds
     assert result.figures["average_precision"] == 1
-    assert "average precision 1.000 at an overlap of 0.5, as promised" in result.verdict
+    assert result.verdict.startswith("16 test images (scenes)")
+    assert "average precision 1.000 at an overlap of 0.5, 1.000 at 0.75" in result.verdict
 
 
 @pytest.mark.slow
@@ -59,6 +60,12 @@ def test_blood_cells_or_any_set_in_their_form(tmp_path):
     assert "1 of its 3 boxes left out, beyond 2 of an image" in figures["source"][0]
     captions = [text.get_text() for text in result.pictures[0].blocks[1].figure.axes[0].texts]
     assert captions[-1] == "no object"
+
+
+def test_an_image_without_objects_is_worst_if_something_is_found():
+    boxes, none = {"class": np.array([2, -1])}, {"class": np.array([-1])}
+    order = detection.worst_first(np.array([0.5, np.nan, np.nan, 0.2]), [boxes, none, boxes, boxes])
+    assert order.tolist() == [2, 3, 0, 1]
 
 
 def test_a_set_that_is_not_there(monkeypatch, tmp_path):
