@@ -65,6 +65,18 @@ def test_follows_the_definition(shape, decay, eps):
     close(stats.var, decay * (1 + draw(9, c) ** 2) + (1 - decay) * var)
 
 
+def test_the_gradient_of_eps_follows_the_definition():
+    x = draw(0, 6, 2)
+
+    def plain(eps):
+        return jnp.sum(((x - x.mean(0, keepdims=True)) / jnp.sqrt(x.var(0, keepdims=True) + eps)) ** 3)
+
+    def ours(eps):
+        return jnp.sum(F.batch_norm(x, None, None, fresh(2), train=True, eps=eps)[0] ** 3)
+
+    close(jax.grad(ours)(0.1), jax.grad(plain)(0.1))
+
+
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 def test_agrees_with_flax(agree, training):
     layer = nn.BatchNorm(use_running_average=not training, momentum=0.7, epsilon=1e-3, use_fast_variance=False)
