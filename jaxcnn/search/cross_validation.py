@@ -73,7 +73,7 @@ class CrossValidation:
         """
         where, folds = "trained", self.errors.shape[1]
         restarts = len(self.lanes) // self.errors.size
-        expect_choice(where, "width", width, self.widths)
+        expect_choice(where, f"width in {self.widths}", width, self.widths)
         expect(is_int(fold, 0, folds - 1), where, f"fold in 0..{folds - 1}", shown(fold), "They are counted from 0.")
         fix = "They are counted from 0."
         expect(is_int(restart, 0, restarts - 1), where, f"restart in 0..{restarts - 1}", shown(restart), fix)
