@@ -43,9 +43,10 @@ def few_scenes(train: int, test: int) -> tuple[data.Dataset, data.Dataset]:
     return drawn, data.Scenes().dataset(keys[1], test).with_moments_of(drawn)
 
 
-def in_memory(dataset: data.Dataset | data.Stream) -> data.Dataset:
+def in_memory(dataset: data.Dataset | data.Stream, where: str = "experiment") -> data.Dataset:
+    """Return the set; raise `ValueError` for a stream."""
     fix = "Choose a smaller set, or images of one size."
-    expect(isinstance(dataset, data.Dataset), "experiment", "a set that fits into memory", dataset, fix)
+    expect(isinstance(dataset, data.Dataset), where, "a set that fits into memory", dataset, fix)
     return dataset  # pyrefly: ignore
 
 

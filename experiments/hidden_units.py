@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.device import console
+from experiments.few_images import in_memory
 from experiments.lines import spread_lines
 from experiments.progress import LanesBar
 from experiments.runner import Common, Result, judge, run
@@ -184,9 +185,7 @@ def learned(found: search.CrossValidation, shape: Sequence[int]) -> np.ndarray:
 def load(where: str, name: str, seed: int) -> tuple[data.Dataset, data.Dataset]:
     """Return the training and the test set of that name, in memory."""
     train_set, test_set = data.load(name, split_seed=seed)
-    if not (isinstance(train_set, data.Dataset) and isinstance(test_set, data.Dataset)):
-        raise ValueError(f"{where}: expected a set that fits into memory, got {name}. Choose a smaller one.")
-    return train_set, test_set
+    return in_memory(train_set, where), in_memory(test_set, where)
 
 
 def relabelled(dataset: data.Dataset, fraction: float, *, key: jax.Array) -> data.Dataset:

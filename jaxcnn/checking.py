@@ -3,7 +3,8 @@
 import functools
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ __all__ = [
     "expect_size",
     "expect_train",
     "floating",
+    "installed",
     "integral",
     "is_array",
     "is_int",
@@ -50,6 +52,16 @@ def expect(ok: bool, where: str, what: str, got: object, fix: str, error: type[E
     """
     if not ok:
         raise error(f"{where}: expected {what}, got {got if isinstance(got, str) and got else shown(got)}. {fix}")
+
+
+@contextmanager
+def installed(where: str, package: str, how: str) -> Iterator[None]:
+    """Raise `ImportError` with the sentence that says how to install `package`, where importing it inside fails."""
+    try:
+        yield
+    except ImportError as missing:
+        fix = f"Install it with {how}."
+        raise ImportError(f"{where}: expected {package} to be installed, got none. {fix}") from missing
 
 
 def shown(value: Any) -> str:

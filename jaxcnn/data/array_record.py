@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxcnn.checking import installed
 from jaxcnn.data.plain_png import to_plain_png
 from jaxcnn.data.source import Progress
 
@@ -16,14 +17,10 @@ REPORT_EVERY = 1000
 
 def require_tfds() -> Any:
     """Return `tensorflow_datasets`; raise `ImportError`, saying how to install it, if it cannot be imported."""
-    try:
+    with installed("load", "TFDS", 'pip install "jaxcnn[data]", without TensorFlow'):
         import array_record  # noqa: F401
         import PIL  # noqa: F401
         import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise ImportError(
-            f'load: TFDS reads this set ({error}). Install it, no TensorFlow is needed: pip install "jaxcnn[data]".'
-        ) from error
     return tfds
 
 

@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from jaxcnn.checking import installed
 from jaxcnn.data.cropping import Choose, reduction, resized
 from jaxcnn.data.jpeg import decoded, is_jpeg, orientation
 from jaxcnn.data.plain_png import from_plain_png
@@ -116,10 +117,8 @@ def class_numbers(data: bytes) -> np.ndarray:
 
 def require_pillow() -> None:
     """Raise `ImportError` unless Pillow is installed."""
-    try:
+    with installed("load", "Pillow", 'pip install "jaxcnn[data]"'):
         import PIL  # noqa: F401
-    except ImportError as error:
-        raise ImportError('load: Pillow decodes the images. Install it: pip install "jaxcnn[data]".') from error
 
 
 def _opened(file: BinaryIO) -> Any:

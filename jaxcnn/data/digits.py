@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxcnn.checking import installed
 from jaxcnn.data.dataset import Dataset, from_arrays
 from jaxcnn.data.splitting import split
 
@@ -19,12 +20,8 @@ SOURCE = (
 
 def load_digits(split_seed: int) -> tuple[Dataset, Dataset]:
     """Return the training and the test set; see `data.load`."""
-    try:
+    with installed("load", "scikit-learn, which has the digits,", 'pip install "jaxcnn[data]"'):
         from sklearn.datasets import load_digits as bunch
-    except ImportError as error:
-        raise ImportError(
-            'load: the digits are part of scikit-learn. Install it: pip install "jaxcnn[data]".'
-        ) from error
     digits: Any = bunch()
     image = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     whole = from_arrays(image, digits.target, name="digits", source=SOURCE)

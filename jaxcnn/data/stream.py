@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, expect_count, is_int
+from jaxcnn.checking import expect, expect_count, installed, is_int
 from jaxcnn.data.cropping import Choose, draw, middle
 from jaxcnn.data.dataset import Dataset, DatasetInfo, from_arrays
 
@@ -218,10 +218,8 @@ def _batch(source: Source, index: np.ndarray, choose: Sequence[Choose], size: in
 
 
 def _read(batches: Any, workers: int) -> Iterator[dict[str, np.ndarray]]:
-    try:
+    with installed("Stream", "Grain, which reads batches,", 'pip install "jaxcnn[data]"'):
         import grain
-    except ImportError as error:
-        raise ImportError('Stream: Grain reads the batches. Install it: pip install "jaxcnn[data]".') from error
     # An element of Grain's is a batch: each costs it some 20 us, which a photograph would be charged else.
     elements = grain.MapDataset.source(batches)
     if not workers:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, shown
+from jaxcnn.checking import expect, installed, shown
 from jaxcnn.fingerprint import fingerprint
 from jaxcnn.interop.model import Model
 from jaxcnn.interop.safetensors_format import DTYPES, read_arrays
@@ -53,7 +53,8 @@ def save(path: Path | str, net: Layer, params: Any, state: Any, *, spec: Spec, c
         TypeError: leaves that are no such arrays.
         ValueError: a net that cannot be saved as JSON, two arrays of one name.
     """
-    library = _library()
+    with installed("save", "safetensors", 'pip install "jaxcnn[interop]"'):
+        import safetensors.numpy as library
     expect_net("save", net)
     expect_spec("save", spec, one=True)
     names = list(class_names)
@@ -67,7 +68,7 @@ def save(path: Path | str, net: Layer, params: Any, state: Any, *, spec: Spec, c
         "class_names": json.dumps(names),
         "sha256": fingerprint(arrays),
     }
-    write_whole("save", path, library.numpy.save(arrays, metadata))
+    write_whole("save", path, library.save(arrays, metadata))
 
 
 def load(path: Path | str) -> Model:
@@ -127,15 +128,6 @@ def _names(path: Path | str, metadata: Mapping[str, str]) -> tuple[str, ...]:
     ok = isinstance(names, list) and all(isinstance(name, str) for name in names)
     expect(ok, "load", "a net that save wrote", f"{path}, with {shown(names)} as class names", AGAIN)
     return tuple(names or ())
-
-
-def _library() -> Any:
-    try:
-        import safetensors.numpy
-    except ImportError as missing:
-        message = 'expected safetensors to be installed, got none. Install it with pip install "jaxcnn[interop]".'
-        raise ImportError(f"save: {message}") from missing
-    return safetensors
 
 
 def _version() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, installed
 from jaxcnn.layers.layer import Layer, Spec, expect_arrays, expect_net, expect_spec
 from jaxcnn.training.evaluation import predictor
 
@@ -41,12 +41,9 @@ def export(net: Layer, params: Any, state: Any, spec: Spec, path: Path | str) ->
     path = Path(path)
     free = not path.exists() or (path.is_dir() and not any(path.iterdir()))
     expect(free, where, "a new folder", path, "Choose another, or delete what is there.")
-    try:
+    with installed(where, "TensorFlow", 'pip install "jaxcnn[tensorflow]"'):
         import tensorflow as tf  # pyrefly: ignore
         from jax.experimental import jax2tf
-    except ImportError as missing:
-        message = 'expected TensorFlow to be installed, got none. Install it with pip install "jaxcnn[tensorflow]".'
-        raise ImportError(f"{where}: {message}") from missing
     sizes = ", ".join(map(str, spec.shape[1:]))
     dtype = jnp.dtype(spec.dtype).name
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 import numpy as np
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, installed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,11 +37,8 @@ def drawing(draw: "Callable[Options, Figure]") -> "Callable[Options, Figure]":
 
     @functools.wraps(draw)
     def drawn(*args: Options.args, **options: Options.kwargs) -> "Figure":
-        try:
+        with installed("jaxcnn.report", "matplotlib", 'pip install "jaxcnn[viz]"'):
             import matplotlib
-        except ImportError as missing:
-            message = 'expected matplotlib to be installed, got none. Install it with pip install "jaxcnn[viz]".'
-            raise ImportError(f"jaxcnn.report: {message}") from missing
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             return draw(*args, **options)

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, installed
 from jaxcnn.report.embed import embed
 from jaxcnn.report.values import column, shown
 
@@ -145,11 +145,8 @@ class Page:
             ImportError: jinja2 or matplotlib is not installed.
             TypeError: a block of another kind.
         """
-        try:
+        with installed("jaxcnn.report", "jinja2", 'pip install "jaxcnn[viz]"'):
             from jinja2 import Environment, StrictUndefined
-        except ImportError as missing:
-            message = 'expected jinja2 to be installed, got none. Install it with pip install "jaxcnn[viz]".'
-            raise ImportError(f"jaxcnn.report: {message}") from missing
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         environment.filters["shown"] = shown
         source = files("jaxcnn.report").joinpath("page.html.jinja").read_text(encoding="utf-8")

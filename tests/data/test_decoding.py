@@ -155,7 +155,6 @@ def test_damaged_files():
 def test_without_pillow(monkeypatch):
     require_pillow()
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
-    with pytest.raises(
-        ImportError, match=r'^load: Pillow decodes the images\. Install it: pip install "jaxcnn\[data\]"'
-    ):
+    fix = r'Install it with pip install "jaxcnn\[data\]"\.$'
+    with pytest.raises(ImportError, match=r"^load: expected Pillow to be installed, got none\. " + fix):
         require_pillow()

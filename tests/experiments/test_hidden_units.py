@@ -162,7 +162,7 @@ def test_bad_options(options, message):
 
 def test_a_stream_is_refused(monkeypatch):
     monkeypatch.setattr(data, "load", lambda name, split_seed: (None, None))
-    with pytest.raises(ValueError, match=r"^here: expected a set that fits into memory, got large\. Choose"):
+    with pytest.raises(ValueError, match=r"^here: expected a set that fits into memory, got None\. Choose"):
         hidden_units.load("here", "large", 0)
 
 

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import jax
 import numpy as np
 
-from jaxcnn.checking import expect, expect_choice, expect_key, number
+from jaxcnn.checking import expect, expect_choice, expect_key, installed, number
 
 __all__ = ["Projection", "project"]
 
@@ -61,11 +61,8 @@ def project(
     most = len(features) - 1
     what, fix = f"a perplexity from 1 to {most}, less than the number of images", "30 is usual."
     perplexity = number(where, what, perplexity, lambda p: 1 <= p <= most, fix)
-    try:
+    with installed(where, "scikit-learn", 'pip install "jaxcnn[data]"'):
         from sklearn.manifold import TSNE
-    except ImportError as missing:
-        message = 'expected scikit-learn to be installed, got none. Install it with pip install "jaxcnn[data]".'
-        raise ImportError(f"{where}: {message}") from missing
     seed = int(np.asarray(jax.random.bits(key, (), "uint32")))  # pyrefly: ignore
     # As scikit-learn begins: small, so that clusters can still pass through one another.
     begin = points / (np.std(points[:, 0]) or 1.0) * 1e-4

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-import importlib.metadata
+import importlib
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, expect_choice, expect_flag, shown
+from jaxcnn.checking import expect, expect_choice, expect_flag, installed, shown
 from jaxcnn.interop.onnx.site import Graph, Site, Value, channels_first
 from jaxcnn.layers.layer import Layer, Spec, expect_arrays, expect_net, expect_spec, rebuild
 from jaxcnn.surgery import activations, fold_batch_norm, paths
@@ -74,16 +74,9 @@ def export(
     write_whole(where, path, data)
 
 
-def _library(name: str, what: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as missing:
-        fix = f"Install it with {what}."
-        raise ImportError(f"export: expected {name} to be installed, got none. {fix}") from missing
-
-
 def _serialized(net: Any, params: Any, state: Any, spec: Spec, channels_last: bool) -> bytes:
-    ir = _library("onnx_ir", 'pip install "jaxcnn[interop]"')
+    with installed("export", "onnx_ir", 'pip install "jaxcnn[interop]"'):
+        ir: Any = importlib.import_module("onnx_ir")
     net = _bare(net)
     images = jax.ShapeDtypeStruct((1, *spec.shape[1:]), jnp.float32)
     at = paths(net)
@@ -136,7 +129,8 @@ def _output(root: Site, name: str, value: Value, turned: bool) -> Value:
 
 def _check(net: Layer, params: Any, state: Any, spec: Spec, channels_last: bool, data: bytes) -> None:
     """Raise `ValueError` unless onnxruntime gives what the net gives."""
-    runtime = _library("onnxruntime", "pip install onnxruntime")
+    with installed("export", "onnxruntime", "pip install onnxruntime"):
+        runtime: Any = importlib.import_module("onnxruntime")
     images = np.random.default_rng(0).random((2, *spec.shape[1:]), np.float32)
     wanted = predictor(net, params, state)(jnp.asarray(images))
     wanted = wanted if isinstance(wanted, dict) else {OUTPUT: wanted}
