@@ -1,14 +1,18 @@
 """The folder of a run below `runs/`: made anew or gone on with, the options it holds, and a line for each start."""
 
 import dataclasses
+import datetime
 import itertools
 import json
+import shlex
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from experiments.device import console
+from jaxcnn import training
 from jaxcnn.checking import expect
 from jaxcnn.training.files import read_lines, to_json
 from jaxcnn.training.processes import first_process, from_first
@@ -18,7 +22,11 @@ RUNS = Path("runs")
 
 
 def make_folder(name: str) -> Path:
-    """Return a new folder below `runs/`, `name` or `name-2`, `name-3`, ... where that exists; one for all processes."""
+    """Return a new folder below `runs/`, `name` or `name-2`, `name-3`, ... where that exists; one for all processes.
+
+    "runs/NAME" is NAME: it is what `--resume` takes.
+    """
+    name = name.removeprefix(f"{RUNS}/")
 
     def make() -> int:
         for number in itertools.count(1):
@@ -49,8 +57,11 @@ def stored_options(where: str, experiment: str, config_class: type[Any], folder:
     try:
         found = json.loads((folder / "config.json").read_text())
         kind, options = found["experiment"], found["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
         raise ValueError(f"{where}: expected the folder of a run, got {folder}. Pass runs/NAME.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        what = f"{folder / 'config.json'} as the run wrote it"
+        raise ValueError(f"{where}: expected {what}, got a damaged file. Restore it.") from error
     expect(kind == experiment, where, f"a run of experiments.{experiment}", kind, "Pass one of these.")
     known = {field.name for field in dataclasses.fields(config_class)}
     missing = sorted(known ^ set(options))
@@ -59,11 +70,30 @@ def stored_options(where: str, experiment: str, config_class: type[Any], folder:
     return config_class(**values)
 
 
-def note_start(folder: Path, start: Mapping[str, Any]) -> None:
+def note_start(folder: Path, start: Mapping[str, Any], step: int = 0) -> None:
     """Add a line to `starts.jsonl`: when and where the run was begun or gone on with, and from which step."""
-    steps = [int(path.stem) for path in folder.glob("checkpoints/*.json") if path.stem.isdecimal()]
-    with (folder / "starts.jsonl").open("a") as file:
-        file.write(json.dumps({"step": max(steps, default=0), **start}) + "\n")
+    if first_process():
+        with (folder / "starts.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step, **start}) + "\n")
+
+
+def begun(experiment: str) -> dict[str, Any]:
+    """Return when, how and where this process was begun: what `note_start` takes."""
+    started = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+    command = shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
+    return {"started": started, "command": command, **training.environment()}
+
+
+def notes_resumption(folder: Path, experiment: str) -> Callable[[training.Event], None]:
+    """Return a callback that says and notes from which step a run goes on, once its checkpoint is loaded."""
+
+    def note(event: training.Event) -> None:
+        if event.kind == "start":
+            note_start(folder, begun(experiment), event.step)
+            there = f"goes on from step {event.step}, in epoch {event.epoch}"
+            console.print(there if event.step else "no checkpoint yet: begins again", markup=False)
+
+    return note
 
 
 def read_starts(folder: Path) -> list[dict[str, Any]]:

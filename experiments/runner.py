@@ -5,8 +5,6 @@ per field, and `main(config) -> Result`; it ends with `if __name__ == "__main__"
 """
 
 import dataclasses
-import datetime
-import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +17,7 @@ import tyro
 from experiments import run_folder
 from experiments.device import banner, console, join
 from experiments.run_folder import (
+    begun,
     make_folder,
     note_start,
     read_starts,
@@ -29,7 +28,7 @@ from experiments.run_folder import (
 from experiments.run_record import write_diff
 from jaxcnn import report, training
 from jaxcnn.checking import expect
-from jaxcnn.training.processes import first_process, from_first
+from jaxcnn.training.processes import first_process
 
 FAILED = 1
 INTERRUPTED = 130
@@ -108,6 +107,7 @@ def run(
             config = resolve(config)
             folder = make_folder(config.run or (name(config) if name else f"{experiment}-seed{config.seed}"))
             mine = True
+            console.print(f"run: {folder}", markup=False)
             config = dataclasses.replace(config, run=str(folder))
         else:
             folder = Path(resume)
@@ -160,15 +160,15 @@ def record(
 
     `dress` makes the page that is written of the page that there is.
     """
-    here = training.environment()
+    start = begun(experiment)
+    started, command = start["started"], start["command"]
+    here = {name: value for name, value in start.items() if name not in ("started", "command")}
     versions = here["packages"]
     settings = dataclasses.asdict(config)
     settings |= {"resume": None} if "resume" in settings else {}
-    started = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
-    command = shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
     again = (folder / "config.json").exists()
-    from_first(lambda: note_start(folder, {"started": started, "command": command, **here}))
-    if not again:
+    if not again:  # else the training says from which step it goes on
+        note_start(folder, start)
         write_json(folder / "config.json", {"experiment": experiment, "config": settings})
         write_json(folder / "environment.json", {**here, "started": started, "command": command})
     write_diff(folder, first=not again)

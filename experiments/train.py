@@ -26,7 +26,7 @@ from experiments.predict import MODEL
 from experiments.progress import ProgressBar
 from experiments.recipes import Flip, Views, recipe
 from experiments.robustness import BRIEF, broken
-from experiments.run_folder import write_json
+from experiments.run_folder import notes_resumption, write_json
 from experiments.run_record import write_data
 from experiments.runner import Common, Result, record, run
 from experiments.statistics import sentence, summary
@@ -156,7 +156,7 @@ def train(config: Resolved) -> Result:
             run_dir=folder,
             resume=config.resume is not None,
             save_every=config.save_every,
-            callbacks=[bar, *event_files(folder)],
+            callbacks=[*resumption(config), bar, *event_files(folder)],
         )
     # Whole on every device: what follows looks at parameters as arrays.
     params, model_state = whole((result.state.params, result.state.model_state))
@@ -246,7 +246,8 @@ def train_seeds(config: Resolved) -> Result:
     for seed in range(config.seed, config.seed + config.seeds):
         folder = Path(config.run) / f"seed{seed}"
         from_first(partial(folder.mkdir, exist_ok=config.resume is not None))
-        resume = config.resume and str(folder)
+        begun = from_first(lambda folder=folder: int((folder / "config.json").exists()))
+        resume = str(folder) if config.resume and begun else None
         one = dataclasses.replace(config, seed=seed, seeds=1, run=str(folder), resume=resume)
         result = record("train", train, one, folder)
         accuracies.append(result.figures["test_accuracy"])
@@ -261,6 +262,11 @@ def train_seeds(config: Resolved) -> Result:
         console.print(f"SVC(gamma=0.001) on the same splits: {sentence(summary(machines))}", markup=False)
     verdict = f"test accuracy {sentence(summary(accuracies))}"
     return Result(figures, [report.Section("Seeds", [report.Table(rows)])], verdict)
+
+
+def resumption(config: Resolved) -> list[Callable[[training.Event], None]]:
+    """Return what says from which step a run goes on, where it is one that does."""
+    return [] if config.resume is None else [notes_resumption(Path(config.run), "train")]
 
 
 def find_lr(config: Resolved) -> Result:
@@ -301,6 +307,7 @@ def overfit_batch(config: Resolved) -> Result:
         key=jax.random.key(config.seed),
         run_dir=config.run,
         resume=config.resume is not None,
+        callbacks=resumption(config),
     )
     measured = training.evaluate(net, result.state.params, result.state.model_state, batch)
     holds = measured["accuracy"] == 1.0

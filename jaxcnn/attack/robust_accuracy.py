@@ -20,6 +20,9 @@ from jaxcnn.classifier import LogitsFn, logits_of, outputs
 __all__ = ["Attacked", "RobustReport", "robust_accuracy"]
 
 
+STEPS, QUERIES = 100, 5000  # of the standard evaluation
+
+
 class Attacked(NamedTuple):
     """What one attack did."""
 
@@ -44,6 +47,8 @@ class RobustReport:
     adversarial: np.ndarray  # images of x's shape and dtype: x itself where no attack succeeds
     prediction: np.ndarray  # int: the class that the net gives to `adversarial`
     confidence: np.ndarray  # its probability
+    steps: int = STEPS  # of APGD and FAB
+    queries: int = QUERIES  # of Square
 
     def __float__(self) -> float:
         """Return the robust accuracy."""
@@ -57,6 +62,9 @@ class RobustReport:
         wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [f"{row[0]:{wide[0]}}  {row[1]:>{wide[1]}}  {row[2]:>{wide[2]}}  {row[3]:>{wide[3]}}" for row in rows]
         head = f"robust accuracy {percent(float(self))} of {self.fooled.size} images, {self.norm} {self.epsilon:.4g}"
+        head += f", {self.steps} steps, {self.queries} queries"
+        if self.steps < STEPS or self.queries < QUERIES or len(self.attacks) < len(STANDARD):
+            head += f"; the standard is {STEPS} and {QUERIES} of {len(STANDARD)} attacks"
         return "\n".join([head, *lines, *(f"Warning: {sentence}" for sentence in self.warnings)])
 
 
@@ -71,8 +79,8 @@ def robust_accuracy(
     bounds: Bounds = (0.0, 1.0),
     batch_size: int = 256,
     attacks: Sequence[str] = STANDARD,
-    steps: int = 100,
-    queries: int = 5000,
+    steps: int = STEPS,
+    queries: int = QUERIES,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> RobustReport:
     """Return on which images a net is right, and stays so under every attack of AutoAttack's standard ensemble.
@@ -168,7 +176,8 @@ def robust_accuracy(
     last = of.judged(images, bounds)
     per_image = (~right | last.success, fell_to, images, last.prediction, last.confidence)
     found = (array.reshape((*lead, *array.shape[1:])) for array in per_image)
-    return RobustReport(epsilon, norm, float(right.mean()), tuple(done), tuple(warnings), *found)
+    budget = {"steps": steps, "queries": queries}
+    return RobustReport(epsilon, norm, float(right.mean()), tuple(done), tuple(warnings), *found, **budget)
 
 
 def _each(logits_fn: LogitsFn, x: jax.Array) -> Any:

@@ -65,7 +65,8 @@ def test_the_report_holds_together(found, digits):
 
 def test_it_prints_as_a_table(found):
     first, *table = repr(found).splitlines()
-    assert first == f"robust accuracy {100 * float(found):.1f} % of 32 images, linf 0.08"
+    budget = f"{FEW['steps']} steps, {FEW['queries']} queries; the standard is 100 and 5000 of 4 attacks"
+    assert first == f"robust accuracy {100 * float(found):.1f} % of 32 images, linf 0.08, {budget}"
     assert table[0].split() == ["attack", "attacked", "fell", "accuracy"]
     assert [line.split()[0] for line in table[1:]] == ["none", *STANDARD]
     assert len({len(line) for line in table}) == 1

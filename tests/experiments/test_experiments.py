@@ -57,6 +57,7 @@ def test_augmentation_is_none_when_every_option_is_zero():
 def test_a_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder, "RUNS", tmp_path)
     assert [run_folder.make_folder("a").name for _ in range(3)] == ["a", "a-2", "a-3"]
+    assert run_folder.make_folder(f"{run_folder.RUNS}/b") == run_folder.RUNS / "b"  # as --resume is given it
 
 
 def test_the_exit_code_says_whether_it_holds(tmp_path, monkeypatch, capsys):
@@ -108,3 +109,24 @@ def test_the_progress_of_lanes_shows_how_many_go_on_and_the_best():
 def test_the_doctor_finds_this_installation_sound(capsys):
     assert doctor.main() == 0
     assert "All is well." in capsys.readouterr().out
+
+
+def test_a_start_is_noted_once_its_checkpoint_is_loaded(tmp_path, capsys):
+    run_folder.note_start(tmp_path, run_folder.begun("train"))
+    note = run_folder.notes_resumption(tmp_path, "train")
+    begins = Event("start", 3, 50, 6, 20, 64, 0.0)
+    note(begins)
+    note(dataclasses.replace(begins, kind="step"))
+    assert [start["from step"] for start in run_folder.read_starts(tmp_path)] == [0, 50]
+    assert capsys.readouterr().out == "goes on from step 50, in epoch 3\n"
+    note(dataclasses.replace(begins, step=0, epoch=1))
+    assert capsys.readouterr().out == "no checkpoint yet: begins again\n"
+
+
+def test_damaged_options_are_not_taken_for_none(tmp_path):
+    stored = lambda: run_folder.stored_options("resume", "train", runner.Common, tmp_path)  # noqa: E731
+    with pytest.raises(ValueError, match=r"^resume: expected the folder of a run, got .*\. Pass runs/NAME\.$"):
+        stored()
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"^resume: expected .*config\.json as the run wrote it, got a damaged file"):
+        stored()
