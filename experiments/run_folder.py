@@ -74,14 +74,14 @@ def note_start(folder: Path, start: Mapping[str, Any], step: int = 0) -> None:
     """Add a line to `starts.jsonl`: when and where the run was begun or gone on with, and from which step."""
     if first_process():
         with (folder / "starts.jsonl").open("a") as file:
-            file.write(json.dumps({"step": step, **start}) + "\n")
+            file.write(json.dumps({"step": step, **start, **training.environment()}) + "\n")
 
 
-def begun(experiment: str) -> dict[str, Any]:
-    """Return when, how and where this process was begun: what `note_start` takes."""
+def begun(experiment: str) -> dict[str, str]:
+    """Return when and how this process was begun: what `note_start` takes."""
     started = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
     command = shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
-    return {"started": started, "command": command, **training.environment()}
+    return {"started": started, "command": command}
 
 
 def notes_resumption(folder: Path, experiment: str) -> Callable[[training.Event], None]:

@@ -160,9 +160,7 @@ def record(
 
     `dress` makes the page that is written of the page that there is.
     """
-    start = begun(experiment)
-    started, command = start["started"], start["command"]
-    here = {name: value for name, value in start.items() if name not in ("started", "command")}
+    start, here = begun(experiment), training.environment()
     versions = here["packages"]
     settings = dataclasses.asdict(config)
     settings |= {"resume": None} if "resume" in settings else {}
@@ -170,7 +168,7 @@ def record(
     if not again:  # else the training says from which step it goes on
         note_start(folder, start)
         write_json(folder / "config.json", {"experiment": experiment, "config": settings})
-        write_json(folder / "environment.json", {**here, "started": started, "command": command})
+        write_json(folder / "environment.json", {**here, **start})
     write_diff(folder, first=not again)
     began = time.perf_counter()
     result = main(config)
@@ -191,7 +189,7 @@ def record(
     starts = read_starts(folder)
     title = folder.relative_to(run_folder.RUNS).as_posix() if folder.is_relative_to(run_folder.RUNS) else folder.name
     again = [report.Section("Interrupted and resumed", [report.Table(starts)])] if len(starts) > 1 else []
-    footer = f"{command}, {started}, {seconds:.0f} s on {here['device']} ({here['cores']} cores)."
+    footer = f"{start['command']}, {start['started']}, {seconds:.0f} s on {here['device']} ({here['cores']} cores)."
     page = report.Page(
         title, result.verdict, result.headline, [*result.pictures, *again, *circumstances(settings, here)], footer
     )

@@ -176,8 +176,8 @@ def robust_accuracy(
     last = of.judged(images, bounds)
     per_image = (~right | last.success, fell_to, images, last.prediction, last.confidence)
     found = (array.reshape((*lead, *array.shape[1:])) for array in per_image)
-    budget = {"steps": steps, "queries": queries}
-    return RobustReport(epsilon, norm, float(right.mean()), tuple(done), tuple(warnings), *found, **budget)
+    allowed = {"steps": steps, "queries": queries}
+    return RobustReport(epsilon, norm, float(right.mean()), tuple(done), tuple(warnings), *found, **allowed)
 
 
 def _each(logits_fn: LogitsFn, x: jax.Array) -> Any:
