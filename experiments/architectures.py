@@ -1,11 +1,11 @@
 """Which architecture learns the most from the same few steps, and what does it cost?
 
 `python -m experiments.architectures` takes a small form of the families of `jaxcnn.models` that have one, for images
-of 28 pixels, and trains each on Fashion-MNIST (the digits where it is missing) with the same steps, images, optimizer
-and learning rate: a short budget in which nobody is tuned. It writes parameters, multiply-adds of one image, the time
-of a training step and test accuracy, mean and standard deviation over seeds, and a scatter plot. It promises that
-convolutions pay: the best net is one, and beats the multilayer perceptron, seed by seed. `--nets resnet18` takes models
-by name as they are.
+of 28 pixels, and trains each on Fashion-MNIST (the digits, enlarged, where it is missing) with the same steps, images,
+optimizer and learning rate: a short budget in which nobody is tuned. It writes parameters, multiply-adds of one image,
+the time of a training step and test accuracy, mean and standard deviation over seeds, and a scatter plot. It promises
+that convolutions pay: the best net is one, and beats the multilayer perceptron, seed by seed. `--nets resnet18` takes
+models by name as they are.
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ from experiments.runner import Common, Result, run
 from experiments.statistics import summary
 from jaxcnn import data, layers, models, report, training
 from jaxcnn.checking import expect
+from jaxcnn.layers.layer import Spec
 from jaxcnn.report.canvas import BLUE, MUTED, ORANGE, drawing, figure, panel, style
 from jaxcnn.summary import summarize
 
@@ -41,7 +42,7 @@ FORMS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "All-CNN": ("all_convolutional", {"width": 24}),
     "ResNet-20": ("cifar_resnet20", {}),
     "pre-act ResNet-20": ("cifar_preact_resnet20", {}),
-    "WRN-16-2": ("wide_resnet16_4", {"width": 8}),
+    "WRN-16": ("wide_resnet16_4", {"width": 8}),
     "ResNeXt": ("resnext29_8x64d", {"width": 32, "group_width": 4}),
     "SE-ResNet": ("se_resnet18", {"small_images": True, "width": 8}),
     "DenseNet": ("cifar_densenet100", {"growth": 4}),
@@ -52,6 +53,7 @@ FORMS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "EfficientNet": ("efficientnet_b0", {"small_images": True, "width": 0.35}),
     "ConvNeXt": ("convnext_tiny", {"small_images": True, "width": 24, "blocks": (1, 1, 3, 1)}),
 }
+LEAST = 28  # pixels across that all of them take
 PLAIN = ("perceptron", "MLP")
 
 
@@ -88,7 +90,7 @@ def main(config: Config) -> Result:
     test = test.take(np.arange(min(config.test_images, test.size)))
     found = []
     for label, net in made.items():
-        found.append(measured(config, label, with_pixels(net, train.info), train, test))
+        found.append(measured(config, label, with_pixels(net, train.info, train.spec), train, test))
         console.print(line(found[-1]), markup=False)
     best = max(found, key=lambda net: net.accuracy.mean())
     dense = [net for net in found if net.label in ("MLP", "mlp")]
@@ -122,9 +124,11 @@ def main(config: Config) -> Result:
     return Result(figures, [section], verdict, config.quick or ahead, headline)
 
 
-def with_pixels(net: layers.Layer, info: data.DatasetInfo) -> layers.Sequential:
-    """Return the net behind a layer that normalises pixels."""
-    return layers.Sequential(normalize=layers.Normalize(info.mean, info.std), net=net)
+def with_pixels(net: layers.Layer, info: data.DatasetInfo, spec: Spec) -> layers.Sequential:
+    """Return the net behind a layer that normalises pixels, and one that enlarges images smaller than `LEAST`."""
+    factor = -(-LEAST // min(spec.shape[1:3]))
+    enlarge = {"enlarge": layers.Upsample(factor)} if factor > 1 else {}
+    return layers.Sequential(normalize=layers.Normalize(info.mean, info.std), **enlarge, net=net)
 
 
 def measured(config: Config, label: str, net: layers.Sequential, train: data.Dataset, test: data.Dataset) -> Net:
@@ -144,7 +148,7 @@ def measured(config: Config, label: str, net: layers.Sequential, train: data.Dat
 
 
 def batches(config: Config, train: data.Dataset, key: jax.Array) -> list[dict[str, np.ndarray]]:
-    """Return the same number of batches for every net and seed, of images drawn anew where there are too few."""
+    """Return the same number of batches for every net and seed; of too few images one order again and again."""
     rows = np.asarray(jax.random.permutation(key, train.size))
     rows = np.resize(rows, (config.steps, config.batch_size))
     return [{"image": train["image"][at], "label": train["label"][at]} for at in rows]

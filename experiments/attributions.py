@@ -13,7 +13,7 @@ from jaxcnn.explain import attribution
 from jaxcnn.explain.inner import layer_shapes
 from jaxcnn.filters import Sobel
 from jaxcnn.layers.layer import Layer, Params, State
-from jaxcnn.surgery.tree import leaf_paths
+from jaxcnn.surgery.tree import leaf_paths, modules, unwrapped
 from jaxcnn.training import predictor
 
 __all__ = ["Attribution", "attributions", "edges", "map_layer"]
@@ -94,10 +94,18 @@ def edges() -> dict[str, Attribution]:
 
 def map_layer(net: Layer, params: Params, state: State, x: jax.Array) -> str | None:
     """Return the path of the last layer that gives a map of at least 4 x 4 places, or of the largest; None for none."""
-    shapes = layer_shapes(net, params, state, x, leaf_paths(net))
+    shapes = layer_shapes(net, params, state, x, trunk_paths(net))
     sides = {path: min(shape[-3:-1]) for path, shape in shapes.items() if len(shape) == x.ndim}
     least = min(SMALLEST, max(sides.values(), default=0))
     return next((path for path in reversed(sides) if sides[path] >= least), None)
+
+
+def trunk_paths(net: Layer) -> list[str]:
+    """Return the paths of the layers that are not made of layers, those of heads for training left out."""
+    every = {"": net, **modules(net)}
+    taps = {path: getattr(unwrapped(module), "taps", ()) for path, module in every.items()}
+    heads = tuple(f"{path}/{head}/".lstrip("/") for path, some in taps.items() for head, _ in some)
+    return [path for path in leaf_paths(net) if not f"{path}/".startswith(heads)]
 
 
 def _of_function(method: Callable[..., jax.Array], **options: Any) -> Method:
@@ -106,7 +114,11 @@ def _of_function(method: Callable[..., jax.Array], **options: Any) -> Method:
 
 def _drawing(method: Callable[..., jax.Array], **options: Any) -> Method:
     key = jax.random.key(DRAWS)
-    return lambda net, params, state, x, target: method(key, predictor(net, params, state), x, target, **options)
+
+    def fn(net: Layer, params: Params, state: State, x: jax.Array, target: Any) -> jax.Array:
+        return method(jax.random.clone(key), predictor(net, params, state), x, target, **options)
+
+    return fn
 
 
 def _expected_gradients(net: Layer, params: Params, state: State, x: jax.Array, target: Any) -> jax.Array:

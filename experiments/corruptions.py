@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import train
 from experiments.device import console
 from experiments.few_images import in_memory, some
 from experiments.lines import spread_lines
@@ -28,6 +27,8 @@ from experiments.recipes import recipe
 from experiments.runner import Result, judge, run
 from experiments.statistics import summary
 from experiments.trained import OfNet, Trained, trained
+from experiments.training_options import Config as TrainConfig
+from experiments.training_options import augmentation
 from jaxcnn import augment, data, report, search, training
 from jaxcnn.attack import corruptions
 from jaxcnn.attack.corruptions import CORRUPTIONS, SEVERITIES, CorruptionReport
@@ -112,9 +113,9 @@ def compared(config: Config, found: Trained, key: jax.Array) -> dict[str, list[L
     some_key, key = jax.random.split(key)
     few = some(in_memory(found.train), config.learned, some_key)
     few = data.from_arrays(few["image"], few["label"], class_names=found.class_names, name=few.info.name)
-    own = train.Config(dataset=few.info.name, seed=config.seed)
+    own = TrainConfig(dataset=few.info.name, seed=config.seed)
     own = dataclasses.replace(own, **recipe(few.info.name, jax.default_backend()))
-    ways = {PLAIN: None, "AugMix": augment.batched(augment.augmix), "the recipe's": train.augmentation(own)}
+    ways = {PLAIN: None, "AugMix": augment.batched(augment.augmix), "the recipe's": augmentation(own)}
     steps = config.passes * max(1, few.size // config.batch_size)
     nets = {}
     for name, way in ways.items():

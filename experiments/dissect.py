@@ -138,9 +138,8 @@ def dissected(
     for name, (params, state) in nets.items():
         found[name] = {}
         for path in at:
-            one = dissection.dissect(
-                mine.net, params, state, examples["image"], masks, at=path, shuffles=config.shuffles, key=key, **options
-            )
+            again: Any = {"key": jax.random.clone(key), "shuffles": config.shuffles, **options}
+            one = dissection.dissect(mine.net, params, state, examples["image"], masks, at=path, **again)
             found[name][path] = one
             told = f"{one.beyond_chance.sum()} of {len(one.iou)} units beyond chance ({one.chance:.3f})"
             console.print(f"{name:10}{path:16}{told}  {told_counts(one)}", markup=False)

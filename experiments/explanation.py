@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.attributions import attributions, map_layer
+from experiments.attributions import attributions, map_layer, trunk_paths
 from jaxcnn import data, explain, report
 from jaxcnn.data.dataset import to_float
 from jaxcnn.interop.model import Model
 from jaxcnn.report.classifier import activation_maps
-from jaxcnn.surgery.tree import leaf_paths
 from jaxcnn.training import predict, predictor
 
 __all__ = ["explained", "surest_mistake", "test_image"]
@@ -58,7 +57,7 @@ def explained(
     maps = {kind: np.asarray(method(*weights, x, targets))[0] for kind, method in chosen.items()}
     told = explain.trust.sanity_checks(jax.random.key(seed), *weights, x, targets, chosen, at=())
     answers = [{"class": model.class_names[k], "probability": f"{100 * shares[k]:.1f} %"} for k in best[:5]]
-    view = leaf_paths(net)[-2]
+    view = trunk_paths(net)[-2]
     near, distances = nearest(model, train, image, view)
     inside = activation_maps(*weights, image)
     labels = [f"{model.class_names[k]}, {d:.2f}" for k, d in zip(near["label"], distances, strict=True)]

@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.attributions import trunk_paths
 from experiments.trained import Trained
 from jaxcnn import data
 from jaxcnn.explain import inside, probes
 from jaxcnn.explain.inner import layer_shapes
 from jaxcnn.layers.layer import Layer
-from jaxcnn.surgery.tree import leaf_paths, modules, unwrapped
+from jaxcnn.surgery.tree import modules, unwrapped
 
 PIXELS = "pixels"
 FEATURES = 1024  # numbers of an image, at most, that a layer's maps are averaged down to
@@ -45,7 +46,7 @@ def activation_functions(net: Layer) -> list[str]:
 
 def behind_activations(found: Trained, most: int = 6) -> list[str]:
     """Return paths of layers behind activation functions, the first, the last, and some between; else of any."""
-    shapes = layer_shapes(*found[:3], found.train.spec, leaf_paths(found.net))
+    shapes = layer_shapes(*found[:3], found.train.spec, trunk_paths(found.net))
     leaves = [path for path, shape in shapes.items() if len(shape) in (2, 4)]
     known = [path for path in activation_functions(found.net) if path in leaves] or leaves
     return [known[i] for i in np.unique(np.linspace(0, len(known) - 1, min(most, len(known))).round().astype(int))]

@@ -60,10 +60,12 @@ def liked(mine: Trained, way: Way, classes: np.ndarray, steps: int, key: jax.Arr
     )
     options = {"shape": shape, "parameterization": way.parameterization}
     net, params, state = mine[:3]
-    found = mx.maximize(key, net, params, state, objective, transforms=way.transforms, steps=steps, **options)
+    moved = {"transforms": way.transforms, "steps": steps, **options}
+    found = mx.maximize(jax.random.clone(key), net, params, state, objective, **moved)
     if way.still:
         steps, start = way.still, found.images
-        found = mx.maximize(key, net, params, state, objective, transforms=(), steps=steps, start=start, **options)
+        again = jax.random.clone(key)  # nothing is drawn with it here
+        found = mx.maximize(again, net, params, state, objective, transforms=(), steps=steps, start=start, **options)
     images = np.asarray(found.images)
     rounded = np.rint(255 * images).astype(np.uint8)
     sure, eight_bit = (confidence(mine, x, classes) for x in (images, rounded))

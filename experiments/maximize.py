@@ -32,7 +32,8 @@ from jaxcnn import report
 from jaxcnn.checking import expect
 from jaxcnn.data import to_float
 from jaxcnn.explain.inner import layer_shapes
-from jaxcnn.surgery.tree import leaf_paths
+from jaxcnn.layers import Sequential
+from jaxcnn.surgery.tree import children_of, modules, unwrapped
 
 SURE = 0.99  # that the net has to be, of every class
 SHOWN = 10  # classes and channels at most in a row
@@ -173,9 +174,12 @@ def channels_section(mine: Trained, at: list[str], config: Config, key: jax.Arra
 
 
 def before(mine: Trained, at: str) -> str:
-    """Return the path of the layer before one, which has no parts; the first is before itself."""
-    leaves = leaf_paths(mine.net)
-    return leaves[max(leaves.index(at) - 1, 0)]
+    """Return the path of what is given to a layer in a row of layers; the first is before itself."""
+    *above, name = at.split("/")
+    row = modules(mine.net).get("/".join(above), mine.net)
+    names = list(children_of(row))
+    first = names.index(name) == 0 or not isinstance(unwrapped(row), Sequential)
+    return at if first else "/".join([*above, names[names.index(name) - 1]])
 
 
 if __name__ == "__main__":

@@ -44,12 +44,13 @@ def read_model(path: Path) -> Model:
 
 def read_images(model: Model, paths: list[Path]) -> np.ndarray:
     """Return the images as the model takes them, uint8 (N, H, W, C)."""
-    where, (height, width, channels) = "predict", model.spec.shape[1:]
-    fix = "Such nets take arrays: jaxcnn.load(path)(images)."
-    expect(height == width and channels in (1, 3, 4), where, "a model of square images", model.spec.shape, fix)
+    where, fix = "predict", "Such nets take arrays: jaxcnn.load(path)(images)."
+    _, *size, channels = model.spec.shape
+    ok = len(size) == 2 and size[0] == size[1] and channels in (1, 3, 4)
+    expect(ok, where, "a model of square images", model.spec.shape, fix)
     expect(bool(paths), where, "an image", "none", "Pass the path of one.")
     require_pillow()
-    decode, images = Decoder(channels, height), []
+    decode, images = Decoder(channels, size[0]), []
     for path in paths:
         expect(path.is_file(), where, "an image file", path, "Look at its path.")
         expect(path.stat().st_size <= MOST_BYTES, where, "an image file", f"{path} of more than 256 MB", "Reduce it.")

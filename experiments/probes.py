@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import train
 from experiments.device import console
 from experiments.few_images import some
 from experiments.layer_views import activation_functions
@@ -27,6 +26,8 @@ from experiments.progress import ProgressBar
 from experiments.run_folder import stored_options
 from experiments.runner import Result, judge, run
 from experiments.trained import OfNet, Trained, trained
+from experiments.training_options import Config as TrainConfig
+from experiments.training_options import augmentation, optimizer, resolve, steps_per_epoch
 from jaxcnn import data, losses, report, training
 from jaxcnn.checking import expect
 from jaxcnn.explain import probes
@@ -134,17 +135,17 @@ def second(config: Config, found: Trained) -> Weights:
     """Return the weights of the net trained as the first was, on the same images, with the next seed."""
     source = Path(config.source)
     if config.source and source.is_dir():
-        options = stored_options("probes", "train", train.Config, source)
+        options = stored_options("probes", "train", TrainConfig, source)
         options = dataclasses.replace(options, quick=options.quick or config.quick)
     else:
-        options = train.resolve(train.Config(dataset=config.dataset, epochs=config.epochs, quick=config.quick))
-    steps = options.epochs * train.steps_per_epoch(options, found.train)
+        options = resolve(TrainConfig(dataset=config.dataset, epochs=config.epochs, quick=config.quick))
+    steps = options.epochs * steps_per_epoch(options, found.train)
     console.print(f"training the same net with seed {config.seed + 1}", markup=False)
     with ProgressBar(console) as bar:
         result = training.fit(
-            found.net, found.train, validation=options.validation or None, optimizer=train.optimizer(options, steps),
+            found.net, found.train, validation=options.validation or None, optimizer=optimizer(options, steps),
             loss=losses.classification(options.label_smoothing), epochs=options.epochs, batch_size=options.batch_size,
-            key=jax.random.key(config.seed + 1), augment=train.augmentation(options), callbacks=[bar],
+            key=jax.random.key(config.seed + 1), augment=augmentation(options), callbacks=[bar],
         )  # fmt: skip
     return Weights(result.state.params, result.state.model_state)
 
@@ -275,10 +276,8 @@ def seen(
     """Return the effective receptive fields of the layers that have maps, but for the first: it sees a pixel."""
     shapes = jax.eval_shape(probes.layer_outputs(net, *nets[TRAINED][0], at), images)
     maps = [path for path in at[1:] if shapes[path].ndim == 4]
-    return {
-        name: {path: probes.effective_receptive_field(key, net, *seeds[0], path, images) for path in maps}
-        for name, seeds in nets.items()
-    }
+    field = lambda *of: probes.effective_receptive_field(jax.random.clone(key), *of)  # noqa: E731
+    return {name: {path: field(net, *seeds[0], path, images) for path in maps} for name, seeds in nets.items()}
 
 
 def seen_section(fields: Mapping[str, Mapping[str, probes.EffectiveField]]) -> report.Section:

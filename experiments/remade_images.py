@@ -26,7 +26,7 @@ def inverted(mine: Trained, x: jax.Array, at: list[str], steps: int, key: jax.Ar
     """Return images x remade from each of some layers, without a prior: what is unlike them the layer has forgotten."""
     found = {}
     for path in at:
-        again = mx.invert(key, mine.net, mine.params, mine.state, x, at=path, steps=steps)
+        again = mx.invert(jax.random.clone(key), mine.net, mine.params, mine.state, x, at=path, steps=steps)
         found[path] = Inverted(*map(np.asarray, (again.images, again.code_error, again.image_error)))
     return found
 

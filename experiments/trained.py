@@ -12,6 +12,8 @@ from experiments.device import console
 from experiments.predict import read_model
 from experiments.run_folder import stored_options
 from experiments.runner import Common, record
+from experiments.training_options import Config as TrainConfig
+from experiments.training_options import load, resolve
 from jaxcnn import data
 from jaxcnn.checking import expect
 from jaxcnn.interop.model import Model
@@ -62,19 +64,19 @@ def trained(where: str, config: Any, **training: Any) -> Trained:
     """
     source = Path(config.source)
     if config.source and source.is_dir():
-        options = stored_options(where, "train", train.Config, source)
+        options = stored_options(where, "train", TrainConfig, source)
         options = dataclasses.replace(options, quick=options.quick or config.quick)
     elif config.source:
-        options = train.Config(dataset=config.dataset, seed=config.seed, quick=config.quick)
+        options = TrainConfig(dataset=config.dataset, seed=config.seed, quick=config.quick)
     else:
         source = Path(config.run) / "training"
         source.mkdir(parents=True)
-        options = train.Config(dataset=config.dataset, epochs=config.epochs, seed=config.seed, quick=config.quick)
-        options = train.resolve(dataclasses.replace(options, run=str(source), **training))
+        options = TrainConfig(dataset=config.dataset, epochs=config.epochs, seed=config.seed, quick=config.quick)
+        options = resolve(dataclasses.replace(options, run=str(source), **training))
         console.print(f"training a net on {config.dataset} first, into {source}", markup=False)
         record("train", train.main, options, source)
     model = read_model(source)
-    train_set, test_set = train.load(options)
+    train_set, test_set = load(options)
     fix = "Pass the data set that it was trained on as --dataset."
     shape, own = model.spec.shape[1:], train_set["image"].shape[1:]
     expect(shape == own, where, f"images of shape {shape}, which the net takes", own, fix)

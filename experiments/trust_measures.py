@@ -62,9 +62,11 @@ def measures(key: jax.Array, of: Explained, methods: Mapping[str, Attribution]) 
     f, x, target = of.logits_fn, of.x, of.target
     height, width = x.shape[-3:-1]
     square = trust.SquareRemoval(max(min(height, width) // 4, 1))
-    faithful = partial(trust.infidelity, key, f, x, target=target, perturb=square, normalize=True)
-    whole = faithful(attribution=jnp.zeros_like(x))
-    noise = jax.random.uniform(key, x.shape[:-1])
+    again = lambda: jax.random.clone(key)  # noqa: E731  # the same chance for every method
+    faithful = partial(trust.infidelity, logits_fn=f, x=x, target=target, perturb=square, normalize=True)
+    whole = faithful(again(), attribution=jnp.zeros_like(x))
+    total = jnp.where(whole > 0, whole, 1)
+    noise = jax.random.uniform(again(), x.shape[:-1])
     found = {}
     for name, method in {**methods, "random numbers": Attribution(lambda *_: noise, adds_up=True)}.items():
         explain = lambda x, fn=method.fn: fn(of.net, of.params, of.state, x, target)  # noqa: E731
@@ -73,10 +75,10 @@ def measures(key: jax.Array, of: Explained, methods: Mapping[str, Attribution]) 
         values = {
             "deletion": trust.deletion(f, x, pixels, target).area,
             "insertion": trust.insertion(f, x, pixels, target).area,
-            "ROAD": trust.road(key, f, x, pixels, target).gap,
-            "infidelity": faithful(attribution=maps, times_input=method.adds_up) / jnp.where(whole > 0, whole, 1),
-            "max sensitivity": trust.max_sensitivity(key, explain, x, samples=5),
-            "sensitivity-n": trust.sensitivity_n(key, f, x, maps, target, max(height * width // 10, 1)),
+            "ROAD": trust.road(again(), f, x, pixels, target).gap,
+            "infidelity": faithful(again(), attribution=maps, times_input=method.adds_up) / total,
+            "max sensitivity": trust.max_sensitivity(again(), explain, x, samples=5),
+            "sensitivity-n": trust.sensitivity_n(again(), f, x, maps, target, max(height * width // 10, 1)),
         }
         found[name] = {measure: np.asarray(value) for measure, value in values.items()}
     return found

@@ -123,7 +123,7 @@ def overview(
         share = 0.0 if projection.explained is None else projection.explained.sum()
         pca[f"{name}: {share:.0%} of variance"] = projection.points
         few = min(30.0, (len(features) - 1) / 3)
-        tsne[name] = inside.project(features, "tsne", key=key, perplexity=few).points
+        tsne[name] = inside.project(features, "tsne", key=jax.random.clone(key), perplexity=few).points
     labels, classes = test["label"], test.info.class_names
     voted = f"{config.neighbours} nearest training images"
     lines = {

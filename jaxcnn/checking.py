@@ -19,6 +19,7 @@ __all__ = [
     "expect_flag",
     "expect_key",
     "expect_names",
+    "expect_rate",
     "expect_size",
     "expect_train",
     "floating",
@@ -154,6 +155,11 @@ def scalar(where: str, what: str, value: Any, holds: Callable[[float], bool], fi
     real = jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)
     expect(real and value.shape == (), where, what, shown(value), fix)
     return value
+
+
+def expect_rate(where: str, name: str, value: Any) -> float:
+    """Return `value` as a Python float; raise `ValueError` unless it is a known number in [0, 1]."""
+    return number(where, f"{name} in [0, 1]", value, lambda rate: 0 <= rate <= 1, "It is a rate.")
 
 
 def expect_size(where: str, what: str, shape: Sequence[int], fix: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxcnn.checking import expect, is_int, shown
 
-__all__ = ["LogitsFn", "as_tree", "classes", "expect_logits", "logits_of", "outputs"]
+__all__ = ["LogitsFn", "as_tree", "classes", "expect_logits", "logits_of", "most_axes", "outputs", "outputs_like"]
 
 LogitsFn = Callable[[jax.Array], Any]
 """Images (..., H, W, C) -> logits (..., classes): `training.predictor(net, params, state)`, or any such function.
@@ -34,12 +34,30 @@ def logits_of(outputs: Any) -> Any:
     return outputs["logits"] if isinstance(outputs, Mapping) else outputs
 
 
-def expect_logits(where: str, logits: Any, x: jax.Array, fix: str) -> tuple[int, ...]:
-    """Return the shape of logits; raise `ValueError` unless there is one row of them for each image."""
+def outputs_like(where: str, logits_fn: LogitsFn, x: jax.Array) -> Any:
+    """Return the shapes and dtypes of what the net gives; raise `TypeError` where it is no function of JAX arrays."""
+    try:
+        return outputs.eval_shape(logits_fn, x)
+    except jax.errors.TracerArrayConversionError as error:
+        fix = "Compute with jax.numpy inside of it."
+        what = "logits_fn as a function of JAX arrays"
+        raise TypeError(f"{where}: expected {what}, got one that makes NumPy arrays of them. {fix}") from error
+
+
+def expect_logits(where: str, outputs: Any, x: jax.Array, fix: str) -> tuple[int, ...]:
+    """Return the shape of the logits; raise `ValueError` unless the outputs have one row of them for each image."""
+    logits = logits_of(outputs)
     shape = getattr(logits, "shape", ())
-    ok = len(shape) > 0 and x.shape[: len(shape) - 1] == shape[:-1]
+    ok = 0 < len(shape) <= most_axes(x) + 1 and x.shape[: len(shape) - 1] == shape[:-1]
+    if isinstance(outputs, tuple):
+        fix = "Return the first alone: net.apply gives (logits, state), training.predictor(net, params, state) logits."
     expect(ok, where, "outputs (..., classes), one row an image", shown(logits), fix)
     return shape
+
+
+def most_axes(x: jax.Array) -> int:
+    """Return how many axes of x may be counted as axes of images, so that no pixel is taken for an image."""
+    return max(x.ndim - 3, min(x.ndim - 1, 1))
 
 
 def classes(where: str, name: str, given: Any, shape: tuple[int, ...], what: str = "a class, an array of classes"):
@@ -54,6 +72,8 @@ def classes(where: str, name: str, given: Any, shape: tuple[int, ...], what: str
     """
     fix = f"Pass a class from 0 to {shape[-1] - 1}, or an integer array with one for each image."
     known = is_int(given) or (hasattr(given, "dtype") and jnp.issubdtype(given.dtype, jnp.integer))
+    if getattr(given, "shape", None) == shape:
+        fix = f"Of one-hot rows pass {name}.argmax(-1)."
     expect(known, where, f"{name} as {what}", shown(given), fix, TypeError)
     found = jnp.asarray(given)
     expect(found.shape in ((), shape[:-1]), where, f"{name} of shape () or {shape[:-1]}", found.shape, fix)

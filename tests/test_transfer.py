@@ -223,6 +223,7 @@ def mistakes(weights, some):
         r"swap_head: expected a layer as head, got 3\.": lambda: swap(3),
         rf"{paths} \['stage3'\]\. There are \['head', 'stage1/conv'": lambda: transfer.freeze(params, "stage3"),
         r"freeze: expected the path of a layer, got 'stag1'\. Near .* \['stage1'": lambda: fit(freeze=["stag1"]),
+        r"fit: expected freeze to leave parameters that train, got .*'head'": lambda: fit(freeze=list(NET.layers)),
         r"TrainState\.create: expected a start .* at \['state/stage1/norm/mean'": lambda: fit(start=(params, {})),
         r"fit: expected start as \(params, state\), got 3\.": lambda: fit(start=3),
         r"scale_updates: expected factors >= 0, got -1\.": lambda: transfer.scale_updates({"stage1": -1}),
@@ -242,7 +243,7 @@ def mistakes(weights, some):
     }
 
 
-@pytest.mark.parametrize("number", range(14))
+@pytest.mark.parametrize("number", range(15))
 def test_bad_input(number, weights, some):
     message, call = [*mistakes(weights, some).items()][number]
     with pytest.raises((ValueError, TypeError), match=f"^{message}"):

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxcnn.attack.goal import Bounds, Goal, image_axes
 from jaxcnn.checking import expect, floating, is_number, shown
-from jaxcnn.classifier import LogitsFn, as_tree, classes, expect_logits, logits_of, outputs
+from jaxcnn.classifier import LogitsFn, as_tree, classes, expect_logits, logits_of, outputs, outputs_like
 
 __all__ = [
     "broadcasts",
@@ -56,7 +56,7 @@ def prepared(
     expect_function(where, logits_fn)
     logits_fn = as_tree(logits_fn)
     low, high = expect_bounds(where, bounds)
-    shape = expect_logits(where, logits_of(outputs.eval_shape(logits_fn, x)), x, "Attacks are of classifiers.")
+    shape = expect_logits(where, outputs_like(where, logits_fn, x), x, "Attacks are of classifiers.")
     expect(shape[-1] > 1, where, "logits of at least 2 classes", f"{shape[-1]}", "A net of one class cannot err.")
     label = jnp.broadcast_to(classes(where, "y", y, shape), shape[:-1])
     if target is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.checking import expect
+from jaxcnn.checking import expect, floating
 from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.score import Target, class_scores, prepared
 from jaxcnn.layers.layer import Layer, Params, State, apply
@@ -35,8 +35,10 @@ def at_layer(net: Layer, params: Params, state: State, x: jax.Array, at: str) ->
 
     Raises:
         ValueError: an unknown path; the message names the near ones.
+        TypeError: x is not floating.
     """
-    _, inside = activations(net, params, state, x, [at])
+    x = floating("at_layer", "x", x)
+    inside = _inside(params, state, x, net=net, at=(at,))  # no more than leads to the layer
     return inside[at], jax.tree_util.Partial(_Rest(net, at), params, state, x)
 
 
@@ -55,17 +57,15 @@ def inner_gradients(
     To be called under `jit`, on arguments that `prepared` has seen.
     """
 
-    def inside(x: jax.Array) -> dict[str, jax.Array]:
-        return activations(net, params, state, x, at)[1]
-
-    found = inside(x)
-
-    def total(added: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def total(added: dict[str, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, dict[str, jax.Array]]]:
         shifted = edit(net, {path: lambda y, path=path: y + added[path] for path in at})
-        scores = class_scores(apply(shifted, params, state, x, train=False)[0], target)
-        return scores.sum(), scores
+        outputs, found = activations(shifted, params, state, x, at)
+        scores = class_scores(outputs, target)
+        return scores.sum(), (scores, found)
 
-    (_, scores), slopes = jax.value_and_grad(total, has_aux=True)(jax.tree.map(jnp.zeros_like, found))
+    like = jax.eval_shape(lambda x: activations(net, params, state, x, at)[1], x)
+    nothing = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), like)
+    (_, (scores, found)), slopes = jax.value_and_grad(total, has_aux=True)(nothing)
     return scores, found, slopes
 
 
@@ -76,7 +76,8 @@ def expect_map(where: str, net: Layer, params: Params, state: State, x: jax.Arra
     if not ok:
         shapes = layer_shapes(net, params, state, x, [path for path in paths(net) if "/" not in path])
         maps = [path for path, given in shapes.items() if len(given) == x.ndim >= 3]
-        got, fix = f"{at!r}" + (f" of shape {shape}" if shape else ""), f"Choose among {maps}, say."
+        got = f"{at!r}" + (f" of shape {shape}" if shape else "")
+        fix = f"Choose among {maps}, say." if maps else "The net has none."
         expect(ok, where, "the path of a layer with a map (..., h, w, c)", got, fix)
     return shape
 

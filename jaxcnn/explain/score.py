@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, expect_choice, floating, shown
-from jaxcnn.classifier import LogitsFn, as_tree, classes, expect_logits, logits_of, outputs
+from jaxcnn.classifier import LogitsFn, as_tree, classes, expect_logits, logits_of, most_axes, outputs_like
 
 __all__ = [
     "Target",
@@ -36,16 +36,17 @@ def prepared(where: str, logits_fn: LogitsFn, x: Any, target: Target) -> tuple[A
     x = floating(where, "x", x)
     expect(callable(logits_fn), where, "logits_fn as a function of images", logits_fn, _PREDICTOR, TypeError)
     logits_fn = as_tree(logits_fn)
-    given = outputs.eval_shape(logits_fn, x)
+    given = outputs_like(where, logits_fn, x)
     if callable(target):
         target = as_tree(target)
         scores = jax.eval_shape(lambda target, given: target(given), target, given)
         shape = getattr(scores, "shape", None)
-        ok = shape is not None and x.shape[: len(shape)] == shape and jnp.issubdtype(scores.dtype, jnp.floating)
+        ok = shape is not None and len(shape) <= most_axes(x) and x.shape[: len(shape)] == shape
+        ok = ok and jnp.issubdtype(scores.dtype, jnp.floating)
         expect(ok, where, "a target that gives one score an image", shown(scores), "Sum over the outputs' other axes.")
         return logits_fn, x, target
     fix = "Pass a function of the outputs as target, such as lambda y: y[..., 3].mean((-2, -1))."
-    shape = expect_logits(where, logits_of(given), x, fix)
+    shape = expect_logits(where, given, x, fix)
     return logits_fn, x, classes(where, "target", target, shape, "a class, an array of classes, or a function")
 
 

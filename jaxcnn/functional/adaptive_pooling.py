@@ -13,6 +13,8 @@ from jaxcnn.functional.window import Size, images, pair, some_pixels
 
 __all__ = ["adaptive_avg_pool", "adaptive_max_pool", "global_avg_pool", "global_max_pool", "spatial_pyramid_pool"]
 
+MOST = 2**24  # entries of the matrix that takes the means along an axis
+
 
 def global_avg_pool(x: jax.Array) -> jax.Array:
     """Return the mean of each channel over the whole image: (..., H, W, C) -> (..., C).
@@ -74,7 +76,7 @@ def adaptive_avg_pool(x: jax.Array, size: Size) -> jax.Array:
     Source: agrees with `torch.nn.functional.adaptive_avg_pool2d`.
     """
     x = some_pixels("adaptive_avg_pool", x)
-    size = _windows_of("adaptive_avg_pool", size)
+    size = _windows_of("adaptive_avg_pool", x, size)
     tiles = _tiles(x, size)
     if tiles is not None:
         return avg_pool(x, tiles)
@@ -104,7 +106,7 @@ def adaptive_max_pool(x: jax.Array, size: Size) -> jax.Array:
     Source: agrees with `torch.nn.functional.adaptive_max_pool2d`.
     """
     x = some_pixels("adaptive_max_pool", x)
-    size = _windows_of("adaptive_max_pool", size)
+    size = _windows_of("adaptive_max_pool", x, size)
     tiles = _tiles(x, size)
     if tiles is None:
         # Windows side by side, the shorter ones filled up with their last pixel: what is left is tiles.
@@ -148,9 +150,12 @@ def pyramid_levels(where: str, levels: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(level) for level in levels)
 
 
-def _windows_of(where: str, size: Size) -> tuple[int, int]:
-    size = pair(where, "size", size)
+def _windows_of(where: str, x: jax.Array, size: Size) -> tuple[int, int]:
+    size, sides = pair(where, "size", size), x.shape[-3:-1]
     expect_size(where, "maps", size, "Ask for fewer windows.")
+    few = all(windows * pixels <= MOST for windows, pixels in zip(size, sides, strict=True))
+    fix = "Ask for fewer windows, or for smaller images."
+    expect(few, where, f"at most {MOST:,} windows times pixels along an axis", f"{size} over {sides}", fix)
     return size
 
 

@@ -1,6 +1,7 @@
 """Normalization by the neighbourhood: of the channels beside a channel, of the pixels around a pixel."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +94,7 @@ def local_contrast_norm(
     eps = number(where, "eps > 0", eps, lambda e: e > 0, "It is the least deviation to divide by: 1e-4 is usual.")
     divisive = expect_flag(where, "divisive", divisive)
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    down, across = (_gaussian_means(n, size, sigma).astype(wide.dtype) for n in x.shape[-3:-1])
+    down, across = (gaussian_means(n, size, sigma, wide.dtype) for n in x.shape[-3:-1])
 
     def local_mean(v):
         # As matrix products: much faster on CPUs than convolutions with one channel.
@@ -109,8 +110,9 @@ def local_contrast_norm(
     return v.astype(x.dtype)
 
 
-def _gaussian_means(n: int, size: int, sigma: float) -> np.ndarray:
+def gaussian_means(n: int, size: int, sigma: float, dtype: Any) -> jax.Array:
     """Return the (n, n) matrix whose row i averages over the Gaussian window around i, as far as it is inside."""
-    offset = np.arange(n)[None, :] - np.arange(n)[:, None]
-    weights = np.exp(-np.square(offset / sigma) / 2) * (abs(offset) <= size // 2)
+    place = jnp.arange(n)
+    offset = place[None, :] - place[:, None]
+    weights = jnp.exp(-jnp.square(offset.astype(dtype) / sigma) / 2) * (abs(offset) <= size // 2)
     return weights / weights.sum(axis=1, keepdims=True)

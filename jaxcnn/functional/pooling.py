@@ -91,7 +91,8 @@ def avg_pool(
     if expect_flag("avg_pool", "count_include_pad", count_include_pad):
         counted = resolve_padding("avg_pool", padding, x.shape[-3:-1], size, step)
     rows, columns = (_counts(*axis) for axis in zip(x.shape[-3:-1], size, step, pads, counted, strict=True))
-    counts = np.expand_dims(np.outer(rows, columns).astype(total.dtype), (*range(x.ndim - 3), -1))
+    rows, columns = (counts[:1] if len(set(counts.tolist())) == 1 else counts for counts in (rows, columns))
+    counts = jnp.asarray(rows, total.dtype)[:, None, None] * jnp.asarray(columns, total.dtype)[:, None]
     return (total / counts).astype(x.dtype)
 
 

@@ -28,7 +28,7 @@ from jaxcnn.whole_file import write_whole
 __all__ = ["load", "save"]
 
 OURS = ("net", "input", "class_names", "sha256")
-MOST_PIXELS = 2**30  # numbers of an input that a file may ask for
+MOST = 2**26  # numbers of one image that a file may ask for
 
 
 def save(path: Path | str, net: Layer, params: Any, state: Any, *, spec: Spec, class_names: Sequence[str] = ()) -> None:
@@ -51,7 +51,7 @@ def save(path: Path | str, net: Layer, params: Any, state: Any, *, spec: Spec, c
         ImportError: safetensors is not installed.
         OSError: the file cannot be written, or the disk is full; what stood there is kept.
         TypeError: leaves that are no such arrays.
-        ValueError: a net that cannot be saved as JSON, two arrays of one name.
+        ValueError: a net that cannot be saved as JSON, two arrays of one name, more or fewer class names than outputs.
     """
     with installed("save", "safetensors", 'pip install "jaxcnn[interop]"'):
         import safetensors.numpy as library
@@ -59,7 +59,10 @@ def save(path: Path | str, net: Layer, params: Any, state: Any, *, spec: Spec, c
     expect_spec("save", spec, one=True)
     names = list(class_names)
     ok = not isinstance(class_names, str) and all(isinstance(name, str) for name in names)
-    expect(ok, "save", "class_names as a list of texts", shown(class_names), "Pass train.info.class_names.", TypeError)
+    fix = "Pass train.info.class_names."
+    expect(ok, "save", "class_names as a list of texts", shown(class_names), fix, TypeError)
+    if names:
+        _expect_one_each("save", net, spec, names, fix)
     arrays = {name: _array(name, leaf) for name, leaf in _named("save", params, state).items()}
     metadata = {
         "jaxcnn": _version(),
@@ -101,6 +104,8 @@ def load(path: Path | str) -> Model:
     found = {name: list(array.shape) for name, array in arrays.items()}
     first = _first_difference(found, wanted)
     expect(found == wanted, where, "weights of the net that is with them", f"others in {path} ({first})", AGAIN)
+    if class_names:
+        _expect_one_each(where, net, spec, class_names, AGAIN)
     leaves = [jnp.asarray(arrays[name]) for name in wanted]
     kept = [leaf.dtype == arrays[name].dtype for name, leaf in zip(wanted, leaves, strict=True)]
     expect(all(kept), where, "dtypes that JAX keeps", f"64 bits in {path}", "Switch jax_enable_x64 on to load them.")
@@ -108,12 +113,21 @@ def load(path: Path | str) -> Model:
     return Model(net, params, state, spec, class_names)
 
 
+def _expect_one_each(where: str, net: Layer, spec: Any, names: Sequence[str], fix: str) -> None:
+    """Raise `ValueError` unless there is one name for each output of a net that gives logits."""
+    outputs = jax.eval_shape(lambda k, x: net.apply(*net.init(k, x), x, train=False)[0], jax.random.key(0), spec)
+    logits = outputs.get("logits") if isinstance(outputs, Mapping) else outputs
+    if logits is not None:
+        count = logits.shape[-1]
+        expect(len(names) == count, where, f"{count} class names, one for each output", f"{len(names)}", fix)
+
+
 def _spec(path: Path | str, text: str) -> jax.ShapeDtypeStruct:
     try:
         given = json.loads(text)
         shape, dtype = given["shape"], given["dtype"]
         ok = all(type(n) is int and n > 0 for n in shape) and 0 < len(shape) < 8 and dtype in DTYPES.values()
-        ok = ok and math.prod(shape) < MOST_PIXELS
+        ok = ok and math.prod(shape[1:]) <= MOST and shape[0] <= MOST
     except (ValueError, TypeError, KeyError, RecursionError):
         ok, shape, dtype = False, (), "float32"
     expect(ok, "load", "a net that save wrote", f"{path}, with {shown(text)} as its input", AGAIN)

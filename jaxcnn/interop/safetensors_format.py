@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import shown
-from jaxcnn.interop.source import Source
+from jaxcnn.interop.source import LARGEST, MOST_AXES, Source
 
 __all__ = ["DTYPES", "read_arrays"]
 
@@ -22,8 +22,6 @@ DTYPES = {
     **{"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64"},
 }
 COST = 40  # bytes in memory that one of a header makes at most: three make a list in a list
-MOST_AXES = 8
-LARGEST = 2**60  # bytes of an array that has none, were its axes of length 0 of length 1
 WHAT = "a whole safetensors file"
 
 

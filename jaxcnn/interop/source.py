@@ -13,9 +13,11 @@ import numpy as np
 
 from jaxcnn.checking import expect
 
-__all__ = ["AGAIN", "Source", "opened"]
+__all__ = ["AGAIN", "LARGEST", "MOST_AXES", "Source", "opened"]
 
 AGAIN = "Use another copy, or save the weights again."
+MOST_AXES = 8  # of an array
+LARGEST = 2**60  # bytes of an array that has none, were its axes of length 0 of length 1
 SLACK = 2**26  # bytes that may be made in memory of a file, besides its own size
 
 

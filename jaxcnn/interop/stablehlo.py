@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 import jax.export
 
-from jaxcnn.checking import expect, expect_choice, shown
+from jaxcnn.checking import expect, expect_choice, expect_count, shown
 from jaxcnn.layers.layer import Layer, Spec, expect_arrays, expect_net, expect_spec, leaf_name
 from jaxcnn.training.evaluation import predictor
 from jaxcnn.whole_file import write_whole
@@ -47,7 +47,7 @@ def export(
         platforms: that it shall run on, "cpu", "cuda", "rocm" and "tpu".
 
     Raises:
-        ValueError: an unknown platform, a net that does not take such images.
+        ValueError: an unknown platform, a batch that is no positive int, a net that does not take such images.
         OSError: the file cannot be written.
         TypeError: what is no net, no weights, no spec.
     """
@@ -57,9 +57,10 @@ def export(
     expect_arrays(where, "state", state)
     expect_spec(where, spec, one=True)
     expect_choice(where, "weights", weights, ["inside", "outside"])
-    ok = not isinstance(platforms, str) and set(platforms) <= {*PLATFORMS, "rocm"} and len(platforms) > 0
+    given = list(platforms) if isinstance(platforms, Sequence) and not isinstance(platforms, str) else []
+    ok = bool(given) and all(name in (*PLATFORMS, "rocm") for name in given)
     expect(ok, where, "platforms of cpu, cuda, rocm, tpu", shown(platforms), 'Pass ("cpu", "cuda").')
-    size = jax.export.symbolic_shape("batch")[0] if batch is None else batch
+    size = jax.export.symbolic_shape("batch")[0] if batch is None else expect_count(where, "batch", batch)
     images = jax.ShapeDtypeStruct((size, *spec.shape[1:]), spec.dtype)
     leaves, structure = jax.tree_util.tree_flatten_with_path((params, state))
     names = [leaf_name(place[1:]) for place, _ in leaves]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxcnn.checking import expect, shown
-from jaxcnn.layers import Sequential
 from jaxcnn.models.airbench import airbench
 from jaxcnn.models.alexnet import alexnet
 from jaxcnn.models.all_convolutional import all_convolutional
@@ -130,7 +129,7 @@ def names() -> list[str]:
     return sorted(_MODELS)
 
 
-def create(name: str, num_classes: int = 10, **options: Any) -> Sequential:
+def create(name: str, num_classes: int = 10, **options: Any) -> Any:
     """Return the net called `name`, from images in [0, 1] (or normalised by a layer put before) to logits.
 
     Args:
@@ -138,8 +137,12 @@ def create(name: str, num_classes: int = 10, **options: Any) -> Sequential:
         num_classes: outputs.
         options: as of the model's own function, for example `classic=True` for "lenet5".
 
+    Returns:
+        A `Sequential`; with heads beside it, of `create("googlenet", auxiliary=True)` say, a `layers.Auxiliary`.
+
     Raises:
-        ValueError: an unknown name (the message has near ones) or option.
+        ValueError: an unknown name (the message has near ones) or option, an option out of its range.
+        TypeError: what should be a bool is none.
     """
     near = difflib.get_close_matches(str(name), names(), n=4)
     fix = f"Did you mean {' or '.join(map(repr, near))}?" if near else "See models.names()."

@@ -25,6 +25,8 @@ def cut_backbone(where: str, backbone: Any, name: str, count: Any, fix: str) -> 
     expect(ok, where, "backbone as a Sequential", shown(backbone), other, TypeError)
     parts = list(backbone.layers)
     stages = [part for part in parts if part.startswith("stage")]
+    fix_parts = "Pass models.resnet(50), say, or rename its parts."
+    expect(bool(stages), where, 'a backbone with parts called "stage1", "stage2"', f"{shown(parts)}", fix_parts)
     ok = is_int(count, 0, len(stages) - 1)
     expect(ok, where, f"{name}, fewer than the {len(stages)} stages {stages}", shown(count), fix)
     ends = [parts.index(stage) + 1 for stage in stages[-1 - int(count) :]]

@@ -3,13 +3,12 @@
 Source: Huang, Liu, van der Maaten, Weinberger, "Densely connected convolutional networks", 2017, section 3.
 """
 
-from jaxcnn.checking import expect, expect_count, is_int, shown
+from jaxcnn.checking import expect_count
 from jaxcnn.layers import Conv, Sequential
+from jaxcnn.models.cifar_resnet import cifar_blocks
 from jaxcnn.models.densenet import dense_net
 
 __all__ = ["cifar_densenet"]
-
-DEEPEST = 10_000  # the paper's has 250 layers
 
 
 def cifar_densenet(depth: int, num_classes: int = 10, *, growth: int = 12, dropout: float = 0.0) -> Sequential:
@@ -22,7 +21,8 @@ def cifar_densenet(depth: int, num_classes: int = 10, *, growth: int = 12, dropo
         num_classes: outputs.
         growth: the paper's growth rate k; the first convolution has twice as many maps. In the paper 12 at depth 100,
             24 at 250, 40 at 190.
-        dropout: rate after each 3x3 convolution of the blocks; 0.2 in the paper where images are not augmented.
+        dropout: rate after each 3x3 convolution of the blocks, as in torchvision. The paper, where images are not
+            augmented, has 0.2 after every convolution but the first.
 
     Returns:
         A `Sequential` from images to logits: stem, stage1, transition1, stage2, transition2, stage3, norm, act, pool,
@@ -34,9 +34,7 @@ def cifar_densenet(depth: int, num_classes: int = 10, *, growth: int = 12, dropo
     Source: sections 3 and 4.1, table 2: 769,162 parameters at depth 100 ("0.8 M"), 15.3 M at 250, 25.6 M at 190.
     """
     where = "cifar_densenet"
-    ok = is_int(depth, 10) and (int(depth) - 4) % 6 == 0
-    expect(ok, where, "a depth of 6 n + 4", shown(depth), "Try 22, 40 or 100.")
-    depth = expect_count(where, "depth", depth, most=DEEPEST)
+    blocks = cifar_blocks(where, depth, 6, 4)
     growth = expect_count(where, "growth", growth)
     stem = Sequential(conv=Conv(2 * growth, use_bias=False))
-    return dense_net(where, stem, ((depth - 4) // 6,) * 3, growth, num_classes, dropout)
+    return dense_net(where, stem, blocks, growth, num_classes, dropout)

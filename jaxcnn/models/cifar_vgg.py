@@ -7,7 +7,7 @@ batch norm of Ioffe and Szegedy 2015 and one dense layer, as is usual on CIFAR.
 from collections.abc import Sequence
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect, expect_count, number, shown
+from jaxcnn.checking import expect, expect_count, expect_rate, shown
 from jaxcnn.initializers import lecun_normal
 from jaxcnn.layers import BatchNorm, Conv, Dense, Dropout, GlobalAvgPool, MaxPool, Sequential
 
@@ -46,7 +46,7 @@ def cifar_vgg(
     fix = "Pass (2, 2, 2), say."
     expect(ok, "cifar_vgg", "convolutions as a number for each stage", shown(convolutions), fix)
     convolutions = [expect_count("cifar_vgg", "convolutions", count, most=MOST) for count in convolutions]
-    dropout = number("cifar_vgg", "dropout in [0, 1]", dropout, lambda r: 0 <= r <= 1, "It is a rate.")
+    dropout = expect_rate("cifar_vgg", "dropout", dropout)
     blocks = {}
     for stage, count in enumerate(convolutions):
         parts = {}

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect, expect_count, expect_flag, number, shown
+from jaxcnn.checking import expect, expect_count, expect_flag, expect_rate, shown
 from jaxcnn.initializers import Normal
 from jaxcnn.layers import (
     Conv,
@@ -69,6 +69,7 @@ def convnext(
 
     Raises:
         ValueError: a count that is not positive, no stage, a rate outside [0, 1].
+        TypeError: small_images is no bool.
 
     Source: the paper's section 2, table 9 and section A.1; agrees with torchvision's and timm's `convnext_tiny`:
     28,589,128 parameters and 4.456 G multiply-adds for 224x224 images and 1000 classes (the paper's table 1: 29 M and
@@ -80,7 +81,7 @@ def convnext(
     ok = isinstance(blocks, Sequence) and 0 < len(blocks) <= MOST
     expect(ok, where, "blocks as a number for each stage", shown(blocks), "Pass (3, 3, 9, 3), say.")
     blocks = [expect_count(where, "blocks", count, most=MOST) for count in blocks]
-    drop_path = number(where, "drop_path in [0, 1]", drop_path, lambda r: 0 <= r <= 1, "It is a rate.")
+    drop_path = expect_rate(where, "drop_path", drop_path)
     stem = Conv(width, 4, stride=4, padding=0, kernel_init=INIT)
     if expect_flag(where, "small_images", small_images):
         stem = Conv(width, padding=1, kernel_init=INIT)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect_choice, expect_count, expect_flag, number
+from jaxcnn.checking import expect_choice, expect_count, expect_flag, expect_rate
 from jaxcnn.initializers import lecun_normal
 from jaxcnn.layers import (
     AvgPool,
@@ -87,7 +87,7 @@ def dense_net(
 ) -> Sequential:
     """Return the net of blocks of so many layers after the stem."""
     num_classes = expect_count(where, "num_classes", num_classes)
-    drop = Dropout(number(where, "dropout in [0, 1]", dropout, lambda rate: 0 <= rate <= 1, "It is a rate."))
+    drop = Dropout(expect_rate(where, "dropout", dropout))
     features, parts = stem["conv"].features, {}
     for stage, count in enumerate(layers, start=1):
         parts[f"stage{stage}"] = Sequential(**{f"layer{i}": _layer(growth, drop) for i in range(1, count + 1)})

@@ -6,7 +6,7 @@ Source: Tan and Le, "EfficientNet: rethinking model scaling for convolutional ne
 import math
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect_count, expect_flag, number
+from jaxcnn.checking import expect_count, expect_flag, expect_rate, number
 from jaxcnn.initializers import lecun_normal
 from jaxcnn.layers import Conv, Dense, DepthwiseConv, Dropout, DropPath, GlobalAvgPool, Layer, Residual, Sequential
 from jaxcnn.models.mobilenet_v1 import expect_width, normed, round_channels
@@ -49,7 +49,8 @@ def efficientnet(
         width: multiplier of the channels, (0, 100]; they are rounded to multiples of 8.
         depth: multiplier of the blocks of each stage, (0, 100]; they are rounded up.
         dropout: rate before the last layer.
-        drop_path: rate at which the last residual branch is left out of training; it grows evenly with depth.
+        drop_path: block i of n is left out of training at the rate drop_path i / n, i from 0, where it is a residual
+            branch.
         small_images: for images of some 32 pixels, with a first convolution of stride 1.
 
     Returns:
@@ -57,6 +58,7 @@ def efficientnet(
 
     Raises:
         ValueError: a count that is not positive, a multiplier or rate outside its range.
+        TypeError: small_images is no bool.
 
     Source: the paper's table 1 and sections 3.3 and 5.2; agrees with torchvision's and timm's `efficientnet_b0` to
     `efficientnet_b3`, with their batch norm (the paper's has eps 0.001). B0 has 5,288,548 parameters and 0.386 G
@@ -67,8 +69,7 @@ def efficientnet(
     width = expect_width(where, width)
     fix = "1.0 is B0's, 2.0 twice as many blocks."
     depth = number(where, f"depth in (0, {DEEPEST}]", depth, lambda d: 0 < d <= DEEPEST, fix)
-    fix = "It is a rate."
-    drop_path = number(where, "drop_path in [0, 1]", drop_path, lambda r: 0 <= r <= 1, fix)
+    drop_path = expect_rate(where, "drop_path", drop_path)
     stride = 1 if expect_flag(where, "small_images", small_images) else 2
     inputs = round_channels(32 * width)
     stem = normed(Conv(inputs, stride=stride, padding=1, use_bias=False), F.silu)

@@ -37,10 +37,12 @@ def lenet5(
 
     Raises:
         ValueError: a count that is not positive, a rate outside [0, 1].
+        TypeError: classic is no bool.
 
     Source: the paper's subsampling has a trained gain and bias, its second convolution a partial connection table and
-    its output radial basis functions; here, as everywhere since, plain pooling, full connection and a dense layer:
-    61,706 parameters for one input channel and 10 classes, against the paper's 60,000.
+    its output radial basis functions, it squashes by 1.7159 tanh(2 x / 3) and draws weights from +-2.4 / fan_in; here,
+    as everywhere since, plain pooling, full connection, a dense layer, tanh, and weights of variance 1 / fan_in: 61,706
+    parameters for one input channel and 10 classes, against the paper's 60,000.
     """
     expect_count("lenet5", "num_classes", num_classes)
     if expect_flag("lenet5", "classic", classic):

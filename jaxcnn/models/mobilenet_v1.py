@@ -37,6 +37,7 @@ def mobilenet_v1(
 
     Raises:
         ValueError: a count that is not positive, a width or rate outside its range.
+        TypeError: small_images is no bool.
 
     Source: the paper's table 1, with the last block's stride 1, as its output sizes ask for. 4,231,976 parameters and
     568,740,352 multiply-adds for 224x224 images and 1000 classes (its table 6: 4.2 M and 569 M). The paper writes ReLU;

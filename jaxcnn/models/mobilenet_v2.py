@@ -44,6 +44,7 @@ def mobilenet_v2(
 
     Raises:
         ValueError: a count that is not positive, a width or rate outside its range.
+        TypeError: small_images is no bool.
 
     Source: the paper's table 2; agrees with torchvision's `mobilenet_v2` and timm's `mobilenetv2_100`: 3,504,872
     parameters and 300,774,272 multiply-adds for 224x224 images and 1000 classes (the paper's table 4: 3.4 M and 300 M).

@@ -49,6 +49,7 @@ def shufflenet_v2(num_classes: int = 10, *, width: float = 1.0, small_images: bo
 
     Raises:
         ValueError: a count that is not positive, another width.
+        TypeError: small_images is no bool.
 
     Source: the paper's table 5 and figure 3; agrees with torchvision's `shufflenet_v2_x0_5` to `_x2_0`. Width 1 has
     2,278,604 parameters and 0.145 G multiply-adds for 224x224 images and 1000 classes (the table: 2.3 M and 146 M).

@@ -3,7 +3,7 @@
 Source: Zagoruyko and Komodakis, "Wide residual networks", 2016.
 """
 
-from jaxcnn.checking import expect_count, number
+from jaxcnn.checking import expect_count, expect_rate
 from jaxcnn.layers import Sequential
 from jaxcnn.models.cifar_resnet import cifar_blocks
 from jaxcnn.models.preact_resnet import preact_net
@@ -40,6 +40,6 @@ def wide_resnet(
     blocks = cifar_blocks("wide_resnet", depth, 6, 4)
     width = expect_count("wide_resnet", "width", width)
     widening = expect_count("wide_resnet", "widening", widening)
-    dropout = number("wide_resnet", "dropout in [0, 1]", dropout, lambda r: 0 <= r <= 1, "It is a rate.")
+    dropout = expect_rate("wide_resnet", "dropout", dropout)
     stem = Sequential(conv=convolution(width))
     return preact_net("wide_resnet", stem, Plan(blocks, basic, 1), num_classes, width * widening, dropout)

@@ -14,6 +14,7 @@ from jaxcnn.layers.filtering import MovingSum
 from jaxcnn.layers.gate import Gate
 from jaxcnn.layers.layer import Layer, Module, rebuild, show
 from jaxcnn.layers.local_conv import LocalConv
+from jaxcnn.layers.local_norm import LocalContrastNorm
 from jaxcnn.layers.pooling import AvgPool, LpPool, MaxPool
 from jaxcnn.layers.transposed import ConvTranspose
 from jaxcnn.layers.upsampling import Upsample
@@ -24,8 +25,15 @@ __all__ = ["dilate"]
 Pair = tuple[int, int]
 ONCE = (1, 1)
 COMPOSED = Sequential | Auxiliary | Residual | Concat | Gate
-FIXED = ConvTranspose | LocalConv | LpPool | MovingSum | Upsample  # what cannot look further apart
-POOLS: dict[Any, Layer] = {F.max_pool: MaxPool(), F.avg_pool: AvgPool(), F.lp_pool: LpPool()}
+FIXED = ConvTranspose | LocalContrastNorm | LocalConv | LpPool | MovingSum | Upsample  # what cannot look further apart
+LAYERS: dict[Any, Layer] = {
+    F.max_pool: MaxPool(),
+    F.avg_pool: AvgPool(),
+    F.lp_pool: LpPool(),
+    F.local_contrast_norm: LocalContrastNorm(),
+    F.upsample: Upsample(),
+}
+"""Functions that look around a pixel, as layers."""
 
 
 def dilate(net: Layer, at: Sequence[str]) -> Any:
@@ -66,7 +74,7 @@ def _walk(module: Any, rate: Pair, free: bool) -> tuple[Any, Pair]:
         return dataclasses.replace(module, inner=inner), after
     children = children_of(module)
     if not children:
-        return _further_apart(POOLS.get(module, module), rate, free)
+        return _further_apart(LAYERS.get(module, module), rate, free)
     fix = "Only of Sequential, Residual, Concat, Gate and Auxiliary is it known what their parts are given."
     expect(isinstance(module, COMPOSED), "dilate", "a net of known composites", type(module).__name__, fix)
     chained, taps = isinstance(module, Sequential | Auxiliary), dict(getattr(module, "taps", ()))

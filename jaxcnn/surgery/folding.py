@@ -16,7 +16,7 @@ from jaxcnn.layers.layer import Layer, Module, Params, State, expect_arrays, exp
 from jaxcnn.layers.linear import Dense
 from jaxcnn.layers.separable import DepthwiseConv
 from jaxcnn.layers.transposed import ConvTranspose
-from jaxcnn.surgery.tree import children_of, rebuilt
+from jaxcnn.surgery.tree import children_of, rebuilt, unwrapped
 
 __all__ = ["fold_batch_norm"]
 
@@ -51,14 +51,14 @@ def fold_batch_norm(net: Layer, params: Params, state: State) -> tuple[Any, Para
 
 
 def _folded(module: Any, params: Any, state: Any) -> tuple[Any, Any, Any]:
-    children = children_of(module)
+    children, chained = children_of(module), isinstance(unwrapped(module), Sequential)
     if not children:
         return module, params, state
     params, state = (dict(tree) if isinstance(tree, Mapping) else {} for tree in (params, state))
     new: dict[str, Module] = {}
     last = None  # the layer just before, where it can take up a batch norm
     for name, child in children.items():
-        if isinstance(module, Sequential) and last is not None and isinstance(child, BatchNorm):
+        if chained and last is not None and isinstance(child, BatchNorm):
             layer, affine, stats = params.get(last), params.pop(name, {}), state.pop(name, None)
             known = isinstance(layer, Mapping) and "kernel" in layer and isinstance(affine, Mapping)
             fix = "Pass the params and the state that init returned for this net."
@@ -73,7 +73,7 @@ def _folded(module: Any, params: Any, state: Any) -> tuple[Any, Any, Any]:
             tree.pop(name, None)
             keep(tree, name, part)
         last = name if isinstance(child, Conv | DepthwiseConv | Dense | ConvTranspose) else None
-    return (Sequential(**new) if isinstance(module, Sequential) else rebuilt(module, new)), params, state
+    return rebuilt(module, new), params, state
 
 
 def _scaled(layer: Mapping[str, jax.Array], norm: BatchNorm, affine: Any, stats: Any) -> dict[str, jax.Array]:

@@ -108,14 +108,26 @@ def _expect_shared(path: str, module: Any, spec: Any, out: Any, flat: Shape | No
         known = pointwise or isinstance(module, WINDOWED)
         fix = "Choose a layer that treats every place alike."
     else:
-        known, fix = (
-            out.shape == spec.shape,
-            "Choose a function that treats every place alike, such as functional.relu.",
-        )
+        known = out.shape == spec.shape and _treats_alike(module, spec, flat)
+        fix = "Choose a function that treats every place alike, such as functional.relu."
     expect(known, WHERE, "layers that windows can share", f"{shown(module)} at {path!r}", fix)
     if isinstance(module, WINDOWED):
         fix = 'Train the classifier with padding="VALID".'
         expect(not _pads(module), WHERE, "layers without padding", f"some at {path!r}", fix)
+
+
+def _treats_alike(fn: Any, spec: Any, flat: Shape | None) -> bool:
+    """Return whether the function gives the same for a part as inside of the whole: an instance norm does not."""
+    axes = (-1,) if flat is not None else range(-3, -1) if len(spec.shape) >= 3 else ()
+    larger, part = list(spec.shape), [slice(None)] * len(spec.shape)
+    for axis in axes:
+        part[axis] = slice(larger[axis])
+        larger[axis] += 1
+    whole = jax.random.normal(jax.random.key(0), larger, spec.dtype)
+    try:
+        return bool(jnp.allclose(fn(whole)[tuple(part)], fn(whole[tuple(part)]), rtol=1e-3, atol=1e-3, equal_nan=True))
+    except (TypeError, ValueError):  # of a function of one size
+        return False
 
 
 def _pads(module: Any) -> bool:

@@ -189,7 +189,7 @@ def _latest_whole(directory: Path) -> int:
             warnings.warn(f"{error} The one of step {step} is taken.", stacklevel=4)
         return step
     if damage:
-        raise damage[0]
+        raise ValueError(f"{damage[0]} None in {directory} is whole.")
     return -1
 
 

@@ -35,7 +35,7 @@ from jaxcnn.training.feed import feed
 from jaxcnn.training.files import RunFiles
 from jaxcnn.training.interruption import interruption
 from jaxcnn.training.mesh import device_mesh, state_shardings
-from jaxcnn.training.optimizer import except_frozen, expect_optimizer
+from jaxcnn.training.optimizer import except_frozen, expect_optimizer, trainable
 from jaxcnn.training.run import Event, FitResult, Plan, Run
 from jaxcnn.training.state import TrainState, run_keys
 from jaxcnn.training.step import (
@@ -191,6 +191,8 @@ def fit(
         return TrainState.create(net, kept, key, train.spec, start=start)
 
     template = jax.eval_shape(create, keys.init, start)
+    trains = not freeze or any(jax.tree.leaves(trainable(template.params, freeze)))
+    expect(trains, where, "freeze to leave parameters that train", shown(freeze), "Leave out one of the layers.")
     shardings = state_shardings(mesh, template)
     begin = jax.jit(create, out_shardings=shardings)
     settings = {

@@ -211,7 +211,8 @@ def expect_augment(where: str, augment: Any) -> None:
 
 def expect_attack(where: str, attack: Any) -> None:
     """Raise `TypeError` unless `attack` is a function or None."""
-    ok, fix = attack is None or callable(attack), "Pass one of attack.defence, say."
+    fix = "Pass **attack.defence.pgd_training(epsilon=8 / 255), say, which gives the loss and the attack."
+    ok = attack is None or callable(attack)
     expect(ok, where, "attack as a function of key, logits_fn and batch", shown(attack), fix, TypeError)
 
 

@@ -43,10 +43,12 @@ def test_all_nets_have_the_same_batches_and_seeds_have_others():
 def test_what_is_measured_is_the_net():
     config = Config(steps=25, batch_size=10, seeds=2, learning_rate=0.05)
     train = small_set()
-    net = architectures.with_pixels(models.create("perceptron", num_classes=3), train.info)
+    net = architectures.with_pixels(models.create("perceptron", num_classes=3), train.info, train.spec)
     found = architectures.measured(config, "perceptron", net, train, train)
-    assert found.parameters == 64 * 3 + 3
-    assert found.multiply_adds == 64 * 3
+    assert found.parameters == 32 * 32 * 3 + 3  # images of 8 pixels are enlarged
+    assert list(net.layers) == ["normalize", "enlarge", "net"]
+    of_28 = jax.ShapeDtypeStruct((1, 28, 28, 1), np.float32)
+    assert list(architectures.with_pixels(net, train.info, of_28).layers) == ["normalize", "net"]
     assert found.accuracy.shape == (2,)
     assert found.accuracy.min() > 0.8
     assert found.step_ms > 0

@@ -16,7 +16,7 @@ from experiments.maximize import Config, sentence
 from experiments.trained import Trained
 from jaxcnn import data
 from jaxcnn import functional as F
-from jaxcnn.layers import Conv, Dense, Flatten, Sequential
+from jaxcnn.layers import BatchNorm, Conv, Dense, Flatten, Residual, Sequential
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
@@ -134,3 +134,15 @@ def test_it_is_listed():
     assert experiments()["maximize"].startswith("What does a trained net take for each class?")
     assert "liked_images" not in experiments()
     assert set(WAYS) > {liked_images.CHOSEN}
+
+
+def test_what_a_layer_is_given_is_what_comes_before_it_in_its_row():
+    block = Residual(Sequential(conv=Conv(2), norm=BatchNorm()))
+    net = Sequential(stem=Conv(2), stage=Sequential(first=Sequential(add=block, act=F.relu), act=F.relu))
+    mine = Trained(net, {}, {}, None, None)
+    given = {"stage/first/act": "stage/first/add", "stage/act": "stage/first", "stem": "stem"}
+    given |= {
+        "stage/first/add/branch": "stage/first/add/branch",
+        "stage/first/add/branch/norm": "stage/first/add/branch/conv",
+    }
+    assert {path: maximize.before(mine, path) for path in given} == given

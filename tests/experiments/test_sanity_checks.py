@@ -19,7 +19,7 @@ from experiments.sanity_checks import Config
 from jaxcnn import data
 from jaxcnn import functional as F
 from jaxcnn.explain import trust
-from jaxcnn.layers import Conv, Dense, GlobalAvgPool, MaxPool, Normalize, Sequential
+from jaxcnn.layers import Auxiliary, Conv, Dense, GlobalAvgPool, MaxPool, Normalize, Sequential
 
 pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 SMALL = Config(
@@ -43,6 +43,15 @@ def source(tmp_path_factory):
     params, state = net.init(jax.random.key(5), train.spec)
     jaxcnn.save(path, net, params, state, spec=train.spec, class_names=train.info.class_names)
     return str(path)
+
+
+def test_heads_for_training_are_left_out():
+    head = Sequential(conv=Conv(2), act=F.relu, pool=GlobalAvgPool(), dense=Dense(3))
+    net = Auxiliary({"aux": "act1"}, conv1=Conv(2), act1=F.relu, pool=GlobalAvgPool(), head=Dense(3), aux=head)
+    assert table.trunk_paths(net) == ["conv1", "act1", "pool", "head"]
+    assert table.trunk_paths(Sequential(whole=net))[-2:] == ["whole/pool", "whole/head"]
+    x = jnp.ones((2, 8, 8, 1))
+    assert table.map_layer(net, *net.init(jax.random.key(0), x), x) == "act1"
 
 
 @pytest.mark.slow

@@ -149,9 +149,10 @@ def test_functions_of_the_outputs(name, images):
         close(difference, one - two, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
 @pytest.mark.parametrize("name", ["integrated_gradients", "occlusion", "rise", "vargrad"])
-def test_half_precision(name, images):
-    weights = jnp.ones((3, 2), jnp.bfloat16)
+def test_half_precision(name, dtype, images):
+    weights = jnp.ones((3, 2), dtype)
     found = METHODS[name](lambda x: jnp.tanh(x.mean((-3, -2)) @ weights), images.astype(jnp.bfloat16), 1)
     assert found.dtype == jnp.bfloat16
     assert np.isfinite(found.astype(np.float32)).all()

@@ -21,6 +21,14 @@ def ones(net, images):
     return jax.tree.map(jnp.ones_like, params), state
 
 
+def test_a_layer_that_sees_nothing_has_no_field():
+    net = Sequential(conv=Conv(2), nothing=jnp.zeros_like)
+    found = probes.effective_receptive_field(
+        KEY, net, *net.init(KEY, jnp.ones((1, 6, 6, 1))), "nothing", jnp.ones((3, 6, 6, 1))
+    )
+    assert found.map.sum() == found.size == found.share == 0
+
+
 @pytest.mark.slow
 def test_a_convolution_sees_its_window():
     net = Sequential(conv=Conv(1, 3, padding=1, use_bias=False), flatten=Flatten(), head=Dense(2))

@@ -12,6 +12,7 @@ from jaxcnn.explain.attribution.grad_cam import _run, grad_cam, grad_cam_plus_pl
 from jaxcnn.explain.attribution.guided_backprop import guided_backprop
 from jaxcnn.explain.attribution.guided_grad_cam import guided_grad_cam
 from jaxcnn.explain.attribution.score_cam import score_cam
+from jaxcnn.explain.inner import at_layer
 from jaxcnn.layers import Auxiliary, Conv, Dense, Dropout, Flatten, GlobalAvgPool, Sequential
 from tests.explain import peers
 from tests.small_nets import CASES
@@ -211,6 +212,16 @@ def test_one_program_for_other_weights_images_and_targets(images):
     assert _run._cache_size() == before
     with pytest.raises(ValueError, match=r"^grad_cam: expected finite values in the map, got \d+ that are not\. Look"):
         grad_cam(case.net, jax.tree.map(lambda p: p * jnp.nan, other), case.state, images, 0, at="act1")
+
+
+def test_the_net_runs_once(images):
+    def flops(fn, x):
+        return jax.jit(fn).lower(x).cost_analysis()["flops"]
+
+    case = CASES["plain"]
+    inside, rest = at_layer(case.net, case.params, case.state, images, "act1")
+    cost = flops(lambda x: grad_cam(case.net, case.params, case.state, x, 0, at="act1"), images)
+    assert cost < flops(case.logits_fn, images) + 2 * flops(rest, inside)  # back through what is behind the layer alone
 
 
 @pytest.mark.parametrize("method", [*BY_GRADIENT.values(), score_cam, guided_grad_cam])

@@ -161,8 +161,10 @@ def test_ablate_refuses(units, error, message):
 
 def test_ablate_refuses_what_the_layer_has_not(images):
     case = CASES["plain"]
-    with pytest.raises(ValueError, match=r"expected units of a layer with 8, got 8\. They count from 0\."):
+    with pytest.raises(ValueError, match=r"ablate: expected units of a layer with 8, got 8\. They count from 0\."):
         outputs(ablate(case.net, "act1", [8]), case, images)
+    with pytest.raises(ValueError, match=r"force: expected units of a layer with 8, got 9\."):
+        outputs(force(case.net, "act1", [9], 1.0), case, images)
     with pytest.raises(ValueError, match="expected the path of a layer, got 'act9'"):
         ablate(case.net, "act9", 0)
     with pytest.raises(ValueError, match=r"^force: expected value as a number, got nan"):

@@ -30,6 +30,8 @@ def test_transforms_by_known_amounts(images):
     zoomed = augment.scale(jax.random.key(0), images[0], factor=(1.5, 1.5))
     close(probes.scale_by(images, 1.5)[0], zoomed, atol=1e-5)
     close(probes.flip_by(images, 1), images[:, :, ::-1], atol=1e-6)
+    with pytest.raises(ValueError, match=r"^scale_by: expected an amount above 0, got 0\.0\."):
+        probes.scale_by(images, 0.0)
     for fn, nothing in ((probes.shift_by, 0), (probes.rotate_by, 0), (probes.scale_by, 1), (probes.flip_by, 0)):
         close(fn(images, nothing), images, atol=1e-6)
         close(fn(images[0, :6], nothing), images[0, :6], atol=1e-6)

@@ -10,6 +10,7 @@ import pytest
 from jaxcnn import functional as F
 from jaxcnn import surgery
 from jaxcnn.explain.attribution.lrp import _run, lrp
+from jaxcnn.explain.inner import at_layer
 from jaxcnn.layers import (
     AvgPool,
     BatchNorm,
@@ -186,8 +187,18 @@ def test_relevance_of_an_inner_layer(images, targets):
     found = lrp(case.net, params, state, images, targets, rule=rule, at="act2")
     assert found.shape == (4, 12, 12, 8)
     close(jnp.sum(found, (1, 2, 3)), scores, rtol=1e-3, atol=1e-4)
-    with pytest.raises(ValueError, match=r"expected the path of a layer, got 'act9'"):
+    with pytest.raises(ValueError, match=r"^lrp: expected the path of a layer, got 'act9'"):
         lrp(case.net, params, state, images, targets, at="act9")
+
+
+def test_relevance_on_either_side_of_a_batch_norm(images, targets):
+    case = CASES["batchnorm"]
+    inside, rest = at_layer(case.net, case.params, case.state, images, "bn1")
+    slope = jax.grad(lambda y: jnp.take_along_axis(rest(y), targets[:, None], -1).sum())(inside)
+    found = lrp(case.net, case.params, case.state, images, targets, at="bn1")
+    close(found, slope * inside, rtol=1e-3, atol=1e-5)  # of nets that rectify, by the epsilon rule
+    # To what comes before, a norm that is not folded hands on what it gets.
+    close(lrp(case.net, case.params, case.state, images, targets, at="conv1"), found, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -150,7 +150,7 @@ def test_one_trace_for_other_images(pictures):
             r"^invert: expected the path of a layer, got 'conv'\. Near",
         ),
         (lambda net, x: mx.invert(KEY, *net, 2 * x, at="conv1"), r"^invert: expected x in \[0, 1\], got values from"),
-        (lambda net, x: mx.invert(KEY, *net, x, at="conv1", steps=0), r"^maximize: expected steps as a positive int"),
+        (lambda net, x: mx.invert(KEY, *net, x, at="conv1", steps=0), r"^invert: expected steps as a positive int"),
         (
             lambda net, x: mx.deep_dream(KEY, *net, x - 1, mx.WholeLayer("conv1")),
             r"^deep_dream: expected x in \[0, 1\]",

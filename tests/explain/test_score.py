@@ -108,6 +108,31 @@ def test_refuses_what_is_no_classifier(images):
         prepared("test", lambda x: x, np.zeros((2, 4, 4, 3), np.uint8), 0)
     with pytest.raises(ValueError, match=r"^test: expected outputs \(\.\.\., classes\), one row an image"):
         prepared("test", lambda x: x.mean((1, 2)).T, images, 0)
+    message = r"^test: expected outputs .*, got \(an array of .*\)\. Return the first alone: net\.apply gives \(logits,"
+    with pytest.raises(ValueError, match=message):
+        prepared("test", lambda x: (x.mean((1, 2)), {}), images, 0)
+    message = r"^test: expected logits_fn as a function of JAX arrays, got one that makes NumPy arrays of them\. Comp"
+    with pytest.raises(TypeError, match=message):
+        prepared("test", lambda x: np.mean(np.asarray(x), (1, 2)), images, 0)
+
+
+def test_no_pixel_is_an_image(images):
+    per_pixel = lambda x: jnp.stack([x[..., 0], x[..., 1]], -1)  # noqa: E731
+    with pytest.raises(
+        ValueError, match=r"^test: expected outputs \(\.\.\., classes\), one row an image, got an array"
+    ):
+        prepared("test", per_pixel, images, 1)
+    with pytest.raises(ValueError, match=r"^test: expected a target that gives one score an image"):
+        prepared("test", per_pixel, images, lambda y: y[..., 1])
+    prepared("test", per_pixel, images, lambda y: y[..., 1].mean((-2, -1)))
+    prepared("test", lambda x: x.mean((-3, -2)), jnp.ones((2, 3, 5, 5, 3)), 1)  # two axes of images
+
+
+def test_says_what_to_do_with_one_hot_rows(images):
+    rows = np.eye(5, dtype=np.float32)[[0, 1, 2, 0]]
+    for one_hot in (rows, rows.astype(int)):
+        with pytest.raises((TypeError, ValueError), match=r"^test: .* Of one-hot rows pass target\.argmax\(-1\)\.$"):
+            prepared("test", CASES["plain"].logits_fn, images, one_hot)
 
 
 def test_refuses_layers_without_a_map(images):
@@ -120,7 +145,7 @@ def test_refuses_layers_without_a_map(images):
     with pytest.raises(ValueError, match=r"got 'stagg'\. Choose among \['stage'\], say\."):
         expect_map("test", net, params, state, images, "stagg")
     flat = Sequential(stage=Dense(4), head=Dense(3))
-    with pytest.raises(ValueError, match=r"got 'stage' of shape \(2, 4\)\. Choose among \[\], say\."):
+    with pytest.raises(ValueError, match=r"got 'stage' of shape \(2, 4\)\. The net has none\."):
         expect_map("test", flat, *flat.init(jax.random.key(0), images[:2, 0, 0]), images[:2, 0, 0], "stage")
     with pytest.raises(ValueError, match=r"expected the path of a layer, got 'stagg'\. Near ones are \['stage'"):
         explain.at_layer(net, params, state, images, "stagg")

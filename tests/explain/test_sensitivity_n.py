@@ -98,6 +98,11 @@ def test_inside_of_jit():
     close(jax.jit(measure)(X), measure(X), atol=1e-3)
 
 
+def test_raw_keys():
+    found = trust.sensitivity_n(jax.random.PRNGKey(3), linear, X, X**2, 0, [3, 9], samples=4)
+    close(found, trust.sensitivity_n(jax.random.key(3), linear, X, X**2, 0, [3, 9], samples=4))
+
+
 @pytest.mark.parametrize("n", [0, 30, [], [3, 30], 1.5, "all"])
 def test_refuses_n(n):
     with pytest.raises(ValueError, match=r"^sensitivity_n: expected n in 1\.\.29, or several such, got "):

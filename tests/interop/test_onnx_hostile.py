@@ -386,6 +386,9 @@ def bombs():
         "averages": plain(
             [node("AveragePool", "x", "y", kernel_shape=[1, 1])], inputs=[value("x", ("n", 1, 2**11, 2**11))]
         ),
+        "averages of more": plain(
+            [node("AveragePool", "x", "y", kernel_shape=[1, 1])], inputs=[value("x", ("n", 1, 2**13, 2**13))]
+        ),
         "bias": plain(
             [node("Sub", "x a", "y")],
             [tensor("a", numbers.astype(np.float32))],

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import re
+import subprocess
 import sys
 
 import jax
@@ -13,7 +14,18 @@ import pytest
 
 from jaxcnn import fingerprint, load, save
 from jaxcnn import functional as F
-from jaxcnn.layers import BatchNorm, Conv, Dense, Flatten, Sequential, from_json
+from jaxcnn.layers import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Flatten,
+    LocalContrastNorm,
+    Sequential,
+    from_json,
+)
 from jaxcnn.training import predictor
 
 safetensors = pytest.importorskip("safetensors")
@@ -165,6 +177,57 @@ def test_class_names_that_are_none_are_refused(path):
         path.write_bytes(packed(head | {"__metadata__": head["__metadata__"] | {"class_names": text}}, body))
         with pytest.raises(ValueError, match=r"^load: expected a net that save wrote, got .* as class names"):
             load(path)
+
+
+def test_there_is_one_class_name_for_each_output(weights, path):
+    names = ["cat", "dog"]
+    with pytest.raises(ValueError, match=r"^save: expected 3 class names, one for each output, got 2\. Pass train"):
+        save(path, NET, *weights, spec=SPEC, class_names=names)
+    head, body = header(path.read_bytes())
+    path.write_bytes(packed(head | {"__metadata__": head["__metadata__"] | {"class_names": json.dumps(names)}}, body))
+    with pytest.raises(ValueError, match=r"^load: expected 3 class names, one for each output, got 2\."):
+        load(path)
+
+
+WEIGH = """
+import json, sys
+from pathlib import Path
+from jaxcnn import load
+
+def kilobytes(name):
+    return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1])
+
+found = {}
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is what there is
+    begin, right = kilobytes("VmRSS"), True
+    try:
+        load(path)
+    except ValueError:
+        right = False
+    found[path.name] = [kilobytes("VmHWM") - begin, right]
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is told in another way elsewhere")
+def test_a_small_file_asks_for_little_memory(tmp_path):
+    layers = {
+        "a first": (Conv(1), (1, 4, 4, 1), True),
+        "many windows": (AdaptiveMaxPool((2**31 - 1, 1)), (1, 4, 4, 1), False),
+        "many pixels": (AdaptiveAvgPool(3), (1, 2**26, 1, 1), False),
+        "averages": (AvgPool(3, padding="SAME"), (1, 2**13, 2**13, 1), True),
+        "contrasts": (LocalContrastNorm(), (1, 2**13, 2**13, 1), True),
+    }
+    for name, (layer, shape, _) in layers.items():
+        net = Sequential(layer=layer)
+        params, state = net.init(jax.random.key(0), SPEC) if name == "a first" else ({}, {})
+        save(tmp_path / name, net, params, state, spec=jax.ShapeDtypeStruct(shape, jnp.float32))
+    run = subprocess.run([sys.executable, "-c", WEIGH, tmp_path], capture_output=True, text=True, check=True)
+    for name, (peak, right) in json.loads(run.stdout).items():
+        assert right == layers[name][2], name
+        assert peak * 1024 <= 2**26, (name, peak)
 
 
 # --- a model

@@ -9,6 +9,7 @@ from jaxcnn import functional as F
 from jaxcnn import interop, models
 from jaxcnn.layers import (
     BatchNorm,
+    Concat,
     Conv,
     ConvTranspose,
     Dense,
@@ -231,6 +232,71 @@ def test_agrees_with_torch_nn():
     back = interop.torch.state_dict(ours, params, state, layout="paths", spec=spec)
     for name, array in back.items():
         np.testing.assert_array_equal(array, theirs.state_dict()[name].numpy())
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v1", "convnext_tiny"])
+def test_names_in_any_order_say_how_many_channels_images_have(name):
+    options = {"width": 8, "blocks": (1, 1, 1, 1)} if name == "convnext_tiny" else {"width": 0.25}
+    net = models.create(name, num_classes=3, **options)
+    for channels in (3, 1):
+        weights = weights_of(net, jax.ShapeDtypeStruct((1, 32, 32, channels), jnp.float32))
+        there = interop.torch.state_dict(net, *weights, layout="paths")
+        back = interop.torch.load_state_dict(net, dict(sorted(there.items())))
+        assert_same(back[:2], weights)
+
+
+@pytest.mark.parametrize("flatten", [Flatten(), F.flatten])
+def test_what_lies_between_flattening_and_a_dense_layer_keeps_its_place(flatten):
+    net = Sequential(flatten=flatten, norm=BatchNorm(), act=F.relu, hidden=Dense(24), head=Dense(2))
+    spec = jax.ShapeDtypeStruct((1, 2, 3, 4), jnp.float32)
+    params, state = weights_of(net, spec)
+    there = interop.torch.state_dict(net, params, state, layout="paths", spec=spec)
+    as_theirs = lambda array: array.reshape(2, 3, 4).transpose(2, 0, 1).ravel()  # noqa: E731
+    np.testing.assert_array_equal(there["norm.weight"], as_theirs(params["norm"]["scale"]))
+    np.testing.assert_array_equal(there["norm.running_var"], as_theirs(state["norm"].var))
+    np.testing.assert_array_equal(there["hidden.weight"][5], as_theirs(params["hidden"]["kernel"][:, 5]))
+    np.testing.assert_array_equal(there["hidden.bias"], params["hidden"]["bias"])
+    assert_same(interop.torch.load_state_dict(net, there, spec=spec)[:2], (params, state))
+
+
+def test_flattened_maps_in_branches_are_refused():
+    branch = Sequential(flatten=Flatten(), dense=Dense(24))
+    for net in (
+        Sequential(flatten=Flatten(), more=Residual(Dense(24))),
+        Sequential(a=Concat(flat=Flatten(), dense=branch)),
+    ):
+        spec = jax.ShapeDtypeStruct((1, 2, 3, 4), jnp.float32)
+        with pytest.raises(ValueError, match=r"^interop\.torch: expected branches of images, got flattened ones in "):
+            interop.torch.state_dict(net, *weights_of(net, spec), layout="paths", spec=spec)
+
+
+def test_the_size_of_images_is_that_which_fits_the_weights():
+    net = models.create("lenet5", num_classes=2)
+    spec = jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32)
+    weights = weights_of(net, spec)
+    there = interop.torch.state_dict(net, *weights, layout="paths")
+    for name, array in interop.torch.state_dict(net, *weights, layout="paths", spec=spec).items():
+        np.testing.assert_array_equal(there[name], array)
+    weights = weights_of(net, jax.ShapeDtypeStruct((1, 36, 36, 1), jnp.float32))
+    with pytest.raises(ValueError, match=r"^state_dict: expected images of a size that fits the weights, got \(1, 224"):
+        interop.torch.state_dict(net, *weights, layout="paths")
+
+
+def test_several_prefixes_are_taken_away_in_any_order():
+    params, state = weights_of(NET)
+    there = interop.torch.state_dict(NET, params, state, layout="paths", spec=SPEC)
+    given = {f"_orig_mod.module.{name}": array for name, array in there.items()}
+    assert_same(interop.torch.load_state_dict(NET, given, spec=SPEC)[:2], (params, state))
+
+
+@pytest.mark.parametrize("name", ["mlp", "perceptron"])
+def test_nets_without_convolutions_are_no_librarys(name):
+    net = models.create(name, num_classes=3)
+    weights = weights_of(net, jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32))
+    for layout in ("torchvision", "timm"):
+        with pytest.raises(ValueError, match=rf"^state_dict: expected a net that {layout} has, got other layers"):
+            interop.torch.state_dict(net, *weights, layout=layout)
+    interop.torch.state_dict(net, *weights, layout="paths")
 
 
 def test_residual_parts_have_names_too():

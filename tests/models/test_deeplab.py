@@ -128,7 +128,7 @@ def test_a_step_in_bfloat16_and_other_devices():
         ({"num_classes": 0}, r"num_classes as a positive int, got 0\."),
         ({"backbone": "resnet50"}, r"backbone as a Sequential, got 'resnet50'\. Pass"),
         ({"dilated": 4}, r"dilated, fewer than the 4 stages \['stage1', .*\], got 4\. 2 are usual\."),
-        ({"backbone": Sequential(Conv(3))}, r"dilated, fewer than the 0 stages \[\], got 2\."),
+        ({"backbone": Sequential(Conv(3))}, r'a backbone with parts called "stage1", "stage2", got '),
         ({"stride": 0}, r"stride as a positive int, got 0\."),
         ({"rates": (6, 0)}, r"rates as positive ints, got \(6, 0\)\. Pass"),
         ({"rates": 6}, r"rates as positive ints, got 6\."),

@@ -164,7 +164,7 @@ def test_bad_depths(depth):
 @pytest.mark.parametrize(
     ("depth", "options", "message"),
     [
-        (101, {}, r"a depth of 6 n \+ 4, got 101\. Try 22, 40 or 100\."),
+        (101, {}, r"a depth of 6 n \+ 4, got 101\. Try 10, 22, 34, 58 or 112\."),
         (4, {}, r"a depth of 6 n \+ 4, got 4\."),
         (22.0, {}, r"a depth of 6 n \+ 4, got 22\.0\."),
         (60_004, {}, r"depth of at most 10000, got 60004\."),

@@ -12,7 +12,7 @@ import numpy as np
 from jaxcnn.attack.given import expect_function
 from jaxcnn.attack.goal import logits
 from jaxcnn.checking import expect_count, expect_flag, expect_key, floating, number
-from jaxcnn.classifier import LogitsFn, as_tree, expect_logits, logits_of, outputs
+from jaxcnn.classifier import LogitsFn, as_tree, expect_logits, outputs_like
 from jaxcnn.variants import chunk_of, total_over_variants
 
 __all__ = ["ABSTAINS", "Certificate", "certify", "noise_training", "smoothed"]
@@ -123,7 +123,7 @@ def certify(
     n0, n = expect_count(where, "n0", n0, 1, COUNTED - 1), expect_count(where, "n", n, 1, COUNTED - 1)
     alpha = number(where, "alpha in (0, 1)", alpha, lambda a: 0 < a < 1, "0.001 is the paper's.")
     x, logits_fn = floating(where, "x", x), as_tree(logits_fn)
-    expect_logits(where, logits_of(outputs.eval_shape(logits_fn, x)), x, "Certificates are of classifiers.")
+    expect_logits(where, outputs_like(where, logits_fn, x), x, "Certificates are of classifiers.")
     chunk = chunk_of(where, chunk, x)
     choosing, counting = jax.random.split(key)
     votes = [

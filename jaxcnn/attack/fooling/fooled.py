@@ -12,7 +12,7 @@ from jaxcnn import classifier
 from jaxcnn.attack.given import prepared
 from jaxcnn.attack.goal import Bounds, logits
 from jaxcnn.checking import expect, is_int, is_number, shown
-from jaxcnn.classifier import LogitsFn, as_tree, expect_logits, logits_of, outputs
+from jaxcnn.classifier import LogitsFn, as_tree, expect_logits, outputs_like
 from jaxcnn.variants import over_variants
 
 __all__ = ["Fooled", "fooled", "log_odds", "prepared_spec"]
@@ -53,7 +53,7 @@ def prepared_spec(
     low = bounds[0] if isinstance(bounds, Sequence) and bounds and is_number(bounds[0]) else 0.0  # checked below
     blank = jnp.full(spec.shape, low, dtype)
     logits_fn, _, _, bounds = prepared(where, logits_fn, blank, 0, bounds=bounds)
-    found = expect_logits(where, logits_of(outputs.eval_shape(as_tree(logits_fn), blank)), blank, ONE_ROW)
+    found = expect_logits(where, outputs_like(where, as_tree(logits_fn), blank), blank, ONE_ROW)
     expect(len(found) == 2, where, "logits (images, classes)", found, ONE_ROW)
     if classes is None:
         return logits_fn, spec, jnp.arange(found[-1], dtype=jnp.int32), bounds

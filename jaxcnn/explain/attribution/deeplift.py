@@ -49,7 +49,7 @@ def deeplift(
     Args:
         net, params, state: the trained net.
         x: images (..., H, W, C), floating.
-        target: whose score; see `explain.score`.
+        target: whose score: a class for all images, one for each, or a function of the outputs -> scores (...).
         baseline: what stands for the absence of everything: a number, an array that broadcasts to x, or "blur".
 
     Returns:

@@ -36,7 +36,7 @@ def grad_cam(
     Args:
         net, params, state: the trained net.
         x: images (..., H, W, C), floating.
-        target: whose score; see `explain.score`.
+        target: whose score: a class for all images, one for each, or a function of the outputs -> scores (...).
         at: the path of a layer that gives a map, as a rule the last one before pooling and flattening.
         upsample: bring the map to x's height and width, bilinearly, pixel centres half a pixel from the edge (that is
             PyTorch's `interpolate(mode="bilinear", align_corners=False)`, and OpenCV's resize).

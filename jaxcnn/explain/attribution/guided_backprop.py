@@ -31,7 +31,7 @@ def guided_backprop(net: Layer, params: Params, state: State, x: jax.Array, targ
     Args:
         net, params, state: the trained net. Every rectifier of it counts, whoever computes it: see `with_rectifier`.
         x: images (..., H, W, C), floating.
-        target: whose score; see `explain.score`.
+        target: whose score: a class for all images, one for each, or a function of the outputs -> scores (...).
 
     Returns:
         A map of x's shape and dtype. Sharp pictures, which depend little on the target and on the upper layers: Adebayo

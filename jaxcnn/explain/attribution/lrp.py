@@ -28,7 +28,7 @@ from jaxcnn.explain.values import expect_finite, expect_pixels
 from jaxcnn.layers.gate import Gate
 from jaxcnn.layers.layer import Layer, Module, Params, State
 from jaxcnn.surgery import edit, fold_batch_norm
-from jaxcnn.surgery.tree import children_of, unwrapped
+from jaxcnn.surgery.tree import Around, children_of, unwrapped, wrap_at
 from jaxcnn.training.evaluation import predictor
 
 __all__ = ["lrp"]
@@ -66,7 +66,7 @@ def lrp(
     Args:
         net, params, state: the trained net.
         x: images (..., H, W, C), floating.
-        target: whose score; see `explain.score`.
+        target: whose score: a class for all images, one for each, or a function of the outputs -> scores (...).
         rule: see above.
         epsilon: > 0, of the unit of the sums; a large one leaves weak relevance out.
         first: how the first layer with weights shares out: "alike" all others; "flat", the same to each pixel of a
@@ -94,11 +94,15 @@ def lrp(
     if first == "box":
         expect(at is None, "lrp", 'no inner layer with first="box", for pixels alone', repr(at), "Leave one out.")
         expect_pixels("lrp", "x", x)
+    if at is not None:
+        wrap_at("lrp", net, {at: Around})  # says which paths are unknown
     return expect_finite("lrp", "the map", _run(net, params, state, x, target, epsilon, rule, first, at))
 
 
 @functools.partial(jax.jit, static_argnames=("net", "rule", "first", "at"))
 def _run(net: Layer, params, state, x: jax.Array, target: Any, epsilon: Any, rule: str, first: str, at: str | None):
+    if at is not None:
+        net = edit(net, {at: _as_it_is})  # what has something around is not folded
     with contextlib.suppress(ValueError):  # nothing to fold
         net, params, state = fold_batch_norm(net, params, state)
     net = edit(net, {f"{path}/branch": stop_gradient for path in _gates(net, "")})
@@ -106,6 +110,10 @@ def _run(net: Layer, params, state, x: jax.Array, target: Any, epsilon: Any, rul
     if at is not None:
         x, logits_fn = at_layer(net, params, state, x, at)
     return _relevance(logits_fn, x, target, _Options(rule, first, epsilon))
+
+
+def _as_it_is(y: jax.Array) -> jax.Array:
+    return y
 
 
 def _gates(module: Module, prefix: str) -> Iterator[str]:

@@ -94,7 +94,7 @@ def _run(
     rows, columns = (covered[:-1].astype(x.dtype) for covered in (rows, columns))
     # All windows over a pixel are all rows of windows over it times all columns of them.
     means = [covered / covered.sum(0) for covered in (rows, columns)]
-    return jnp.broadcast_to(jnp.einsum("ij...,ih,jw->...hw", falls, *means)[..., None], x.shape)
+    return jnp.broadcast_to(jnp.einsum("ij...,ih,jw->...hw", falls, *means)[..., None], x.shape).astype(x.dtype)
 
 
 def _covered(size: int, window: int, stride: int) -> jax.Array:

@@ -133,7 +133,7 @@ def _sums(
     inside = activations(net, params, state, x, [at])[1][at]
 
     def without(held: jax.Array) -> jax.Array:
-        y = Held(held, value)(inside)
+        y = Held("class_effects", held, value)(inside)
         outputs = apply(edit(net, {at: lambda _: y}), params, state, x, train=False)[0]
         logits = logits_of(outputs)
         own = (labels[:, None] == jnp.arange(logits.shape[-1])) & real[:, None]

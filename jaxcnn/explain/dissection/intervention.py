@@ -1,7 +1,7 @@
 """Nets with units switched off, or held at a value."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -38,7 +38,7 @@ def ablate(net: Layer, at: str, units: Units) -> Any:
     Source: Bau et al. 2020, section "the role of units in a classifier"; Zhou et al. 2018, "Revisiting the importance
     of individual units in CNNs via ablation".
     """
-    return edit(net, {at: Held(_units("ablate", units), 0.0)})
+    return edit(net, {at: Held("ablate", _units("ablate", units), 0.0)})
 
 
 def force(net: Layer, at: str, units: Units, value: Any) -> Any:
@@ -57,13 +57,14 @@ def force(net: Layer, at: str, units: Units, value: Any) -> Any:
     Source: Bau et al. 2019, "GAN dissection" (units on and off).
     """
     value = plain(scalar("force", "value as a number", value, np.isfinite, "Pass 0.0, or a unit's threshold."))
-    return edit(net, {at: Held(_units("force", units), value)})
+    return edit(net, {at: Held("force", _units("force", units), value)})
 
 
 @dataclass(frozen=True)
 class Held:
     """A layer's output with some units at a value; units that are no unit's number change nothing."""
 
+    where: str = field(compare=False)
     units: Any
     value: Any
 
@@ -71,7 +72,7 @@ class Held:
         """Return the output, of y's shape and dtype."""
         if isinstance(self.units, tuple):
             highest, count = max(self.units, default=-1), y.shape[-1]
-            expect(highest < count, "ablate", f"units of a layer with {count}", highest, "They count from 0.")
+            expect(highest < count, self.where, f"units of a layer with {count}", highest, "They count from 0.")
         units = jnp.atleast_1d(jnp.asarray(self.units, jnp.int32))
         chosen = (jnp.arange(y.shape[-1]) == units[:, None]).any(axis=0)
         return jnp.where(chosen, jnp.asarray(self.value, y.dtype), y)

@@ -8,18 +8,15 @@ import jax
 import optax
 
 from jaxcnn.checking import number
-from jaxcnn.explain.maximization.maximize import ADAM, Maximized, maximize
+from jaxcnn.explain.maximization.maximize import ADAM, FOURIER, ROBUST, Maximized, ascended
 from jaxcnn.explain.maximization.objective import LayerObjective, Objective, Seen, expect_broadcast
-from jaxcnn.explain.maximization.parameterization import Fourier, Parameterization
-from jaxcnn.explain.maximization.robustness import Robustness, Transform
+from jaxcnn.explain.maximization.parameterization import Parameterization
+from jaxcnn.explain.maximization.robustness import Transform
 from jaxcnn.explain.maximization.seeing import codes, images_of, looking
 from jaxcnn.explain.maximization.units import WholeLayer, expect_activation, likeness
 from jaxcnn.layers.layer import Layer, Params, State
 
 __all__ = ["Likeness", "caricature"]
-
-FOURIER = Fourier()
-ROBUST = (Robustness(),)
 
 
 @jax.tree_util.register_dataclass
@@ -97,5 +94,6 @@ def caricature(
     look = looking("caricature", net, params, state, WholeLayer(at))
     objective: Objective = Likeness(at, codes(look, x)[at], power)
     objective = objective if prior is None else objective + prior
-    options = {"parameterization": parameterization, "transforms": transforms, "steps": steps, "optimizer": optimizer}
-    return maximize(key, net, params, state, objective, shape=x.shape, **options)
+    options = (parameterization, transforms, steps, optimizer, None)
+    ascent = looking("caricature", net, params, state, objective)
+    return ascended("caricature", key, ascent, objective, x.shape, *options)

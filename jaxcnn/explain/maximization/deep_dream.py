@@ -75,7 +75,7 @@ def deep_dream(
     frames = [(round(height / ratio**k), round(width / ratio**k)) for k in range(octaves)][::-1]
     for frame in frames:
         spec = jax.ShapeDtypeStruct((*x.shape[:-3], *frame, x.shape[-1]), x.dtype)
-        seen_of(where, look, objective, spec)
+        seen_of(where, look, objective, spec, fix="Use octaves=1, or an objective of an earlier layer")
     found = _dream(key, look, objective, x, step_size, frames=tuple(frames), steps=steps, jitter=jitter)
     return expect_finite(where, "the images", found)
 

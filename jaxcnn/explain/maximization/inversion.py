@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcnn.explain.maximization.maximize import ADAM, maximize
+from jaxcnn.explain.maximization.maximize import ADAM, FOURIER, ascended
 from jaxcnn.explain.maximization.objective import LayerObjective, Objective, Seen, expect_broadcast
-from jaxcnn.explain.maximization.parameterization import Fourier, Parameterization
+from jaxcnn.explain.maximization.parameterization import Parameterization
 from jaxcnn.explain.maximization.robustness import Transform
 from jaxcnn.explain.maximization.seeing import codes, images_of, looking
 from jaxcnn.explain.maximization.units import WholeLayer, expect_activation
@@ -18,7 +18,6 @@ from jaxcnn.layers.layer import Layer, Params, State
 
 __all__ = ["Inverted", "Match", "invert"]
 
-FOURIER = Fourier()
 TINY = 1e-12
 
 
@@ -98,8 +97,9 @@ def invert(
     look = looking("invert", net, params, state, WholeLayer(at))
     objective: Objective = Match(at, codes(look, x)[at])
     objective = objective if prior is None else objective + prior
-    options = {"parameterization": parameterization, "transforms": transforms, "steps": steps, "optimizer": optimizer}
-    found = maximize(key, net, params, state, objective, shape=x.shape, **options)
+    options = (parameterization, transforms, steps, optimizer, None)
+    ascent = looking("invert", net, params, state, objective)
+    found = ascended("invert", key, ascent, objective, x.shape, *options)
     code_error, image_error = _errors(look, found.images, x, at=at)
     return Inverted(found.images, code_error, image_error, found.history)
 

@@ -83,7 +83,7 @@ def maximize(
     """
     look = looking("maximize", net, params, state, objective)
     options = (parameterization, transforms, steps, optimizer, start)
-    return _run("maximize", key, look, objective, shape, *options)
+    return ascended("maximize", key, look, objective, shape, *options)
 
 
 def maximize_function(
@@ -119,13 +119,14 @@ def maximize_function(
     fix = "Pass the net to maximize."
     expect(not layers, where, "an objective of outputs and images", f"one that reads {list(layers)}", fix)
     look = jax.tree_util.Partial(_outputs, as_tree(logits_fn))
-    return _run(where, key, look, objective, shape, parameterization, transforms, steps, optimizer, start)
+    return ascended(where, key, look, objective, shape, parameterization, transforms, steps, optimizer, start)
 
 
-def _run(
+def ascended(
     where: str, key: Any, look: Any, objective: Any, shape: Any, parameterization: Any, transforms: Any, steps: Any,
     optimizer: Any, start: Any,
 ) -> Maximized:  # fmt: skip
+    """Return the images that `look` and the objective like best, having checked the options of the function `where`."""
     expect_key(where, key)
     shape = sizes(where, "shape", shape)
     fix = "Pass shape=(8, 32, 32, 3), say."

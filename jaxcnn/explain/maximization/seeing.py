@@ -35,14 +35,22 @@ def looking(where: str, net: Any, params: Any, state: Any, objective: Any) -> ja
     return jax.tree_util.Partial(_Look(net, at), params, state)
 
 
-def seen_of(where: str, look: Any, objective: Objective, spec: Any, transforms: tuple[Transform, ...] = ()) -> Seen:
+def seen_of(
+    where: str,
+    look: Any,
+    objective: Objective,
+    spec: Any,
+    transforms: tuple[Transform, ...] = (),
+    *,
+    fix: str = "Change shape",
+) -> Seen:
     """Return the shapes of what an objective sees of images; raise an error unless net and objective take them."""
     key = jax.eval_shape(lambda: jax.random.key(0))
     turned = jax.eval_shape(partial(moved, transforms), key, spec)
     try:
         outputs, found = jax.eval_shape(lambda look, x: look(x), look, turned)
     except (ValueError, TypeError) as error:
-        message = f"{where}: expected images that the net takes, got shape {turned.shape}. Change shape ({error})"
+        message = f"{where}: expected images that the net takes, got shape {turned.shape}. {fix} ({error})."
         raise ValueError(message) from error
     seen = Seen(spec, outputs, found)
     objective.check(where, seen)

@@ -11,7 +11,7 @@ import optax
 
 from jaxcnn.checking import expect
 from jaxcnn.explain.maximization.inversion import Match
-from jaxcnn.explain.maximization.maximize import ADAM, Maximized, maximize
+from jaxcnn.explain.maximization.maximize import ADAM, Maximized, ascended
 from jaxcnn.explain.maximization.objective import LayerObjective, Objective, Seen, Sum, expect_broadcast
 from jaxcnn.explain.maximization.parameterization import Parameterization, Pixels
 from jaxcnn.explain.maximization.priors import gram
@@ -106,8 +106,9 @@ def style_transfer(
     texture = Sum(tuple(GramMatch(path, grams[path]) for path in textures))
     objective = Match(content_at, codes(look, content)[content_at]) + (style_weight / len(textures)) * texture
     objective = objective if prior is None else objective + prior
-    options = {"parameterization": parameterization, "transforms": transforms, "steps": steps, "optimizer": optimizer}
-    return maximize(key, net, params, state, objective, shape=content.shape, start=content, **options)
+    options = (parameterization, transforms, steps, optimizer, content)
+    ascent = looking("style_transfer", net, params, state, objective)
+    return ascended("style_transfer", key, ascent, objective, content.shape, *options)
 
 
 @partial(jax.jit, static_argnames="lead")

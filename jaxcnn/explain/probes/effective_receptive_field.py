@@ -64,6 +64,7 @@ def effective_receptive_field(
 
     Raises:
         ValueError: an unknown path, a layer without a map, images of another rank, gradients that are not finite.
+        TypeError: no key, no net, images that are not floating.
 
     Source: Luo, Li, Urtasun, Zemel 2016, "Understanding the effective receptive field in deep convolutional neural
     networks", sections 2 and 3.
@@ -88,7 +89,8 @@ def effective_receptive_field(
     size = float(np.sqrt(np.sum(field > FAINT * field.max()))) if field.any() else 0.0
     field = field / (field.sum() or 1.0)
     centre, sigma = _moments(field)
-    return EffectiveField(field, centre, sigma, size, theoretical, size**2 / (theoretical[0] * theoretical[1]))
+    area = theoretical[0] * theoretical[1]  # 0 of a layer that sees nothing
+    return EffectiveField(field, centre, sigma, size, theoretical, size**2 / area if area else 0.0)
 
 
 @partial(jax.jit, static_argnames=("net", "at", "squared"))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxcnn.augment.affine import linear_motion
 from jaxcnn.augment.motion import Motion
 from jaxcnn.augment.options import outside_of
-from jaxcnn.checking import expect, floating
+from jaxcnn.checking import expect, floating, is_number
 
 __all__ = ["Transform", "flip_by", "rotate_by", "scale_by", "shift_by"]
 
@@ -44,7 +44,11 @@ def scale_by(images: jax.Array, amount: float) -> jax.Array:
     Args:
         images: (..., H, W, C), floating.
         amount: the factor, above 0; above 1 things grow.
+
+    Raises:
+        ValueError: an amount that is known not to be above 0.
     """
+    expect(not is_number(amount) or amount > 0, "scale_by", "an amount above 0", amount, "1.0 changes nothing.")
     return _moved("scale_by", images, amount)
 
 

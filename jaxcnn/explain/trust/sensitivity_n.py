@@ -83,7 +83,7 @@ def _correlation(
         left = jnp.where(gone[..., None], other, x)
         return (maps * gone).sum(axis=(-2, -1)), before - score(logits_fn, left, target)
 
-    keys = jax.random.split(key, (samples, counts.size)).ravel()
+    keys = jax.random.split(key, samples * counts.size)
     said, lost = over_variants(one, (keys, jnp.tile(counts, samples)), chunk)
     by_sample = lambda y: jnp.moveaxis(y.reshape(samples, counts.size, *y.shape[1:]), (0, 1), (-1, -2))  # noqa: E731
     return pearson(by_sample(said), by_sample(lost))

@@ -382,7 +382,7 @@ def fast_on_cpu(geometry: Geometry, batch: int, dtype: Any) -> Forms:
     # Where few pixels meet many kernels the transforms of the kernels cost more than they save; below so much work in
     # all they are not worth the longer compilation; a batch is taken in parts of a few images; half precision and
     # whoever asks for a precision want plain sums of products.
-    large = positions >= 64 and work >= 2**24 and batch * work >= 2**30 and batch % 4 == 0
+    large = positions >= 64 and work >= 2**24 and batch * work >= 2**29 and batch % 4 == 0
     if three and large and geometry.precision in (None, "default") and jnp.finfo(dtype).bits >= 32:
         return _WINOGRAD
     return _FEW_CHANNELS if geometry.channels * geometry.window[-1] <= 16 else _DENSE

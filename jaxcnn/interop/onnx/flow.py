@@ -80,7 +80,7 @@ def reader_of(node: Node, flow: Flow) -> Reader:
     expect(
         fits, "load", f"{node.op} of {' or '.join(axes)}", f"{flow.axes} for {named(node)}", "Export it in that order."
     )
-    fix = "A convolution or an average has to follow zeros around an image."
+    fix = "A convolution has to follow zeros around an image."
     expect(pads or flow.pads is None, "load", f"{node.op} without Pad before", named(node), fix)
     return reader
 

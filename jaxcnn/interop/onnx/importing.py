@@ -69,16 +69,12 @@ def _first(graph: OnnxGraph, series: Sequence[Any]) -> Flow:
     fix = "Export it for images of one size; the batch alone may be of any."
     fixed = [n for n in axes if n is not None]
     expect(len(fixed) == len(axes), "load", "an input of known size", f"axes {shown(graph.axes)}", fix)
-    few = math.prod(fixed) <= MOST_PIXELS * 16
-    expect(few, "load", "an input of a usual size", f"axes {shown(graph.axes)}", "Export it for smaller images.")
-    if len(axes) == 1:
-        return Flow(tuple(fixed), VECTOR)
     start = series[0] if series else None
     turned = isinstance(start, Node) and start.op == "Transpose" and start.attributes.get("perm") == [0, 3, 1, 2]
-    if turned:
-        return Flow(tuple(fixed), LAST)
-    channels, *size = fixed
-    return Flow((*size, channels), FIRST)
+    shape = tuple(fixed) if turned else (*fixed[1:], fixed[0])
+    few = math.prod(shape[:-1]) <= MOST_PIXELS and math.prod(shape) <= MOST_PIXELS * 16
+    expect(few, "load", "an input of a usual size", f"axes {shown(graph.axes)}", "Export it for smaller images.")
+    return Flow(shape, VECTOR if len(axes) == 1 else LAST if turned else FIRST)
 
 
 def _series(series: Sequence[Any], flow: Flow, arrays: dict[str, Any]) -> tuple[list[Part], Flow]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxcnn.checking import shown
 from jaxcnn.interop.onnx.wire import WHAT, Field
-from jaxcnn.interop.source import Source
+from jaxcnn.interop.source import LARGEST, MOST_AXES, Source
 
 __all__ = ["TENSOR", "tensor"]
 
@@ -30,8 +30,6 @@ KINDS = {
     **{10: "float16", 11: "float64", 16: "bfloat16"},
 }
 LISTS = {"float32": "floats", "float64": "doubles", "int64": "ints64", "int32": "ints32", "bool": "ints32"}
-MOST_AXES = 8
-LARGEST = 2**60
 
 
 def tensor(source: Source, record: dict[str, Any], at: str) -> np.ndarray:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, shown
-from jaxcnn.interop.source import AGAIN, Source
+from jaxcnn.interop.source import AGAIN, LARGEST, MOST_AXES, Source
 
 __all__ = ["DTYPES", "KINDS", "Storages", "parameter", "tensor", "tensor_of_bytes"]
 
@@ -16,8 +16,6 @@ KINDS = {
     **{"Long": "int64", "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Untyped": "uint8"},
 }
 DTYPES = {name: jnp.dtype(name) for name in (*KINDS.values(), "uint16", "uint32", "uint64")}
-MOST_AXES = 8
-LARGEST = 2**60  # bytes of an array that has none, were its axes of length 0 of length 1
 DENSE = "Save dense tensors, of bool, integer or floating dtype."
 
 

@@ -1,7 +1,7 @@
 """Weights of PyTorch nets: the same numbers under other names, and what did not match."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,22 +97,20 @@ def load_state_dict(
         expect(not lost, where, "names of the net's own layers", shown(lost), f"Near ones are {near or known[:12]}.")
     layouts = _layouts() if names is None else {"the names given": lambda _: names}
     found: list[_Matched] = []
-    for one in _specs(spec, theirs):
+    for one in _specs(spec, [array.shape[1] for array in theirs.values() if array.ndim == 4]):
         target = _target(net, one, needed=spec is not None)
         if target is not None:
             found += [_Matched(target, label, layout(known), theirs) for label, layout in layouts.items()]
         if any(matched.whole for matched in found):
             break
     expect(bool(found), where, "a net for images", shown(net), "Pass the spec of its input.")
-    best = max(found, key=lambda matched: len(matched.values))
+    best = max(found, key=lambda matched: len(matched.names))
     report, target = best.report, best.target
     fix = "Build the net that it was saved of, or pass names=, the spec, or, for new arrays in their place, a key."
     enough = bool(report.matched) and (best.whole or key is not None)
     expect(enough, where, "a state dict of this net", str(report), fix)
     fresh = target.template if key is None else net.init(key, target.spec)
-    params, state = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: best.values.get(leaf_name(path[1:]), leaf), fresh
-    )
+    params, state = jax.tree_util.tree_map_with_path(lambda path, leaf: best.value(leaf_name(path[1:]), leaf), fresh)
     counters = [name for name in theirs if name.endswith(COUNTERS)]
     notes += [f"{len(counters)} counts of batches left out"] if counters else []
     return Imported(params, state, report, (*notes, f"names of {best.label}"))
@@ -132,7 +130,7 @@ def state_dict(
         spec: of the images, as in `load_state_dict`.
 
     Raises:
-        ValueError: a net that the library does not have.
+        ValueError: a net that the library does not have; flattened images of unusual size, and no spec.
     """
     where = "state_dict"
     expect_net(where, net)
@@ -141,12 +139,13 @@ def state_dict(
     expect_choice(where, "layout", layout, ["paths", *LAYOUTS])
     own = {name: np.array(leaf) for part in (params, state) for name, leaf in named_leaves(part).items()}
     layers = {name.rpartition("/")[0] for name in own}
-    choices = {"paths": dotted} if layout == "paths" else LAYOUTS[layout]
+    convolutions = [array.shape[2] for array in own.values() if array.ndim == 4]
+    # Names such as "classifier" alone say nothing: the libraries' nets have convolutions.
+    choices = {"paths": dotted} if layout == "paths" else LAYOUTS[layout] if convolutions else {}
     tables = [table for table in (names(paths(net)) for names in choices.values()) if layers <= set(table)]
     fix = 'Pass layout="paths" for a net of your own.'
     expect(bool(tables), where, f"a net that {layout} has", f"other layers, such as {sorted(layers)[:4]}", fix)
-    targets = (_target(net, one, needed=spec is not None) for one in _specs(spec, {}))
-    flat = next((target.flat for target in targets if target is not None), {})
+    flat = _flat(net, spec, convolutions, own)
     order = {path: number for number, path in enumerate(paths(net))}
     result = {}
     for name, array in sorted(own.items(), key=lambda item: order.get(item[0].rpartition("/")[0], -1)):
@@ -165,6 +164,19 @@ def _array_name(theirs: str, leaf: str) -> str:
     return f"{theirs.removesuffix(AS_CONV)}.{LEAVES.get(leaf, leaf)}"
 
 
+def _flat(net: Layer, spec: Spec | None, channels: Sequence[int], own: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return what was flattened before the layers, as `flattened` does, of images whose sizes fit the weights."""
+    tried = []
+    for one in _specs(spec, channels):
+        target = _target(net, one, needed=spec is not None)
+        if target is not None and target.takes_flattened(own):
+            return target.flat
+        tried += [] if target is None else [str(one.shape)]
+    got = ", ".join(tried)
+    expect(not tried, "state_dict", "images of a size that fits the weights", got, "Pass their spec.")
+    return {}
+
+
 class _Target:
     """What a net asks for: arrays by name, and what was flattened before its dense layers."""
 
@@ -174,13 +186,18 @@ class _Target:
         self.arrays = {name: leaf for part in self.template for name, leaf in named_leaves(part).items()}
         self.flat = flattened(net, spec)
 
+    def takes_flattened(self, own: Mapping[str, np.ndarray]) -> bool:
+        """Return whether the layers that take flattened images have weights of that size."""
+        taking = [name for name in self.arrays if name.rpartition("/")[0] in self.flat]
+        return all(name in own and own[name].shape == self.arrays[name].shape for name in taking)
+
 
 class _Matched:
     """What a table of names finds for a net in a state dict."""
 
     def __init__(self, target: _Target, label: str, table: Mapping[str, str], theirs: Mapping[str, np.ndarray]) -> None:
-        self.target, self.label = target, label
-        self.values: dict[str, jax.Array] = {}
+        self.target, self.label, self.theirs = target, label, theirs
+        self.names: dict[str, str] = {}
         missing, reshaped, used = [], [], set()
         for name, leaf in target.arrays.items():
             layer, _, kind = name.rpartition("/")
@@ -189,14 +206,24 @@ class _Matched:
                 missing.append(name)
                 continue
             used.add(other)
-            array = from_torch(theirs[other], kind, target.flat.get(layer), leaf.shape, module_at(target.net, layer))
-            if array is None:
+            blank = np.broadcast_to(np.float32(0), theirs[other].shape)  # of which no view takes memory
+            if self._turned(name, leaf.shape, blank) is None:
                 reshaped.append(f"{name} {leaf.shape} for {other} {theirs[other].shape}")
             else:
-                self.values[name] = jnp.asarray(array, leaf.dtype)
+                self.names[name] = other
         unexpected = [name for name in theirs if name not in used and not name.endswith(COUNTERS)]
         self.whole = not missing and not reshaped
-        self.report = Loaded(tuple(self.values), tuple(missing), tuple(unexpected), tuple(reshaped))
+        self.report = Loaded(tuple(self.names), tuple(missing), tuple(unexpected), tuple(reshaped))
+
+    def value(self, name: str, leaf: Any) -> Any:
+        """Return the array that goes by our name, or `leaf` where there is none."""
+        if name not in self.names:
+            return leaf
+        return jnp.asarray(self._turned(name, leaf.shape, self.theirs[self.names[name]]), leaf.dtype)
+
+    def _turned(self, name: str, shape: tuple[int, ...], array: np.ndarray) -> np.ndarray | None:
+        layer, _, kind = name.rpartition("/")
+        return from_torch(array, kind, self.target.flat.get(layer), shape, module_at(self.target.net, layer))
 
 
 def _arrays(where: str, given: Any) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -217,10 +244,9 @@ def _arrays(where: str, given: Any) -> tuple[dict[str, np.ndarray], list[str]]:
         known = is_array(value) or is_number(value)  # lists and texts can be made to fill the memory
         expect(known, where, "a dict of arrays by name", f"{name!r}, a {type(value).__name__}", fix, TypeError)
         found[name] = np.asarray(value)
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in found):
-            notes.append(f"{prefix!r} taken away in front of every name")
-            found = {name.removeprefix(prefix): value for name, value in found.items()}
+    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in found)), ""):
+        notes.append(f"{prefix!r} taken away in front of every name")
+        found = {name.removeprefix(prefix): value for name, value in found.items()}
     halves = sorted({str(value.dtype) for value in found.values() if value.dtype.itemsize == 2})
     notes += [f"float32 made of {' and '.join(halves)}"] if halves else []
     return found, notes
@@ -233,12 +259,12 @@ def _layouts() -> dict[str, Layout]:
     return {"the net's own layers": dotted, **known}
 
 
-def _specs(spec: Spec | None, theirs: Mapping[str, np.ndarray]) -> list[Spec]:
-    """Return what the images may be like."""
+def _specs(spec: Spec | None, channels: Sequence[int]) -> list[Spec]:
+    """Return what the images may be like, of the channels that kernels take: the names are in no sure order."""
     if spec is not None:
         return [spec]
-    channels = next((a.shape[1] for a in theirs.values() if a.ndim == 4), 3)
-    return [jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32) for size in SIZES]
+    colours = dict.fromkeys([*(c for c in (3, 1) if c in channels), *channels[:1]]) or (3, 1)
+    return [jax.ShapeDtypeStruct((1, size, size, c), jnp.float32) for c in colours for size in SIZES]
 
 
 def _target(net: Layer, spec: Spec, *, needed: bool) -> _Target | None:

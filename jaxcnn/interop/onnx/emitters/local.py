@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn import functional as F
-from jaxcnn.functional.local_norm import _gaussian_means
+from jaxcnn.functional.local_norm import gaussian_means
 from jaxcnn.interop.onnx.emitters.convolution import convolved
 from jaxcnn.interop.onnx.emitters.linear import affine
 from jaxcnn.interop.onnx.site import Site, Value, channels_of, is_images, register, size_of
@@ -65,7 +65,7 @@ def _function(site: Site, x: Value) -> Value:
 def _local_contrast_norm(site: Site, x: Value) -> Value:
     layer = site.layer
     sigma = layer.size / 4 if layer.sigma is None else layer.sigma
-    down, across = (_gaussian_means(n, layer.size, sigma) for n in size_of(x))
+    down, across = (np.asarray(gaussian_means(n, layer.size, sigma, np.float32)) for n in size_of(x))
     rows, columns, channel = site.array("rows", down), site.array("columns", across.T), site.array("channel", [1])
 
     def local_mean(v: Value) -> Value:
