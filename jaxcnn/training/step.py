@@ -178,10 +178,10 @@ def attacked(
 
 
 def _finite(tree: Any) -> jax.Array:
-    leaves = (jnp.asarray(leaf) for leaf in jax.tree.leaves(tree))
-    return functools.reduce(
-        jnp.logical_and, (jnp.all(jnp.isfinite(leaf)) for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact))
-    )
+    leaves = map(jnp.asarray, jax.tree.leaves(tree))
+    each = [jnp.all(jnp.isfinite(leaf)) for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    # Without the barrier XLA repeats all of it in the update of every parameter: the program grows with their square.
+    return jax.lax.optimization_barrier(functools.reduce(jnp.logical_and, each))
 
 
 def with_defaults(

@@ -408,3 +408,14 @@ def test_blocks_computed_twice_change_nothing_but_the_memory(net, start, batch):
     assert "remat" in jaxpr or "checkpoint" in jaxpr
     with pytest.raises(ValueError, match=r"^rematerialize: expected the path of a layer, got 'block3'\."):
         make_train_step(BLOCKS, sgd(RATE), rematerialize=["block3"])
+
+
+def test_a_program_grows_with_the_layers_and_not_with_their_square(easy):
+    """What all parameters wait for, that everything is finite, is computed once."""
+    blocks = {f"block{n}": Sequential(dense=Dense(3), act=F.relu) for n in range(20)}
+    net, optimizer = Sequential(flatten=Flatten(), **blocks, head=Dense(10)), sgd(0.1)
+    state = TrainState.create(net, optimizer, jax.random.key(0), easy.spec)
+    batch = {"image": easy["image"][:4], "label": easy["label"][:4]}
+    program = jax.jit(make_train_step(net, optimizer)).lower(state, batch).compile().as_text()
+    leaves = len(jax.tree.leaves((state.params, state.opt_state)))
+    assert program.count(" and(") < 6 * leaves
