@@ -44,7 +44,7 @@ def test_what_is_measured_is_the_net():
     config = Config(steps=25, batch_size=10, seeds=2, learning_rate=0.05)
     train = small_set()
     net = architectures.with_pixels(models.create("perceptron", num_classes=3), train.info, train.spec)
-    found = architectures.measured(config, "perceptron", net, train, train)
+    found = architectures.measured(config, "perceptron", net, train, train, jax.random.split(jax.random.key(0)))
     assert found.parameters == 32 * 32 * 3 + 3  # images of 8 pixels are enlarged
     assert list(net.layers) == ["normalize", "enlarge", "net"]
     of_28 = jax.ShapeDtypeStruct((1, 28, 28, 1), np.float32)
@@ -62,14 +62,17 @@ def test_the_best_net_comes_first():
 def test_a_small_run_and_its_record():
     result = main(Config(dataset="digits", quick=True, nets=("perceptron", "mlp")))
     assert json.loads(json.dumps(result.figures)) == result.figures
-    assert list(result.figures) == ["perceptron", "mlp"]
+    assert list(result.figures) == ["perceptron", "mlp", "further_seeds"]
+    assert list(result.figures["further_seeds"]) in ([], ["perceptron", "mlp"])  # of the best, where it is not the MLP
     assert result.figures["mlp"]["accuracy"]["n"] == 2
     assert "not judged" in result.verdict
 
 
 @pytest.mark.slow
 def test_it_is_judged():
-    config = Config(dataset="digits", nets=("perceptron", "mlp"), steps=4, batch_size=8, test_images=50, seeds=2)
+    config = Config(
+        dataset="digits", nets=("perceptron", "mlp"), steps=4, batch_size=8, test_images=50, seeds=2, further_seeds=2
+    )
     result = main(config)
     assert not result.holds  # the best is no net with convolutions
     assert result.verdict.startswith("NOT as promised")
@@ -79,6 +82,7 @@ def test_it_is_judged():
     ("options", "message"),
     [
         ({"seeds": 1}, r"^architectures: expected at least 2 seeds, got 1\."),
+        ({"further_seeds": 1}, r"^architectures: expected at least 2 further_seeds, got 1\."),
         ({"steps": 1}, r"^architectures: expected at least 2 steps, got 1\."),
         ({"nets": ("lenet",)}, r"^create: expected the name of a model, got 'lenet'\. Did you mean 'lenet5'"),
     ],

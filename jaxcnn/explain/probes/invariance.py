@@ -83,17 +83,14 @@ def invariance(
     expect(callable(transform), where, "a transform", shown(transform), "Pass probes.shift_by, say.", TypeError)
     ok = isinstance(amounts, Sequence | np.ndarray) and len(amounts) > 0 and all(map(is_number, amounts))
     expect(ok, where, "amounts as a list of numbers", shown(amounts), "Pass [0, 1, 2], say.")
-    found = []
+    found, still = [], _outputs(params, state, images, net=net, at=at)
     for amount in amounts:
         moved = transform(images, amount)
         same = getattr(moved, "shape", None) == images.shape
         fix = "Let it return images of the same shape."
         expect(same, where, f"a transform that gives shape {images.shape}", shown(moved), fix)
-        maps = {}
-        if equivariance:
-            still = _outputs(params, state, images, net=net, at=at)
-            maps = {path: transform(still[path], amount) for path in at if still[path].ndim == 4}
-        found.append(_compared(params, state, images, moved, maps, net=net, at=at))
+        maps = {path: transform(still[path], amount) for path in at if equivariance and still[path].ndim == 4}
+        found.append(_compared(params, state, still, moved, maps, net=net, at=at))
     finite = bool(np.isfinite(jax.tree.leaves(jax.device_get(found))).all())
     expect(finite, where, "finite activations", "others", "Look at the weights and the images.")
     curves = (
@@ -110,11 +107,11 @@ def _outputs(params: Params, state: State, images: jax.Array, *, net: Layer, at:
 
 @partial(jax.jit, static_argnames=("net", "at"))
 def _compared(
-    params: Params, state: State, images: jax.Array, moved: jax.Array, maps: Any, *, net: Layer, at: tuple[str, ...]
+    params: Params, state: State, still: Any, moved: jax.Array, maps: Any, *, net: Layer, at: tuple[str, ...]
 ) -> tuple[Any, Any, Any, Any]:
     before, after = (
         {path: part.reshape(len(part), -1).astype(jnp.float32) for path, part in found.items()}
-        for found in (activations(net, params, state, x, at)[1] for x in (images, moved))
+        for found in (still, activations(net, params, state, moved, at)[1])
     )
     change, cosine, distance, equivariance = {}, {}, {}, {}
     for path in at:
