@@ -186,6 +186,7 @@ def _linen_class() -> Any:
                     held[name].value = value
             return y
 
+    JaxcnnNet.__qualname__ = "JaxcnnNet"  # in messages, no place inside of a function
     return JaxcnnNet
 
 

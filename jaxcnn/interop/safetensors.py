@@ -64,6 +64,8 @@ def save(path: Path | str, net: Layer, params: Any, state: Any, *, spec: Spec, c
     if names:
         _expect_one_each("save", net, spec, names, fix)
     arrays = {name: _array(name, leaf) for name, leaf in _named("save", params, state).items()}
+    fix = "Pass what init or a training returned for this net; of int8 kernels what surgery.dequantize makes of them."
+    _expect_weights("save", _template(net, spec), arrays, fix)
     metadata = {
         "jaxcnn": _version(),
         "net": to_json(net),
@@ -97,13 +99,10 @@ def load(path: Path | str) -> Model:
     net, spec, class_names = from_json(metadata["net"]), _spec(path, metadata["input"]), _names(path, metadata)
     expect(isinstance(net, Layer), where, what, f"{path}, with {shown(net)} in the place of a net", AGAIN)
     try:
-        template = jax.eval_shape(lambda: net.init(jax.random.key(0), spec))
+        template = _template(net, spec)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: expected {what}, got {path}, whose net takes no such input. {AGAIN}") from error
-    wanted = {name: list(leaf.shape) for name, leaf in _named(where, *template).items()}
-    found = {name: list(array.shape) for name, array in arrays.items()}
-    first = _first_difference(found, wanted)
-    expect(found == wanted, where, "weights of the net that is with them", f"others in {path} ({first})", AGAIN)
+    wanted = _expect_weights(where, template, arrays, f"They are those in {path}. {AGAIN}")
     if class_names:
         _expect_one_each(where, net, spec, class_names, AGAIN)
     leaves = [jnp.asarray(arrays[name]) for name in wanted]
@@ -111,6 +110,20 @@ def load(path: Path | str) -> Model:
     expect(all(kept), where, "dtypes that JAX keeps", f"64 bits in {path}", "Switch jax_enable_x64 on to load them.")
     params, state = jax.tree.unflatten(jax.tree.structure(template), leaves)
     return Model(net, params, state, spec, class_names)
+
+
+def _template(net: Layer, spec: Spec) -> tuple[Any, Any]:
+    """Return the shapes of the net's params and state."""
+    return jax.eval_shape(lambda: net.init(jax.random.key(0), spec))
+
+
+def _expect_weights(where: str, template: Any, arrays: Mapping[str, Any], fix: str) -> list[str]:
+    """Return the names of the net's arrays, in order; raise `ValueError` unless these are such arrays."""
+    wanted = {name: list(leaf.shape) for name, leaf in _named(where, *template).items()}
+    found = {name: list(array.shape) for name, array in arrays.items()}
+    first = _first_difference(found, wanted)
+    expect(found == wanted, where, "weights of the net that is with them", f"others ({first})", fix)
+    return list(wanted)
 
 
 def _expect_one_each(where: str, net: Layer, spec: Any, names: Sequence[str], fix: str) -> None:

@@ -245,6 +245,9 @@ def _numbered(layers: tuple[Module, ...]) -> tuple[tuple[str, Module], ...]:
 def check_children(where: str, children: Mapping[str, Any]) -> None:
     """Raise `TypeError` or `ValueError` unless all are layers under names that paths can have."""
     for name, layer in children.items():
+        flax = next((base.__module__ for base in type(layer).__mro__ if base.__module__.startswith("flax.")), "")
+        fix = f"Put it into interop.flax.{'Nnx' if 'nnx' in flax else 'Linen'}(...), which is a layer."
+        expect(not flax, where, f"{name!r} to be a layer or a function of an array", "a module of Flax", fix, TypeError)
         expect(
             isinstance(layer, Layer) or (callable(layer) and not isinstance(layer, type)),
             where,

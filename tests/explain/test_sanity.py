@@ -242,6 +242,9 @@ def test_refuses(images):
     good = {"gradient": gradient}
     with pytest.raises(TypeError, match=r"^sanity_checks: expected methods by name, got \{\}\. "):
         check({})
+    message = r"^sanity_checks: expected 'ig' as a function \(net, params, state, x, target\), got one of \(logits_fn"
+    with pytest.raises(TypeError, match=message + r".* Pass lambda n, p, s, x, y: explain\.gradient\("):
+        check({"ig": attribution.integrated_gradients})
     with pytest.raises(ValueError, match=r"^sanity_checks: expected draws as an int >= 2, got 1\. "):
         check(good, draws=1)
     with pytest.raises(ValueError, match=r"^sanity_checks: expected a threshold between 0 and 1, got 1\. "):

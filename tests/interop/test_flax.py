@@ -210,3 +210,11 @@ def test_an_nnx_module_gives_what_it_gives_alone():
 def test_bad_arguments(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+def test_a_module_of_flax_is_no_layer_as_it_is():
+    for module, name in ((linen.Dense(3), "Linen"), (nnx.Linear(2, 3, rngs=nnx.Rngs(0)), "Nnx")):
+        with pytest.raises(
+            TypeError, match=rf"^Sequential: expected 'b' .*, got a module of Flax\. Put .*flax\.{name}\("
+        ):
+            Sequential(a=Conv(3), b=module)

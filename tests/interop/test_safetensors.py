@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import fingerprint, load, save
+from jaxcnn import fingerprint, load, save, surgery
 from jaxcnn import functional as F
 from jaxcnn.layers import (
     AdaptiveAvgPool,
@@ -25,6 +25,7 @@ from jaxcnn.layers import (
     LocalContrastNorm,
     Sequential,
     from_json,
+    to_json,
 )
 from jaxcnn.training import predictor
 
@@ -142,12 +143,22 @@ def test_one_layer_is_a_net(tmp_path):
         (made(5), r"head/kernel has shape \[144, 3\] there, \[180, 3\] here"),
     ],
 )
-def test_a_net_with_other_weights_is_refused_with_the_first_difference(net, first, weights, tmp_path):
-    save(tmp_path / "file", net, *weights, spec=SPEC)
+def test_a_net_with_other_weights_is_refused_with_the_first_difference(net, first, weights, path, tmp_path):
+    message = rf"expected weights of the net that is with them, got others \({first}\)\."
+    with pytest.raises(ValueError, match=f"^save: {message} Pass what init or a training returned"):
+        save(tmp_path / "file", net, *weights, spec=SPEC)
+    assert not (tmp_path / "file").exists()
+    head, body = header(path.read_bytes())
+    path.write_bytes(packed(head | {"__metadata__": head["__metadata__"] | {"net": to_json(net)}}, body))
+    with pytest.raises(ValueError, match=f"^load: {message} They are those in"):
+        load(path)
+
+
+def test_bytes_are_not_saved_for_kernels(weights, tmp_path):
     with pytest.raises(
-        ValueError, match=rf"^load: expected weights of the net that is with them, got .* \({first}\)\."
+        ValueError, match=r"^save: expected weights .* of int8 kernels what surgery\.dequantize makes of"
     ):
-        load(tmp_path / "file")
+        save(tmp_path / "file", NET, surgery.quantize(weights[0]), weights[1], spec=SPEC)
 
 
 @pytest.mark.parametrize(

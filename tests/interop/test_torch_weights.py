@@ -142,6 +142,14 @@ def test_without_a_spec_the_usual_sizes_are_tried():
     assert_same(interop.torch.load_state_dict(net, there)[:2], (params, state))
 
 
+def test_another_number_of_classes_is_told():
+    net = Sequential(one=Conv(2), pool=GlobalAvgPool(), head=Dense(3))
+    there = interop.torch.state_dict(net, *weights_of(net), layout="paths", spec=SPEC)
+    there["head.weight"], there["head.bias"] = np.zeros((7, 2), np.float32), np.zeros(7, np.float32)
+    with pytest.raises(ValueError, match=r"Only the head is of another size: build the net with its num_classes, or"):
+        interop.torch.load_state_dict(net, there, spec=SPEC)
+
+
 @pytest.mark.slow
 def test_another_net_is_refused_with_the_report():
     params, state = weights_of(NET)

@@ -1,5 +1,6 @@
 """The sanity checks: do a method's maps depend on what the net has learned?"""
 
+import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,20 @@ __all__ = ["sanity_checks"]
 
 Method = Callable[[Layer, Params, State, jax.Array, Any], jax.Array]
 """(net, params, state, x, target) -> maps (..., h, w) or (..., h, w, c)."""
+
+
+def _expect_method(where: str, name: str, method: Any) -> None:
+    """Raise `TypeError` unless the method can be called as `sanity_checks` does."""
+    try:
+        signature = inspect.signature(method)
+    except ValueError:  # of what is written in C
+        return
+    try:
+        signature.bind(*range(5))
+    except TypeError:
+        what = f"{name!r} as a function (net, params, state, x, target)"
+        fix = "Pass lambda n, p, s, x, y: explain.gradient(training.predictor(n, p, s), x, y), say."
+        expect(False, where, what, f"one of {signature}", fix, TypeError)
 
 
 def sanity_checks(
@@ -76,6 +91,8 @@ def sanity_checks(
     ok = isinstance(methods, Mapping) and len(methods) > 0 and all(map(callable, methods.values()))
     fix = 'Pass {"gradient": lambda net, params, state, x, target: ...}, say.'
     expect(ok, where, "methods by name", shown(methods), fix, TypeError)
+    for name, method in methods.items():
+        _expect_method(where, name, method)
     draws = expect_count(where, "draws", draws, least=2)
     threshold = number(where, "a threshold between 0 and 1", threshold, lambda t: 0 < t < 1, "Pass 0.5, say.")
     keep_maps = expect_flag(where, "keep_maps", keep_maps)

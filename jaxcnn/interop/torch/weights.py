@@ -107,6 +107,8 @@ def load_state_dict(
     best = max(found, key=lambda matched: len(matched.names))
     report, target = best.report, best.target
     fix = "Build the net that it was saved of, or pass names=, the spec, or, for new arrays in their place, a key."
+    if best.resized_head():
+        fix = "Only the head is of another size: build the net with its num_classes, or pass a key for a new head."
     enough = bool(report.matched) and (best.whole or key is not None)
     expect(enough, where, "a state dict of this net", str(report), fix)
     fresh = target.template if key is None else net.init(key, target.spec)
@@ -214,6 +216,11 @@ class _Matched:
         unexpected = [name for name in theirs if name not in used and not name.endswith(COUNTERS)]
         self.whole = not missing and not reshaped
         self.report = Loaded(tuple(self.names), tuple(missing), tuple(unexpected), tuple(reshaped))
+
+    def resized_head(self) -> bool:
+        """Return whether all fits but the last layer, which has another number of classes."""
+        layers = {text.partition(" ")[0].rpartition("/")[0] for text in self.report.another_shape}
+        return not self.report.missing and len(layers) == 1 and len(self.names) > 0
 
     def value(self, name: str, leaf: Any) -> Any:
         """Return the array that goes by our name, or `leaf` where there is none."""
