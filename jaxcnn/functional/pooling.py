@@ -92,7 +92,9 @@ def avg_pool(
         counted = resolve_padding("avg_pool", padding, x.shape[-3:-1], size, step)
     rows, columns = (_counts(*axis) for axis in zip(x.shape[-3:-1], size, step, pads, counted, strict=True))
     rows, columns = (counts[:1] if len(set(counts.tolist())) == 1 else counts for counts in (rows, columns))
-    counts = jnp.asarray(rows, total.dtype)[:, None, None] * jnp.asarray(columns, total.dtype)[:, None]
+    rows, columns = (jnp.asarray(counts, total.dtype) for counts in (rows, columns))
+    lead = range(x.ndim - 3)
+    counts = jnp.expand_dims(rows, (*lead, -2, -1)) * jnp.expand_dims(columns, (*lead, -3, -1))
     return (total / counts).astype(x.dtype)
 
 
