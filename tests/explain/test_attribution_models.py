@@ -69,9 +69,10 @@ def test_every_family_is_explained(name):
     net, params, state, x, at = _made(name)
     # Of random nets that end in a rectifier some classes are dead.
     target = (lambda y: jnp.mean(y[..., 1], (-2, -1))) if name in PIXELWISE else (lambda y: jnp.max(y, -1))
-    found = {
-        method.__name__: method(net, params, state, x, target) for method in (guided_backprop, deconvnet, deeplift)
-    }
+    found = {method.__name__: method(net, params, state, x, target) for method in (guided_backprop, deconvnet)}
+    # Of nothing at all a layer norm gives a thousand times any change, in every block of a ConvNeXt without biases.
+    grey = 0.5 if name == "convnext_tiny" else 0.0
+    found["deeplift"] = deeplift(net, params, state, x, target, baseline=grey)
     for rule in ("epsilon", "composite"):
         found[rule] = lrp(net, params, state, x, target, rule=rule)
     for method, maps in found.items():
@@ -88,6 +89,6 @@ def test_every_family_is_explained(name):
         outputs = net.apply(params, state, x, train=False)[0]
         return target(outputs)
 
-    difference = score(x) - score(jnp.zeros_like(x))
+    difference = score(x) - score(jnp.full_like(x, grey))
     error = jnp.abs(jnp.sum(found["deeplift"], (1, 2, 3)) - difference)
     assert (error <= 1e-3 * (jnp.abs(difference) + jnp.abs(score(x)))).all(), (error, difference)

@@ -41,7 +41,8 @@ def deeplift(
     """Return each number's share of the difference between the scores of x and of a baseline, by the rescale rule.
 
     A[i] = (x[i] - b[i]) m[i], m the score's gradient with every derivative of a nonlinear f in the place of
-    (f(z) - f(z')) / (z - z'), z of x and z' of b. So sum_i A[i] = score(x) - score(b), to rounding.
+    (f(z) - f(z')) / (z - z'), z of x and z' of b. So sum_i A[i] = score(x) - score(b), to rounding: that is large where
+    a norm is given nothing by the baseline, such as black by a net without biases, and divides by the root of its eps.
 
     A product changes by the change of each factor times the mean of the other; a maximum by what the winner of x, or
     that of b, changes.
