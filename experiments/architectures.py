@@ -100,11 +100,8 @@ def main(config: Config) -> Result:
     best = ranked(found)[0]
     rivals = [label for label in nets if label in MULTILAYER and label != best.label]
     keys = jax.random.split(jax.random.fold_in(key, 1), config.further_seeds)
-    again = {
-        label: measured(config, label, nets[label], train, test, keys).accuracy
-        for label in (best.label, *rivals[:1])
-        if rivals
-    }
+    pair = [best.label, rivals[0]] if rivals else []
+    again = {label: measured(config, label, nets[label], train, test, keys).accuracy for label in pair}
     ahead = best.label not in PLAIN and (not again or better(*again.values()))
     told = f"{best.label} is the best with {100 * best.accuracy.mean():.1f} %"
     if again:

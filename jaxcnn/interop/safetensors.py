@@ -61,11 +61,12 @@ def save(path: Path | str, net: Layer, params: Any, state: Any, *, spec: Spec, c
     ok = not isinstance(class_names, str) and all(isinstance(name, str) for name in names)
     fix = "Pass train.info.class_names."
     expect(ok, "save", "class_names as a list of texts", shown(class_names), fix, TypeError)
-    if names:
-        _expect_one_each("save", net, spec, names, fix)
     arrays = {name: _array(name, leaf) for name, leaf in _named("save", params, state).items()}
+    template = _template(net, spec)
+    if names:
+        _expect_one_each("save", net, template, spec, names, fix)
     fix = "Pass what init or a training returned for this net; of int8 kernels what surgery.dequantize makes of them."
-    _expect_weights("save", _template(net, spec), arrays, fix)
+    _expect_weights("save", template, arrays, fix)
     metadata = {
         "jaxcnn": _version(),
         "net": to_json(net),
@@ -104,7 +105,7 @@ def load(path: Path | str) -> Model:
         raise ValueError(f"{where}: expected {what}, got {path}, whose net takes no such input. {AGAIN}") from error
     wanted = _expect_weights(where, template, arrays, f"They are those in {path}. {AGAIN}")
     if class_names:
-        _expect_one_each(where, net, spec, class_names, AGAIN)
+        _expect_one_each(where, net, template, spec, class_names, AGAIN)
     leaves = [jnp.asarray(arrays[name]) for name in wanted]
     kept = [leaf.dtype == arrays[name].dtype for name, leaf in zip(wanted, leaves, strict=True)]
     expect(all(kept), where, "dtypes that JAX keeps", f"64 bits in {path}", "Switch jax_enable_x64 on to load them.")
@@ -126,9 +127,9 @@ def _expect_weights(where: str, template: Any, arrays: Mapping[str, Any], fix: s
     return list(wanted)
 
 
-def _expect_one_each(where: str, net: Layer, spec: Any, names: Sequence[str], fix: str) -> None:
+def _expect_one_each(where: str, net: Layer, template: Any, spec: Any, names: Sequence[str], fix: str) -> None:
     """Raise `ValueError` unless there is one name for each output of a net that gives logits."""
-    outputs = jax.eval_shape(lambda k, x: net.apply(*net.init(k, x), x, train=False)[0], jax.random.key(0), spec)
+    outputs = jax.eval_shape(lambda p, s, x: net.apply(p, s, x, train=False)[0], *template, spec)
     logits = outputs.get("logits") if isinstance(outputs, Mapping) else outputs
     if logits is not None:
         count = logits.shape[-1]

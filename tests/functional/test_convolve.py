@@ -197,6 +197,7 @@ PLAIN = Geometry((32, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 64, 64, 1)
     ("change", "batch", "kind"),
     [
         ({}, 64, forms._WINOGRAD),
+        ({}, 16, forms._WINOGRAD),
         ({}, 8, forms._DENSE),  # too little work for the longer compilation
         ({}, 61, forms._DENSE),  # not to be parted
         ({"channels": 16, "features": 16}, 64, forms._DENSE),

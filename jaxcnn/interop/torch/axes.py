@@ -22,7 +22,7 @@ __all__ = ["flattened", "from_torch", "module_at", "to_torch"]
 
 
 def from_torch(array: np.ndarray, leaf: str, flat: Any, shape: tuple[int, ...], module: Module) -> np.ndarray | None:
-    """Return the array with our axes, of the arrays of one float a view, or None where it does not have our shape."""
+    """Return the array with our axes, a view where there can be one, or None where it does not have our shape."""
     if leaf == "kernel":
         # A convolution as large as the image is a dense layer after flattening.
         if flat and array.ndim >= 2 and np.prod(array.shape[1:]) == np.prod(flat):
