@@ -92,7 +92,6 @@ def main(config: Config) -> Result:
         "ReLU learns more than sigmoid, beyond the 95 % interval": gain["interval"][0] > 0,
         "no leaky ReLU is dead": bool((found["leaky ReLU"].dead == 0).all()),
     }
-    missed = [promise for promise, held in promises.items() if not held]
     order = sorted(found, key=lambda name: -found[name].accuracy.mean())
     told = ", ".join(f"{name} {100 * found[name].accuracy.mean():.1f}" for name in order)
     answer = (
@@ -100,9 +99,9 @@ def main(config: Config) -> Result:
         f"best learning rate, {config.seeds} seeds: % right {told}. Dead are {100 * found['ReLU'].dead.mean():.1f} % "
         f"of the ReLUs; {100 * found['sigmoid'].flat.mean():.0f} % of the sigmoids' values lie where they are flat."
     )
-    answer, holds = judge(config, answer, not missed, "; ".join(missed))
+    judgement = judge(config, answer, promises)
     headline = [report.Number(name, f"{100 * found[name].accuracy.mean():.1f} %", "right") for name in order[:3]]
-    return Result(figures, sections(config, found), answer, holds, headline)
+    return Result(figures, sections(config, found), *judgement, headline)
 
 
 def net(config: Config, info: data.DatasetInfo, name: str) -> layers.Sequential:

@@ -108,14 +108,12 @@ def main(config: Config) -> Result:
         "promises": kept,
     }
     answer = sentence(config, sets, nets, reports, curves, certificates)
-    missed = [promise for promise, held in kept.items() if not held]
-    answer, holds = judge(config, answer, not missed, "; ".join(missed))
+    judgement = judge(config, answer, kept)
     sections = [
         table_section(figures["nets"], config.epsilon, len(sets.x)),
         gradient_section(np.asarray(sets.x), slopes),
         overfitting_section(curves, config.overfit_epsilon, config.epsilon),
         certified_section(certificates, config.sigma, config.samples),
-        report.Section("What was promised", [report.Table([{"promise": p, "held": held} for p, held in kept.items()])]),
     ]
     headline = [
         report.Number(
@@ -123,7 +121,7 @@ def main(config: Config) -> Result:
         )
         for name, found in reports.items()
     ]
-    return Result(figures, sections, answer, holds, headline)
+    return Result(figures, sections, *judgement, headline)
 
 
 def chosen(config: Config, key: jax.Array) -> Sets:

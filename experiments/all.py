@@ -78,7 +78,9 @@ def report_of(config: Config, told: dict[str, book.Told], answer: str) -> Result
         for name, each in told.items()
     ]
     holds = all(each.holds for each in told.values())
-    return Result(figures, [report.Section("Experiments", [report.Table(table)])], answer, holds, index.headline)
+    return Result(
+        figures, [report.Section("Experiments", [report.Table(table)])], answer, holds, headline=index.headline
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import optax
 
 from experiments.device import console
 from experiments.few_images import better, loaded
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.statistics import mean_sd, summary
 from jaxcnn import data, layers, models, report, training
 from jaxcnn.checking import expect
@@ -108,10 +108,7 @@ def main(config: Config) -> Result:
         means = " and ".join(f"{label} {mean_sd(100 * values)} %" for label, values in again.items())
         told += f"; with {config.further_seeds} further seeds {means}"
     verdict = f"{config.steps} steps of {config.batch_size} images of {train.info.name}: {told}."
-    if config.quick:
-        verdict = f"not judged: {verdict}"
-    elif not ahead:
-        verdict = f"NOT as promised: {verdict}"
+    judgement = judge(config, verdict, {"a convolutional net ahead of the plain ones": ahead})
     figures = {
         net.label: {**net._asdict(), "accuracy": summary(net.accuracy.tolist()), "model": as_json(chosen[net.label])}
         for net in found
@@ -132,7 +129,7 @@ def main(config: Config) -> Result:
         report.Number(net.label, f"{100 * net.accuracy.mean():.1f} %", f"{net.parameters:,} parameters")
         for net in ranked(found)[:3]
     ]
-    return Result(figures, [section], verdict, config.quick or ahead, headline)
+    return Result(figures, [section], *judgement, headline)
 
 
 def with_pixels(net: layers.Layer, info: data.DatasetInfo, spec: Spec) -> layers.Sequential:

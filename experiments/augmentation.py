@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments import augmentation_gallery as gallery
 from experiments.device import console
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
 from jaxcnn import augment, data, layers, models, report, training
 from jaxcnn.checking import expect
@@ -72,13 +72,13 @@ def main(config: Config) -> Result:
         report.Section("What moves along", [gallery.pictured(moved), promise]),
         *gallery.sections(key, example, columns),
     ]
-    verdict = f"NOT as promised: off their objects after {', '.join(lost)}. {answer}" if lost else answer
+    judgement = judge(config, answer, facts={f"boxes and keypoints on their objects after {held}": not lost})
     best = max(gains, key=lambda name: statistics.fmean(gains[name]))
     headline = [
         report.Number("without augmentation", f"{100 * statistics.fmean(accuracies[NONE]):.1f} %", "test accuracy"),
         report.Number(f"with {best}", f"{100 * statistics.fmean(accuracies[best]):.1f} %", "the best family"),
     ]
-    return Result(figures, sections, verdict, not lost, headline)
+    return Result(figures, sections, *judgement, headline)
 
 
 def load(config: Config) -> tuple[data.Dataset, data.Dataset]:

@@ -158,11 +158,10 @@ def told(config: Config, sets: Sets, accuracy: float, found: Mapping[Task, Mappi
         text = f"{task.quantity} with {few} scenes, from scratch and with a backbone"
         headline.append(report.Number(task.name, f"{scratch[:, 0].mean():.2f} and {best:.2f}", text))
     sections = [section(config, sets, task, ways) for task, ways in found.items()]
-    holds = all(helped.values())
     known = f"From a classifier that names {accuracy:.0%} of the test scenes rightly, {config.seeds} seeds"
     answer = f"{known}. {'. '.join(parts)}."
-    answer, holds = judge(config, answer, holds, f"with {few} scenes the backbone does not help in both tasks")
-    return Result(figures, sections, answer, holds, headline)
+    judgement = judge(config, answer, {f"with {few} scenes the backbone helps in both tasks": all(helped.values())})
+    return Result(figures, sections, *judgement, headline)
 
 
 def section(config: Config, sets: Sets, task: Task, ways: Mapping[str, Measured]) -> report.Section:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.robustness import Effort, broken
-from experiments.runner import Result, run
+from experiments.runner import Result, judge, run
 from experiments.trained import OfNet, trained
 from jaxcnn.checking import expect
 
@@ -38,10 +38,8 @@ def main(config: Config) -> Result:
     effort = QUICK if config.quick else Effort(**{name: getattr(config, name) for name in names})
     found = trained("breaking", config)
     result = broken(found.model, found.train, found.test, epsilon=config.epsilon, effort=effort, seed=config.seed)
-    verdict, holds = result.verdict, result.holds
-    if config.quick:
-        verdict, holds = f"not judged: {verdict}", True
-    return Result(result.figures, result.sections, verdict, holds, result.headline)
+    judgement = judge(config, result.answer, result.promises)
+    return Result(result.figures, result.sections, *judgement, result.headline)
 
 
 if __name__ == "__main__":

@@ -100,14 +100,14 @@ def main(config: Config) -> Result:
             ],
         )
     ]
-    holds = bool((found.training[:, -1] < found.training[:, 0]).all())
+    more = bool((found.training[:, -1] < found.training[:, 0]).all())
     answer = sentence(config, found, won["test"])
-    answer, holds = judge(config, answer, holds, "the most neurons do not learn more with every seed")
+    judgement = judge(config, answer, {"the most neurons learn more than the fewest with every seed": more})
     headline = [
         report.Number(f"{w} neurons", f"{100 * found.test[:, at].mean():.1f} %", "test error")
         for at, w in enumerate(config.widths)
     ]
-    return Result(figures, sections, answer, holds, headline)
+    return Result(figures, sections, *judgement, headline)
 
 
 def measured(config: Config) -> Found:

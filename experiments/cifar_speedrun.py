@@ -95,7 +95,9 @@ def main(config: Config) -> Result:
         write_json(Path(config.run) / f"cifar_speedrun-{config.recipe}.json", figures)
     missed = None if config.quick else misses(config.recipe, figures)
     judged = "not judged (a small set)" if missed is None else "; ".join(missed) or "as promised"
-    return Result(figures, sections(figures, recipe), f"{sentence(figures)}: {judged}.", not missed, headline(figures))
+    return Result(
+        figures, sections(figures, recipe), f"{sentence(figures)}: {judged}.", not missed, headline=headline(figures)
+    )
 
 
 def cifar10(sprites: str | None) -> tuple[Images, Images, data.DatasetInfo]:

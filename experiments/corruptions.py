@@ -99,13 +99,13 @@ def main(config: Config) -> Result:
         "gain": gains,
         "images": test.size,
     }
-    answer, falls = judge(config, answer, falls, "the mean accuracy of a net does not fall with each severity")
+    judgement = judge(config, answer, {"the mean accuracy of every net falls with each severity": falls})
     headline = [
         report.Number("clean", f"{100 * measured[GIVEN][0].corrupted.clean:.1f} %", "accuracy of the net itself"),
         report.Number("corrupted", f"{100 * accuracy[GIVEN][0]:.1f} %", f"mean of {len(kinds)} kinds and 5 severities"),
         *(report.Number(name, f"{100 * gain['mean']:+.1f}", "points of it won") for name, gain in gains.items()),
     ]
-    return Result(figures, sections(config, key, test, measured), answer, falls, headline)
+    return Result(figures, sections(config, key, test, measured), *judgement, headline)
 
 
 def compared(config: Config, found: Trained, key: jax.Array) -> dict[str, list[Logits]]:

@@ -84,9 +84,11 @@ def main(config: Config) -> Result:
             ],
         )
     ]  # fmt: skip
-    missed = [width for width, values in found.items() if not better(values[:, -1], values[:, 0])]
+    promises = {
+        f"more images help width {width}": better(values[:, -1], values[:, 0]) for width, values in found.items()
+    }
     answer = sentence(config, train_set, found, counts)
-    answer, holds = judge(config, answer, not missed, f"more images do not help width {', '.join(map(str, missed))}")
+    judgement = judge(config, answer, promises)
     headline = [
         report.Number(
             f"width {width}",
@@ -95,7 +97,7 @@ def main(config: Config) -> Result:
         )
         for width, values in found.items()
     ]
-    return Result(figures, sections, answer, holds, headline)
+    return Result(figures, sections, *judgement, headline)
 
 
 def measured(

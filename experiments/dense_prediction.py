@@ -64,7 +64,7 @@ def main(config: Config) -> Result:
     expect(ok, "dense_prediction", "rising epsilons above 0", config.epsilons, fix)
     train_key, test_key, *keys = jax.random.split(jax.random.key(config.seed), 4)
     train, test = drawn(train_key, config.scenes), drawn(test_key, config.test_scenes)
-    figures, sections, parts, failed, headline = {}, [], [], [], []
+    figures, sections, parts, promises, headline = {}, [], [], {}, []
     for task, key in zip(tasks(train.info, config.width), keys, strict=True):
         fit_key, explain_key, attack_key = jax.random.split(key, 3)
         state = trained(config, task, train, fit_key)
@@ -83,12 +83,12 @@ def main(config: Config) -> Result:
             f"{task.name} ({task.quantity} {reached:.2f}): on {len(objects.x)} objects HiResCAM's largest value lies "
             f"on {hit:.0%}, Grad-CAM's on {mean:.0%}, the middle of the image on {blind:.0%}; {gone.sentence}"
         )
-        failed += [f"HiResCAM in {task.name}"] if hit <= blind else []
-        failed += [f"erasing in {task.name}"] if not erases(gone) else []
+        promises[f"HiResCAM in {task.name}"] = hit > blind
+        promises[f"erasing in {task.name}"] = erases(gone)
         headline.append(report.Number(task.name, f"{gone.attacked[-1]:.0%}", gone.headline))
     answer = f"{'. '.join(parts)}."
-    answer, holds = judge(config, answer, not failed, ", ".join(failed))
-    return Result(figures, sections, answer, holds, headline)
+    judgement = judge(config, answer, promises)
+    return Result(figures, sections, *judgement, headline)
 
 
 def erases(gone: Erased) -> bool:

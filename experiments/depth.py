@@ -79,12 +79,12 @@ def main(config: Config) -> Result:
         for name, one in found.items()
     )
     answer = f"About {config.parameters:,} parameters each, {config.seeds} seeds: {told}."
-    holds = best["convolutional"] > 0 and gain["convolutional"]["interval"][0] > 0
-    answer, holds = judge(config, answer, holds, "more convolutions do not beat one")
+    deeper = best["convolutional"] > 0 and gain["convolutional"]["interval"][0] > 0
+    judgement = judge(config, answer, {"more convolutions beat one": deeper})
     headline = [
         report.Number(name, f"{depths[best[name]]}", "hidden layers are best") for name in found
     ]  # fmt: skip
-    return Result(figures, sections(config, found), answer, holds, headline)
+    return Result(figures, sections(config, found), *judgement, headline)
 
 
 def dense(info: data.DatasetInfo, depth: int, width: int) -> layers.Sequential:

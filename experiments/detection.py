@@ -138,12 +138,12 @@ def main(config: Config) -> Result:
         f"precision {half:.3f} at an overlap of 0.5, {precision.at(0.75):.3f} at 0.75, {float(precision):.3f} over 0.5 "
         "to 0.95."
     )
-    answer, holds = judge(config, answer, half >= PROMISED, f"an average precision of {PROMISED}")
+    judgement = judge(config, answer, {f"an average precision of {PROMISED}": half >= PROMISED})
     headline = [
         report.Number("average precision", f"{half:.3f}", "at an overlap of 0.5"),
         report.Number("average precision", f"{float(precision):.3f}", "overlaps 0.5 to 0.95"),
     ]
-    return Result(figures, pictures, answer, holds, headline)
+    return Result(figures, pictures, *judgement, headline)
 
 
 CURVES = ("Loss of each epoch.", "A curve of the training loss.")

@@ -109,9 +109,9 @@ def main(config: Config) -> Result:
         "measures": {name: summaries(each, real["label"] if name == REAL else classes) for name, each in known.items()},
         "warned": accuracy,
     }
-    missed = promises(mine, every, known[REAL], real["label"])
+    promises = promised(mine, every, known[REAL], real["label"])
     answer = sentence(mine, figures, config)
-    answer, holds = judge(config, answer, not missed, "; ".join(missed))
+    judgement = judge(config, answer, promises)
     headline = [
         report.Number(name, f"{figures['ways'][name]['sure']} of {len(classes)}", f"classes above {SURE:.0%}")
         for name in every
@@ -122,7 +122,7 @@ def main(config: Config) -> Result:
         meaning(figures["measures"]),
         *([warning(figures, config)] if accuracy else []),
     ]
-    return Result(figures, sections, answer, holds, headline)
+    return Result(figures, sections, *judgement, headline)
 
 
 def searched(
@@ -176,19 +176,16 @@ def without_values(values: np.ndarray) -> dict[str, Any]:
     return {name: found[name] for name in ("mean", "sd", "n")}
 
 
-def promises(mine: Trained, every: Mapping[str, Search], real: Measured, label: np.ndarray) -> list[str]:
-    """Return what is not as promised."""
-    missed = []
+def promised(mine: Trained, every: Mapping[str, Search], real: Measured, label: np.ndarray) -> dict[str, bool]:
+    """Return what is promised, and whether it is so."""
+    promises = {}
     like = np.array([real.correlation[label == k].mean() for k in range(len(mine.class_names)) if (label == k).any()])
     asked = [k for k in range(len(mine.class_names)) if (label == k).any()]
     for name, one in every.items():
-        short = [mine.class_names[k] for k in np.flatnonzero(one.known.sure <= SURE)]
-        if short:
-            missed.append(f"by {name} it is not {SURE:.0%} sure of {', '.join(short)}")
-        alike = [mine.class_names[k] for k, bound in zip(asked, like, strict=True) if one.known.correlation[k] >= bound]
-        if alike:
-            missed.append(f"by {name}, {', '.join(alike)} are as like the mean image as real ones")
-    return missed
+        promises[f"by {name} more than {SURE:.0%} sure of every class"] = bool((one.known.sure > SURE).all())
+        unlike = bool((one.known.correlation[asked] < like).all())
+        promises[f"by {name} all are less like the mean image of the class than real ones"] = unlike
+    return promises
 
 
 def sentence(mine: Trained, figures: Mapping[str, Any], config: Config) -> str:

@@ -116,14 +116,14 @@ def main(config: Config) -> Result:
             ],
         )
     ]
-    holds = cost["fewest"]["interval"][0] > 0
+    harm = cost["fewest"]["interval"][0] > 0
     judged = sentence(config, found, best, cost, chosen)
-    judged, holds = judge(config, judged, holds, "the fewest units do no harm")
+    judgement = judge(config, judged, {"the fewest units do harm": harm})
     headline = [
         report.Number("chosen", spoken(found.rule), "units, by one standard error, seed by seed"),
         report.Number("test error", f"{100 * chosen['rule']['mean']:.1f} %", "of the width chosen"),
     ]
-    return Result(figures, sections, judged, holds, headline)
+    return Result(figures, sections, *judgement, headline)
 
 
 def measured(config: Config) -> Found:

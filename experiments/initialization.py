@@ -18,7 +18,7 @@ import numpy as np
 
 from experiments.deep_net import ACTIVATIONS, SMALL, Variances, measured
 from experiments.device import console
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from jaxcnn import report
 from jaxcnn.checking import expect
 from jaxcnn.report.canvas import BLUE, INK, MUTED, ORANGE, drawing, figure, panel, style
@@ -59,7 +59,6 @@ def main(config: Config) -> Result:
     names = list(ACTIVATIONS) if config.activation == "all" else [config.activation]
     found = measure(config, names)
     promises = promised(found, tolerance(config))
-    missed = [promise for promise, kept in promises.items() if not kept]
     figures = {name: {scheme: summary(v) for scheme, v in lines.items()} for name, lines in found.items()}
     rows = [row(name, scheme, v) for name, lines in found.items() for scheme, v in lines.items()]
     shown = {name: lines for name, lines in found.items() if name in ACTIVATIONS}
@@ -90,12 +89,10 @@ def main(config: Config) -> Result:
                 report.Table(rows),
             ],
         ),
-        report.Section("What was promised", [report.Table([{"promise": p, "held": k} for p, k in promises.items()])]),
     ]
     verdict = sentence(config, found)
-    if missed:
-        verdict = f"NOT as promised: {'; '.join(missed)}. {verdict}"
-    return Result(figures, sections, verdict, not missed)
+    judgement = judge(config, verdict, facts=promises)
+    return Result(figures, sections, *judgement)
 
 
 def measure(config: Config, names: list[str]) -> dict[str, dict[str, Variances]]:

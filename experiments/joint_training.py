@@ -59,8 +59,7 @@ def main(config: Config) -> Result:
         f"{config.per_class} images of each class, {config.seeds} seeds: {told} right. Joint training is {beside} "
         f"greedy layers ({100 * low:+.1f} to {100 * high:+.1f} points)."
     )
-    holds = gains["random"]["interval"][0] > 0
-    answer, holds = judge(config, answer, holds, "joint training is not better than random layers")
+    judgement = judge(config, answer, {"better jointly than with random layers": gains["random"]["interval"][0] > 0})
     headline = [report.Number(name, f"{100 * values.mean():.1f} %", "right") for name, values in found.items()]
     dots = {name: (100 * values).tolist() for name, values in found.items()}
     picture = report.Picture(
@@ -70,7 +69,7 @@ def main(config: Config) -> Result:
         f"and over random layers {config.epochs} epochs are all.",
         "Dots of accuracy, a line for each way to train.",
     )
-    return Result(figures, [report.Section("Ways to train", [picture])], answer, holds, headline)
+    return Result(figures, [report.Section("Ways to train", [picture])], *judgement, headline)
 
 
 def net(config: Config, info: data.DatasetInfo, blocks: Sequence[str]) -> layers.Sequential:

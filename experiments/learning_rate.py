@@ -89,15 +89,14 @@ def main(config: Config) -> Result:
             for at, rate in enumerate(rates)
         ],
     }
-    missed = broken(kinds)
     answer = sentence(config, found, kinds)
-    answer, holds = judge(config, answer, not missed, "; ".join(missed))
+    judgement = judge(config, answer, promised(kinds))
     best = lowest(found)
     headline = [
         report.Number("lowest loss at", f"{rates[best]:g}", f"which {kinds[best]}"),
         report.Number("test accuracy", f"{100 * found.accuracy[best].mean():.1f} %", "at that rate"),
     ]
-    return Result(figures, sections(config, found, lanes, kinds), answer, holds, headline)
+    return Result(figures, sections(config, found, lanes, kinds), *judgement, headline)
 
 
 def measured(config: Config) -> Found:
@@ -160,12 +159,15 @@ def most_common(names: Sequence[str]) -> str:
     return max(KINDS, key=lambda name: (names.count(name), KINDS.index(name)))
 
 
-def broken(kinds: Sequence[str]) -> list[str]:
-    """Return what of the promise is not so, of the kinds in the order of the rates."""
+def promised(kinds: Sequence[str]) -> dict[str, bool]:
+    """Return what is promised of the kinds in the order of the rates, and whether it is so."""
     places = {name: [at for at, each in enumerate(kinds) if each == name] for name in KINDS if name != "oscillates"}
-    unseen = [f"no rate {name}" for name, at in places.items() if not at]
-    pairs = itertools.pairwise(places.items())
-    return unseen or [f"a rate {b} below one that {a}" for (a, low), (b, high) in pairs if max(low) > min(high)]
+    seen = {f"a rate that {name}": bool(at) for name, at in places.items()}
+    ordered = {
+        f"no rate that {b} below one that {a}": not low or not high or max(low) < min(high)
+        for (a, low), (b, high) in itertools.pairwise(places.items())
+    }
+    return seen | ordered
 
 
 def lowest(found: Found) -> int:
@@ -220,7 +222,6 @@ def sections(
                 report.Table(rows, "Rates, what they are called, and how many of their lanes do what."),
             ],
         ),
-        report.Section("What was promised", [report.Table([{"promise": PROMISE, "held": not broken(kinds)}])]),
     ]
 
 

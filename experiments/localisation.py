@@ -110,13 +110,13 @@ def main(config: Config) -> Result:
         for name, m in measured.items()
     )
     answer = f"{config.seeds} seeds, {config.size}x{config.size} scenes. {told}."
-    answer, holds = judge(config, answer, share >= PROMISED, f"{PROMISED} of the points correct with one head")
+    judgement = judge(config, answer, {f"{PROMISED} of the points correct with one head": share >= PROMISED})
     headline = [
         report.Number("correct keypoints", f"{share:.3f}", f"within {config.threshold} of the box, {best}"),
         report.Number("error", f"{measured[best]['error_pixels']['mean']:.2f} px", f"{best}, {config.seeds} seeds"),
     ]
     figures = {**measured, "test_scenes": config.test_images, "best": best}
-    return Result(figures, sections(found, measured, best, tests[-1], last), answer, holds, headline)
+    return Result(figures, sections(found, measured, best, tests[-1], last), *judgement, headline)
 
 
 def drawn(config: Config, key: jax.Array, n: int) -> data.Dataset:

@@ -65,7 +65,6 @@ def main(config: Config) -> Result:
     maps = [path for path, shape in layer_shapes(*mine[:3], mine.train.spec, at).items() if len(shape) == 4]
     best = found[CHOSEN]
     lowest, agree = float(best.eight_bit.min()), int((best.judged == classes).sum())
-    holds = lowest > SURE
     figures = {
         "ways": {name: recorded(mine, one) for name, one in found.items()},
         "lowest_confidence": lowest,
@@ -83,12 +82,12 @@ def main(config: Config) -> Result:
         *([dream_section(mine, mine.test["image"][0], maps, config.steps, keys[3])] if maps else []),
     ]
     answer = sentence(mine, found)
-    answer, holds = judge(config, answer, holds, f"it is less than {100 * SURE:.0f} % sure of some")
+    judgement = judge(config, answer, {f"more than {100 * SURE:.0f} % sure of every one": lowest > SURE})
     headline = [
         report.Number("lowest confidence", f"{floored(lowest)} %", f"of {len(classes)} classes, 8-bit images"),
         report.Number("judged alike", f"{agree} of {len(classes)}", f"by the {NEIGHBOURS} nearest training images"),
     ]
-    return Result(figures, sections, answer, holds, headline)
+    return Result(figures, sections, *judgement, headline)
 
 
 def recorded(mine: Trained, one: Liked) -> dict[str, Any]:

@@ -75,9 +75,8 @@ def main(config: Config) -> Result:
         for at, part in enumerate(parts)
     }
     promises = promised(config, found, figures)
-    missed = [promise for promise, kept in promises.items() if not kept]
     answer = sentence(config, found, figures)
-    answer, holds = judge(config, answer, not missed, "; ".join(missed))
+    judgement = judge(config, answer, promises)
     headline = [
         report.Number(
             f"{name} random",
@@ -86,7 +85,7 @@ def main(config: Config) -> Result:
         )
         for name, one in figures.items()
     ]
-    return Result(figures, sections(config, found, figures, promises), answer, holds, headline)
+    return Result(figures, sections(config, found, figures), *judgement, headline)
 
 
 def measured(config: Config) -> Found:
@@ -185,9 +184,7 @@ def sentence(config: Config, found: Found, figures: Mapping[str, Any]) -> str:
     )
 
 
-def sections(
-    config: Config, found: Found, figures: Mapping[str, Any], promises: Mapping[str, bool]
-) -> list[report.Section]:
+def sections(config: Config, found: Found, figures: Mapping[str, Any]) -> list[report.Section]:
     """Return what the page shows."""
     epochs = range(1, found.training.shape[2] + 1)
     names = [f"{percent(part)} random" for part in config.fractions]
@@ -219,10 +216,8 @@ def sections(
         for name, one in figures.items()
     ]
     table = report.Table(rows, "Mean ± standard deviation of the seeds at the end; the epochs seed by seed.")
-    kept = report.Table([{"promise": promise, "held": held} for promise, held in promises.items()])
     return [
         report.Section("Any labels are learned", [learned, tested, table]),
-        report.Section("What was promised", [kept]),
     ]
 
 

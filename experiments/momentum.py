@@ -25,7 +25,7 @@ from experiments.device import console
 from experiments.hidden_units import load, mistakes, one_hidden_layer
 from experiments.lines import COLOURS, spread_lines
 from experiments.progress import LanesBar
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
 from jaxcnn import data, report, search, training
 from jaxcnn.checking import expect
@@ -87,7 +87,7 @@ def main(config: Config) -> Result:
         },
     }
     plain = counts["plain"]
-    holds = all(counts[name] <= SHARE * plain for name in ("momentum", "Nesterov"))
+    fewer = all(counts[name] <= SHARE * plain for name in ("momentum", "Nesterov"))
     told = ", ".join(
         f"{name} {loss.mean():.3f} ({100 * right.mean():.1f} % right)" for name, (loss, right) in best.items()
     )
@@ -101,10 +101,9 @@ def main(config: Config) -> Result:
         f"{counts['momentum']}, Nesterov's {counts['Nesterov']}. A net on the digits, {config.steps} steps, each way "
         f"with its best rate: training loss {told}; that of momentum is {helps} than without."
     )
-    if not holds:
-        answer = f"NOT as promised: momentum needs more than half of the steps on the ravine. {answer}"
+    judgement = judge(config, answer, facts={f"{SHARE:g} of the steps on the ravine with momentum": fewer})
     headline = [report.Number(name, f"{count}", "steps on the ravine") for name, count in counts.items()]
-    return Result(figures, sections(config, paths, counts, found), answer, holds, headline)
+    return Result(figures, sections(config, paths, counts, found), *judgement, headline)
 
 
 def ravine(steepness: float) -> dict[str, optax.GradientTransformation]:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lines import spread_lines
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
 from jaxcnn import functional as F
 from jaxcnn import report
@@ -88,17 +88,15 @@ def main(config: Config) -> Result:
     }
     last = "squared error, bad start"
     promises[f"{last}: further away with every seed"] = bool((behind[last] > NEAR).all())
-    missed = [promise for promise, held in promises.items() if not held]
     told = "; ".join(f"{name} {100 * one.accuracy.mean():.1f} %" for name, one in found.items())
     answer = (
         f"{config.seeds} seeds, {config.steps} steps: the best line is right in {100 * best.mean():.1f} %, the unit by "
         f"{told}. From bad weights the first gradient is {found[last].gradient[:, 0].mean():.0e} by squared error, "
         f"{found['cross-entropy, bad start'].gradient[:, 0].mean():.1f} by cross-entropy."
     )
-    if missed:
-        answer = f"NOT as promised: {'; '.join(missed)}. {answer}"
+    judgement = judge(config, answer, facts=promises)
     headline = [report.Number("right", f"{100 * one.accuracy.mean():.1f} %", name) for name, one in found.items()]
-    return Result(figures, sections(config, found, np.asarray(x[0]), np.asarray(y[0])), answer, not missed, headline)
+    return Result(figures, sections(config, found, np.asarray(x[0]), np.asarray(y[0])), *judgement, headline)
 
 
 def clouds(keys: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:

@@ -80,9 +80,8 @@ def main(config: Config) -> Result:
         f"the validation loss is higher {config.more_epochs} epochs after the stop, with every lane": bool(rose.all()),
         "the trainings with and without patience agree up to the stop": found.agree,
     }
-    missed = [promise for promise, kept in promises.items() if not kept]
     answer = sentence(config, values, figures)
-    answer, holds = judge(config, answer, not missed, "; ".join(missed))
+    judgement = judge(config, answer, promises)
     headline = [
         report.Number("stopped", f"epoch {found.stop.mean():.0f}", f"the best was {found.best.mean():.0f}"),
         report.Number("test error", f"{100 * found.given_back.mean():.1f} %", "of what early stopping gives back"),
@@ -90,7 +89,7 @@ def main(config: Config) -> Result:
             "later", f"{100 * values['later']['test error'].mean():.1f} %", f"{config.more_epochs} epochs on"
         ),
     ]
-    return Result(figures, sections(config, found, values, promises), answer, holds, headline)
+    return Result(figures, sections(config, found, values), *judgement, headline)
 
 
 def measured(config: Config) -> Found:
@@ -193,9 +192,7 @@ def reached(values: np.ndarray, epochs: np.ndarray) -> np.ndarray:
     return np.take_along_axis(np.broadcast_to(values, (len(values), len(epochs))), epochs[None] - 1, axis=0)[0]
 
 
-def sections(
-    config: Config, found: Found, values: Mapping[str, Mapping[str, np.ndarray]], promises: Mapping[str, bool]
-) -> list[report.Section]:
+def sections(config: Config, found: Found, values: Mapping[str, Mapping[str, np.ndarray]]) -> list[report.Section]:
     """Return what the page shows."""
     epochs = range(1, len(found.seconds) + 1)
     marks = {"best": float(found.best.mean()), "stopped": float(found.stop.mean())}
@@ -227,11 +224,9 @@ def sections(
         "Lines of training, validation and test error against the epoch.",
     )
     table = report.Table(rows, "Means of the lanes. The weights of the best epoch are given back.")
-    kept = report.Table([{"promise": promise, "held": held} for promise, held in promises.items()])
     return [
         report.Section("When the noise is learned", [learned, table]),
         report.Section("Curves that part", [loss, error]),
-        report.Section("What was promised", [kept]),
     ]
 
 

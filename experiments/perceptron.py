@@ -19,7 +19,7 @@ import numpy as np
 
 from experiments.hidden_units import load
 from experiments.lines import spread_lines
-from experiments.runner import Common, Result, run
+from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
 from jaxcnn import report
 from jaxcnn.checking import expect
@@ -86,20 +86,18 @@ def main(config: Config) -> Result:
         "with every order no more mistakes than (R / margin)^2": bool((total <= bound).all()),
         "XOR: with every order there are mistakes in every pass": bool((xor.mistakes > 0).all()),
     }
-    missed = [promise for promise, kept in promises.items() if not kept]
     answer = (
         f"{classes[0]} against {classes[1]}, {len(x)} images in {config.orders} orders: the last mistake is in pass "
         f"{lasted.min()} to {lasted.max()}, after {total.min()} to {total.max()} mistakes, where Novikoff's bound is "
         f"{bound:.0f}; {100 * right.mean():.1f} % of {len(test_x)} test images are right. XOR: in every one of "
         f"{config.epochs} passes there are {xor.mistakes.min()} to {xor.mistakes.max()} mistakes."
     )
-    if missed:
-        answer = f"NOT as promised: {'; '.join(missed)}. {answer}"
+    judgement = judge(config, answer, facts=promises)
     headline = [
         report.Number("mistakes", f"{total.mean():.1f}", f"until the last; the bound is {bound:.0f}"),
         report.Number("test accuracy", f"{100 * right.mean():.1f} %", f"of {len(test_x)} images"),
     ]
-    return Result(figures, sections(config, train_set["image"], x, digits, xor), answer, not missed, headline)
+    return Result(figures, sections(config, train_set["image"], x, digits, xor), *judgement, headline)
 
 
 def two_classes(dataset, classes: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -79,7 +79,7 @@ def main(config: Config) -> Result:
         "less_change_of": less,
         "accuracy_lost": {name: summary(values.tolist()) for name, values in lost.items()},
     }
-    holds = bool((change["max"] < change["none"]).all())
+    steadier = bool((change["max"] < change["none"]).all())
     low, high = less["max_than_average"]["interval"]
     beside = (
         "less than average pooling"
@@ -94,11 +94,11 @@ def main(config: Config) -> Result:
         f"Images moved by {shifts[1]} pixel: the maps change by {told} of their length; max-pooling changes {beside}. "
         f"Points of accuracy lost at {shifts[-1]} pixels: {fell}. {config.seeds} seeds."
     )
-    answer, holds = judge(config, answer, holds, "max-pooling does not change less than no pooling with every seed")
+    judgement = judge(config, answer, {"max-pooling changes less than no pooling with every seed": steadier})
     headline = [
         report.Number(name, f"{values.mean():.2f}", f"change, {shifts[1]} pixel") for name, values in change.items()
     ]
-    return Result(figures, sections(config, found), answer, holds, headline)
+    return Result(figures, sections(config, found), *judgement, headline)
 
 
 def at_shifts(config: Config, values: np.ndarray) -> dict[str, object]:

@@ -119,8 +119,7 @@ def main(config: Config) -> Result:
     pixels, hidden = at[0], at[-2]
     rises = mean[TRAINED][hidden] - mean[TRAINED][pixels], mean[TRAINED][hidden] - mean[UNTRAINED][hidden]
     answer = sentence(found, at, mean, alike, table)
-    holds = min(rises) > 0
-    answer, holds = judge(config, answer, holds, f"classes are not most separable in {hidden} of the trained net")
+    judgement = judge(config, answer, {f"classes are most separable in {hidden} of the trained net": min(rises) > 0})
     percent = lambda value: f"{100 * value:.1f} %"  # noqa: E731
     headline = [
         report.Number(f"probe of {pixels}", percent(mean[TRAINED][pixels]), "test accuracy"),
@@ -128,7 +127,7 @@ def main(config: Config) -> Result:
         report.Number(f"probe of {hidden}", percent(mean[UNTRAINED][hidden]), "untrained"),
         report.Number("same layer, other seed", f"{own_layer(alike['seeds']):.2f}", "mean CKA"),
     ]
-    return Result(figures, sections, answer, holds, headline)
+    return Result(figures, sections, *judgement, headline)
 
 
 def second(config: Config, found: Trained) -> Weights:

@@ -97,9 +97,8 @@ def main(config: Config) -> Result:
             (found.keys == config.restarts).all() and found.training.shape == (config.seeds, config.restarts)
         ),
     }
-    missed = [promise for promise, kept in promises.items() if not kept]
     answer = sentence(config, figures)
-    answer, holds = judge(config, answer, not missed, "; ".join(missed))
+    judgement = judge(config, answer, promises)
     headline = [
         report.Number("training error", f"{100 * errors['median'].mean():.1f} %", "of the median restart"),
         report.Number("best to worst", f"{percent(errors['best'])} to {percent(errors['worst'])}", "of all restarts"),
@@ -107,7 +106,7 @@ def main(config: Config) -> Result:
             "gain", f"{100 * gain['by training'].mean():+.1f}", "points of test accuracy, the best by training"
         ),
     ]
-    return Result(figures, sections(config, found, errors, spread, gain, best_of, promises), answer, holds, headline)
+    return Result(figures, sections(config, found, errors, spread, gain, best_of), *judgement, headline)
 
 
 def measured(config: Config) -> Found:
@@ -189,7 +188,6 @@ def sections(
     spread: Mapping[str, np.ndarray],
     gain: Mapping[str, np.ndarray],
     best_of: Mapping[str, np.ndarray],
-    promises: Mapping[str, bool],
 ) -> list[report.Section]:
     """Return what the page shows."""
     dots, rows = {}, []
@@ -232,7 +230,6 @@ def sections(
             "Seed by seed",
             [report.Table(rows, "Training errors, %, and points of test accuracy that the best of all wins.")],
         ),
-        report.Section("What was promised", [report.Table([{"promise": p, "held": k} for p, k in promises.items()])]),
     ]
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import tyro
 
@@ -55,24 +55,43 @@ class Result:
     """What an experiment found.
 
     `figures`: numbers, ready for JSON. `pictures`: the sections of its page. `verdict`: one honest sentence. `holds`:
-    whether what the experiment promises is so; the exit code says it too.
+    whether what the experiment promises is so; the exit code says it too. `promises`: what they are, and which are
+    kept. `judge` gives these three.
     """
 
     figures: Mapping[str, Any]
     pictures: Sequence[report.Section]
     verdict: str
     holds: bool = True
+    promises: Mapping[str, bool] = field(default_factory=dict)
     headline: Sequence[report.Number] = field(default_factory=list)
 
 
 C = TypeVar("C", bound=Common)
 
 
-def judge(config: Common, answer: str, holds: bool, missed: str) -> tuple[str, bool]:
-    """Return the verdict, which begins with what is missed, and whether it holds; small runs promise nothing."""
-    if config.quick:
-        return f"not judged: {answer}", True
-    return (answer, True) if holds else (f"NOT as promised: {missed}. {answer}", False)
+class Judgement(NamedTuple):
+    """What `judge` returns: three fields of a `Result`, in their order."""
+
+    verdict: str
+    holds: bool
+    promises: Mapping[str, bool]
+
+
+def judge(
+    config: Common, answer: str, promises: Mapping[str, bool] | None = None, facts: Mapping[str, bool] | None = None
+) -> Judgement:
+    """Return the answer, behind what is not as promised of it, and whether all is.
+
+    `promises` and `facts` say what is promised, and whether it is so. A small run is held to the facts alone: to what
+    is so at any size.
+    """
+    promises, facts = promises or {}, facts or {}
+    if config.quick and promises:
+        answer = f"not judged: {answer}"
+    missed = [name for name, kept in (facts if config.quick else {**facts, **promises}).items() if not kept]
+    verdict = f"NOT as promised: {'; '.join(missed)}. {answer}" if missed else answer
+    return Judgement(verdict, not missed, {**facts, **promises})
 
 
 def run(
@@ -180,6 +199,7 @@ def record(
         "seed": config.seed,
         "holds": result.holds,
         "verdict": result.verdict,
+        "promises": result.promises,
         "figures": result.figures,
         "seconds": seconds,
         "device": here["device"],
@@ -190,12 +210,18 @@ def record(
     title = folder.relative_to(run_folder.RUNS).as_posix() if folder.is_relative_to(run_folder.RUNS) else folder.name
     again = [report.Section("Interrupted and resumed", [report.Table(starts)])] if len(starts) > 1 else []
     footer = f"{start['command']}, {start['started']}, {seconds:.0f} s on {here['device']} ({here['cores']} cores)."
-    page = report.Page(
-        title, result.verdict, result.headline, [*result.pictures, *again, *circumstances(settings, here)], footer
-    )
+    sections = [*result.pictures, *promised(result.promises, config.quick), *again, *circumstances(settings, here)]
+    page = report.Page(title, result.verdict, result.headline, sections, footer)
     path = dress(page).write(folder / "report.html")
     console.print(f"page: {path}\n{result.verdict}", markup=False)
     return result
+
+
+def promised(promises: Mapping[str, bool], quick: bool) -> list[report.Section]:
+    """Return what a page says of what was promised."""
+    rows = [{"promise": promise, "held": kept} for promise, kept in promises.items()]
+    how = "A small run is held only to what is so at any size." if quick else ""
+    return [report.Section("What was promised", [report.Table(rows, how)])] if rows else []
 
 
 def circumstances(settings: Mapping[str, Any], here: Mapping[str, Any]) -> list[report.Section]:

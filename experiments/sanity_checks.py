@@ -24,7 +24,7 @@ from experiments.device import console
 from experiments.few_images import some
 from experiments.located import located
 from experiments.progress import ProgressBar
-from experiments.runner import Result, run
+from experiments.runner import Result, judge, run
 from experiments.sanity_pictures import cascade_lines, rows_of_maps
 from experiments.trained import OfNet, Trained, trained
 from experiments.trust_measures import explained, measures, rows, summaries
@@ -87,10 +87,8 @@ def main(config: Config) -> Result:
         "measures": summaries(measured),
         "scenes": scenes.figures,
     }
-    answer, holds = judged(checked)
-    if config.quick:
-        answer, holds = f"not judged: {answer}", True
-    return Result(finite(figures), sections, answer, holds, headline(checked))
+    judgement = judge(config, sentence(checked), promised(checked))
+    return Result(finite(figures), sections, *judgement, headline(checked))
 
 
 def learned_by_heart(config: Config, found: Trained, key: jax.Array) -> tuple[tuple[Params, State], float]:
@@ -164,19 +162,26 @@ def by_layer(layers: tuple[str, ...], found: Mapping[str, Mapping[str, np.ndarra
     }
 
 
-def judged(checked: trust.SanityReport) -> tuple[str, bool]:
-    """Return who passes and who fails in a sentence, and whether what is known came out."""
+def promised(checked: trust.SanityReport) -> dict[str, bool]:
+    """Return what is known of methods, and whether it came out."""
+    known = dict.fromkeys(PASS, True) | dict.fromkeys(FAIL, False)
+    return {
+        f"{name} {'passes' if passes else 'fails'}": checked.verdicts[name].passes is passes
+        for name, passes in known.items()
+        if name in checked.verdicts
+    }
+
+
+def sentence(checked: trust.SanityReport) -> str:
+    """Return who passes and who fails."""
     groups: dict[bool | None, list[str]] = {True: [], False: [], None: []}
     for name, verdict in checked.verdicts.items():
         groups[verdict.passes].append(f"{name} {np.nanmax([verdict.similarity, verdict.labels or 0]):.2f}")
-    known = dict.fromkeys(PASS, True) | dict.fromkeys(FAIL, False)
-    known = {name: passes for name, passes in known.items() if name in checked.verdicts}
-    wrong = [name for name, passes in known.items() if checked.verdicts[name].passes is not passes]
     words = f"Similarity to maps of random weights or labels: these pass: {', '.join(groups[True]) or 'none'}; these "
     words += f"fail: {', '.join(groups[False]) or 'none'}."
     if groups[None]:
         words += f" Blank maps: {', '.join(groups[None])}."
-    return (f"NOT as promised of {', '.join(wrong)}. {words}", False) if wrong else (words, True)
+    return words
 
 
 def headline(checked: trust.SanityReport) -> list[report.Number]:

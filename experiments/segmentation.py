@@ -95,10 +95,10 @@ def main(config: Config) -> Result:
         f"mean intersection over union {mean:.3f}{judged}; least {images.names[int(np.nanargmin(overlaps))]} "
         f"{np.nanmin(overlaps):.3f}; {100 * accuracy:.1f} % of the pixels right."
     )
-    holds = promised is None or mean >= promised
-    answer, holds = judge(config, answer, holds, f"a mean intersection over union of {promised}")
+    promises = {} if promised is None else {f"a mean intersection over union of {promised}": mean >= promised}
+    judgement = judge(config, answer, promises)
     headline = [report.Number("mean intersection over union", f"{mean:.3f}", f"of {len(images.names)} classes")]
-    return Result(figures, sections(images, found, counted, each, overlaps, result.history), answer, holds, headline)
+    return Result(figures, sections(images, found, counted, each, overlaps, result.history), *judgement, headline)
 
 
 def trained(config: Config, net: Sequential, images: Masked, key: jax.Array) -> training.FitResult:

@@ -83,7 +83,6 @@ def main(config: Config) -> Result:
             found[LEARNED][:, -1], found[MADE][:, -1]
         ),
     }
-    missed = [promise for promise, held in promises.items() if not held]
     told = "; ".join(
         f"{name} {100 * v[:, 0].mean():.1f} and {100 * v[:, -1].mean():.1f} %" for name, v in found.items()
     )
@@ -93,12 +92,12 @@ def main(config: Config) -> Result:
         f"{train_set.info.name}, {config.seeds} seeds, right with {few} and with {most} images of each class: {told}. "
         f"Learned features {lead}."
     )
-    answer, holds = judge(config, answer, not missed, "; ".join(missed))
+    judgement = judge(config, answer, promises)
     headline = [
         report.Number(name, f"{100 * v[:, -1].mean():.1f} %", f"right with {most} images of each class")
         for name, v in found.items()
     ]
-    return Result(figures, sections(config, found, cross, test_set), answer, holds, headline)
+    return Result(figures, sections(config, found, cross, test_set), *judgement, headline)
 
 
 def pixels(image: np.ndarray) -> np.ndarray:

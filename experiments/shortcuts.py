@@ -83,16 +83,15 @@ def main(config: Config) -> Result:
         }
         for name, seeds in found.items()
     }
-    broken = judged(config, found)
     answer = sentence(config, found)
-    answer, holds = judge(config, answer, not broken, "; ".join(broken))
+    judgement = judge(config, answer, promised(config, found))
     strongest = {cue: found[named(cue, max(config.strengths))] for cue in CUES}
     headline = [
         report.Number("shape bias", percent(biases(found[RANDOM], "texture")), "of nets that saw random textures"),
         report.Number("shape bias", percent(biases(strongest["texture"], "texture")), "where texture told the class"),
         report.Number("swapped grounds", f"-{100 * np.mean(falls(strongest['ground'])):.0f}", "points of accuracy"),
     ]
-    return Result(figures, sections(config, tests, found), answer, holds, headline)
+    return Result(figures, sections(config, tests, found), *judgement, headline)
 
 
 def named(cue: str, strength: float) -> str:
@@ -190,18 +189,18 @@ def falls(seeds: list[dict[str, Seen]]) -> list[float]:
     return [seed["ground agrees"].shape - seed["ground conflicts"].shape for seed in seeds]
 
 
-def judged(config: Config, found: Found) -> list[str]:
-    """Return which promises are broken."""
-    broken = []
+def promised(config: Config, found: Found) -> dict[str, bool]:
+    """Return what is promised, and whether it is so."""
+    promises = {}
     for strength in config.strengths:
         texture, ground = found[named("texture", strength)], found[named("ground", strength)]
-        if not all(a > b for a, b in zip(biases(found[RANDOM], "texture"), biases(texture, "texture"), strict=True)):
-            broken.append(
-                f"random textures do not lead to the shape more than {strength:.0%} agreement, with each seed"
-            )
-        if not all(a < b for a, b in zip(falls(found[RANDOM]), falls(ground), strict=True)):
-            broken.append(f"swapped grounds do not cost the nets of {strength:.0%} agreement more, with each seed")
-    return broken
+        promises[f"random textures lead to the shape more than {strength:.0%} agreement, with each seed"] = all(
+            a > b for a, b in zip(biases(found[RANDOM], "texture"), biases(texture, "texture"), strict=True)
+        )
+        promises[f"swapped grounds cost the nets of {strength:.0%} agreement more, with each seed"] = all(
+            a < b for a, b in zip(falls(found[RANDOM]), falls(ground), strict=True)
+        )
+    return promises
 
 
 def known(values: list[float]) -> dict[str, Any] | None:

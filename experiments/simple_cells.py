@@ -96,14 +96,14 @@ def main(config: Config) -> Result:
     medians = {name: float(np.median(one.fit.explained)) for name, one in cells.items()}
     good = {name: float(np.mean(one.fit.explained >= GOOD)) for name, one in cells.items()}
     others = (UNTRAINED, SHUFFLED)
-    holds = all(medians[LEARNED] > medians[n] and good[LEARNED] > good[n] for n in others)
+    nearer = all(medians[LEARNED] > medians[n] and good[LEARNED] > good[n] for n in others)
     answer = sentence(train_set.info.name, accuracy, cells, ratios, simple)
-    answer, holds = judge(config, answer, holds, "learned kernels are no nearer to Gabor functions than others")
+    judgement = judge(config, answer, {"learned kernels are nearer to Gabor functions than others": nearer})
     headline = [
         report.Number("Gabor functions", f"{100 * good[n]:.0f} %", f"of {n} kernels: explained variance >= {GOOD}")
         for n in cells
     ]
-    return Result(figures, sections, answer, holds, headline)
+    return Result(figures, sections, *judgement, headline)
 
 
 def small_net(config: Config, info: data.DatasetInfo) -> layers.Sequential:

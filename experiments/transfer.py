@@ -111,15 +111,15 @@ def main(config: Config) -> Result:
         section, more = of_photographs(config)
         sections.append(section)
         figures |= more
-    answer, holds = " ".join(map(sentence, found)), any(one.helps for one in found)
-    answer, holds = judge(config, answer, holds, "no weights beat training from scratch with the fewest images")
+    answer, helps = " ".join(map(sentence, found)), any(one.helps for one in found)
+    judgement = judge(config, answer, {"some weights beat training from scratch with the fewest images": helps})
     few, most = config.per_class[0], config.per_class[-1]
     headline = []
     for one in found:
         at = crossing(one.sizes, one.accuracy[LAST], one.accuracy[ALL])
         value = f"none in {few} to {most}" if at is None else f"{at:.0f}"
         headline.append(report.Number(one.names, value, "images of each class at which all layers pass the last alone"))
-    return Result(figures, sections, answer, holds, headline)
+    return Result(figures, sections, *judgement, headline)
 
 
 def pairs(config: Config) -> Iterator[tuple[data.Dataset, tuple[data.Dataset, data.Dataset]]]:

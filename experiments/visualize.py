@@ -55,9 +55,9 @@ def main(config: Config) -> Result:
     units = units_of(found, train, at, config.units, config.patches)
     spaces = spaces_of(found, train, test, at, config.neighbours)
     rows = {name: figures_of(units.get(name), space) for name, space in spaces.items()}
-    holds = spaces[at[-1]].silhouette > spaces[PIXELS].silhouette
+    farther = spaces[at[-1]].silhouette > spaces[PIXELS].silhouette
     answer = sentence(config, rows, at[-1])
-    answer, holds = judge(config, answer, holds, "the classes lie no farther apart than in the pixels")
+    judgement = judge(config, answer, {"the classes lie farther apart than in the pixels": farther})
     pictures = [
         overview(rows, spaces, train, test, config, keys[2]),
         filters_and_activations(found, test),
@@ -72,7 +72,7 @@ def main(config: Config) -> Result:
         report.Number("dead units", f"{sum(r.get('dead', 0) for r in rows.values())}", "of the layers looked at"),
     ]
     figures = {"train_images": train.size, "test_images": test.size, "layers": rows}
-    return Result(figures, pictures, answer, holds, headline)
+    return Result(figures, pictures, *judgement, headline)
 
 
 def figures_of(units: Units | None, space: Space) -> dict[str, Any]:

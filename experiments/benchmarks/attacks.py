@@ -90,7 +90,7 @@ def main(config: Config) -> Result:
     tables = [report.Table(list(map(seen, rows))), report.Table([way for row in rows for way in ways(row)])]
     facts = [report.Facts({f"{peer}'s {key}": value for peer, held in versions.items() for key, value in held.items()})]
     sections = [report.Section("Attacks", [*tables, *facts])]
-    return Result(figures, sections, verdict, config.quick or not (slow or weak), [number])
+    return Result(figures, sections, verdict, config.quick or not (slow or weak), headline=[number])
 
 
 def made(config: Config, scratch: Path) -> tuple[Any, jax.Array, jax.Array, Path]:

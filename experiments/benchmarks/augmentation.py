@@ -90,7 +90,7 @@ def main(config: Config) -> Result:
     if "least" in found:
         least = f"least {found['least']:.2f} ({found['least_net']}, {found['least_peer']})"
         headline.insert(0, report.Number("ratio", f"{found['geometric_mean']:.2f}", least))
-    return Result(figures, sections, f"{words(found)}; {part}; {judged}.", not missed, headline)
+    return Result(figures, sections, f"{words(found)}; {part}; {judged}.", not missed, headline=headline)
 
 
 def table(peer: str) -> dict[str, Augmentation] | str:

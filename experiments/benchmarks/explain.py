@@ -94,7 +94,9 @@ def main(config: Config) -> Result:
     number = report.Number("times as fast as captum", f"{mean:.2f}", f"geometric mean; least {least['ratio']:.2f}")
     table = report.Table([{name: shown(value) for name, value in row.items()} for row in rows])
     holds = not far and (config.quick or reached)
-    return Result(figures, [report.Section("Cases", [table, report.Facts(versions)])], verdict, holds, [number])
+    return Result(
+        figures, [report.Section("Cases", [table, report.Facts(versions)])], verdict, holds, headline=[number]
+    )
 
 
 def measured(config: Config, name: str, scratch: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

@@ -70,7 +70,7 @@ def main(config: Config) -> Result:
     told = ", ".join(f"{row['net']} {row['images_per_second']:,.0f}" for row in speeds if row["library"] == "jaxcnn")
     verdict = f"Images a second in training: {told or 'nothing measured'}; {judged}"
     verdict += f"; without {', '.join(failed)}." if failed else "."
-    return Result(figures, sections(figures, rows), verdict, not missed, headline(speeds))
+    return Result(figures, sections(figures, rows), verdict, not missed, headline=headline(speeds))
 
 
 def parts(config: Config) -> list[Part]:

@@ -98,7 +98,7 @@ def main(config: Config) -> Result:
         for mode, found in measured.items()
     ]
     verdict = f"time of the best JAX peer by ours: {means or 'nothing measured'}; {judged}."
-    return Result(figures, sections, verdict, not missed, headline)
+    return Result(figures, sections, verdict, not missed, headline=headline)
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

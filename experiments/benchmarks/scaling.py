@@ -96,7 +96,7 @@ def main(config: Config) -> Result:
         report.Number("ms an image", f"{fit['b']:.3f}", f"R² {fit['r2']:.4f}"),
         report.Number("largest by middle batch", f"{dearer:.2f}", f"cost of an image; at most {DEAREST}"),
     ]
-    return Result(figures, sections(config, figures), verdict, not missed, headline)
+    return Result(figures, sections(config, figures), verdict, not missed, headline=headline)
 
 
 def check(config: Config) -> None:
