@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -72,6 +72,23 @@ def head(info: data.DatasetInfo) -> layers.Dense:
     return layers.Dense(len(info.class_names), kernel_init=initializers.lecun_normal)
 
 
+def size(net: layers.Sequential, spec: jax.ShapeDtypeStruct) -> int:
+    """Return how many parameters a net has."""
+    params, _ = jax.eval_shape(net.init, jax.random.key(0), spec)
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def widest(make: Callable[[int], layers.Sequential], spec: jax.ShapeDtypeStruct, most: int) -> tuple[int, int]:
+    """Return the largest width whose net has at most so many parameters, 1 at least, and how many it has."""
+    low, high = 1, 2
+    while size(make(high), spec) <= most:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if size(make(middle), spec) <= most else (low, middle)
+    return low, size(make(low), spec)
+
+
 def drawn(dataset: data.Dataset, sizes: Sequence[int], keys: jax.Array) -> tuple[data.Dataset, np.ndarray]:
     """Return all images that are drawn, as one set, and which of them each lane has: for each size one lane a key.
 
@@ -85,14 +102,108 @@ def drawn(dataset: data.Dataset, sizes: Sequence[int], keys: jax.Array) -> tuple
     return dataset.take(pool), index.reshape(lanes.shape)
 
 
+class Parts(NamedTuple):
+    """What an experiment learns from, chooses on and tests on."""
+
+    pool: data.Dataset  # all images that some lane learns from
+    lanes: np.ndarray  # which of them each lane has, (sizes * seeds, images)
+    held_out: data.Dataset
+    test: data.Dataset
+    key: jax.Array  # for all else
+
+    @property
+    def info(self) -> data.DatasetInfo:
+        """What is known of the set."""
+        return self.pool.info
+
+    @property
+    def spec(self) -> jax.ShapeDtypeStruct:
+        """Shape and dtype of its images."""
+        return self.pool.spec
+
+
+def parts(config: Any, sizes: Sequence[int]) -> Parts:
+    """Return the parts of the set that a config names, Fashion-MNIST or the digits where it names none.
+
+    Every seed has images of its own, `sizes` of each class; `config.held_out` training images are nobody's.
+    """
+    train_set, test_set = loaded(config.dataset, "fashion_mnist", "digits")
+    images_key, test_key, split_key, key = jax.random.split(jax.random.key(config.seed), 4)
+    held_out, rest = split_off(train_set, config.held_out, split_key)
+    pool, lanes = drawn(rest, sizes, jax.random.split(images_key, config.seeds))
+    return Parts(pool, lanes, held_out, some(test_set, config.test_images, test_key), key)
+
+
+def split_off(dataset: data.Dataset, count: int, key: jax.Array) -> tuple[data.Dataset, data.Dataset]:
+    """Return so many random examples, and the rest."""
+    fits = 1 <= count < dataset.size
+    expect(fits, "experiment", f"1 to {dataset.size - 1} held-out images", count, "Pass --held-out 100, say.")
+    order = np.asarray(jax.random.permutation(key, dataset.size))
+    some_, rest = (dataset.take(np.sort(part)) for part in np.split(order, [count]))
+    return some_, rest
+
+
+class Tuned(NamedTuple):
+    """Trainings of which those at the learning rate that is best on held-out images count."""
+
+    net: layers.Sequential
+    trainings: search.Trainings
+    rate: float
+    numbers: range  # of the lanes that count
+    held_out: np.ndarray  # their accuracy on held-out images, (lanes,)
+
+    def states(self) -> list[training.TrainState]:
+        """Return the states of the lanes that count."""
+        return [self.trainings.state(number) for number in self.numbers]
+
+    def accuracy(self, dataset: data.Dataset) -> np.ndarray:
+        """Return the accuracy of each lane that counts, (lanes,)."""
+        return accuracies(self.net, self.states(), dataset)
+
+
+def tuned(config: Any, net: layers.Sequential, of: Parts, **options: Any) -> Tuned:
+    """Return the trainings of all lanes with each of `config.rates`, and which rate is best on held-out images.
+
+    It is said where that is the lowest or the highest: a wider choice may do better.
+    """
+    found = trained(config, net, of.pool, of.lanes, config.rates, of.key, **options)
+    held_out = accuracies(net, found, of.held_out).reshape(len(config.rates), -1)
+    best, count = best_rate(config.rates, held_out), held_out.shape[1]
+    return Tuned(net, found, config.rates[best], range(best * count, (best + 1) * count), held_out[best])
+
+
+def chosen_rate(
+    config: Any, net: layers.Sequential, pool: data.Dataset, lanes: np.ndarray, held_out: data.Dataset, key: jax.Array,
+    **options: Any,
+) -> float:  # fmt: skip
+    """Return the rate of `config.rates` that is best on held-out images for these lanes, on average."""
+    if len(config.rates) == 1:
+        return config.rates[0]
+    found = trained(config, net, pool, lanes, config.rates, key, **options)
+    return config.rates[best_rate(config.rates, accuracies(net, found, held_out).reshape(len(config.rates), -1))]
+
+
+def best_rate(rates: Sequence[float], held_out: np.ndarray) -> int:
+    """Return the place of the rate with the highest mean accuracy, (rates, lanes), and say whether it is an end."""
+    means = held_out.mean(axis=1)
+    best = int(means.argmax())
+    told = ", ".join(f"{rate:g} {100 * mean:.1f} %" for rate, mean in zip(rates, means, strict=True))
+    end = "" if 0 < best < len(rates) - 1 or len(rates) == 1 else ", the end of the choice: a wider one may do better"
+    console.print(f"held out, by learning rate: {told}; chosen {rates[best]:g}{end}", markup=False)
+    return best
+
+
 def trained(
     config: Any, net: layers.Sequential, pool: data.Dataset, lanes: np.ndarray, rates: Sequence[float], key: jax.Array,
     optimizer: Callable[..., Any] = training.sgd, **options: Any,
 ) -> search.Trainings:  # fmt: skip
-    """Return the trainings of all lanes with each rate, all of them so many steps long."""
+    """Return the trainings of all lanes with each rate, all of them `config.steps` or `config.epochs` long."""
     per_epoch = max(1, lanes.shape[1] // config.batch_size)
-    expect(config.steps >= per_epoch, "experiment", f"steps for an epoch, {per_epoch}", config.steps, "Pass more.")
-    epochs = config.steps // per_epoch
+    if hasattr(config, "epochs"):
+        epochs = config.epochs
+    else:
+        expect(config.steps >= per_epoch, "experiment", f"steps for an epoch, {per_epoch}", config.steps, "Pass more.")
+        epochs = config.steps // per_epoch
     steps = epochs * per_epoch
     make = lambda rate: optimizer(training.warmup_cosine(rate, steps))  # noqa: E731
     with LanesBar(console) as bar:
@@ -102,9 +213,11 @@ def trained(
         )  # fmt: skip
 
 
-def accuracies(net: layers.Sequential, found: search.Trainings, dataset: data.Dataset) -> np.ndarray:
-    """Return the accuracy of each lane, (lanes,)."""
-    states = [found.state(lane) for lane in range(len(found))]
+def accuracies(
+    net: layers.Sequential, found: search.Trainings | Sequence[training.TrainState], dataset: data.Dataset
+) -> np.ndarray:
+    """Return the accuracy of each lane or state, (lanes,)."""
+    states = [found.state(lane) for lane in range(len(found))] if isinstance(found, search.Trainings) else found
     return np.array([training.evaluate(net, s.params, s.model_state, dataset)["accuracy"] for s in states])
 
 
@@ -121,9 +234,12 @@ def crossing(sizes: Sequence[int], one: np.ndarray, other: np.ndarray) -> float 
     return None
 
 
-def better(values: np.ndarray, others: np.ndarray) -> bool:
-    """Return whether values are larger than others, seed by seed, beyond the 95 % interval of the mean difference."""
-    return summary((values - others).tolist())["interval"][0] > 0
+def better(values: np.ndarray, others: np.ndarray, *, comparisons: int = 1) -> bool:
+    """Return whether values are larger than others, seed by seed, beyond the 95 % interval of the mean difference.
+
+    Where one of several comparisons is enough, each is held to the interval that Bonferroni gives it.
+    """
+    return summary((values - others).tolist(), comparisons)["interval"][0] > 0
 
 
 def by_size(sizes: Sequence[int], values: np.ndarray) -> dict[str, Any]:

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 # In the order of the rates that they are seen at.
 KINDS = ("crawls", "converges", "oscillates", "diverges")
-PROMISE = "crawl, convergence and divergence are all seen, in the order of the rates"
 LITTLE = 0.1  # of the loss of constant guessing
 
 
@@ -162,9 +161,9 @@ def most_common(names: Sequence[str]) -> str:
 def promised(kinds: Sequence[str]) -> dict[str, bool]:
     """Return what is promised of the kinds in the order of the rates, and whether it is so."""
     places = {name: [at for at, each in enumerate(kinds) if each == name] for name in KINDS if name != "oscillates"}
-    seen = {f"a rate that {name}": bool(at) for name, at in places.items()}
+    seen = {f"some rate {name}": bool(at) for name, at in places.items()}
     ordered = {
-        f"no rate that {b} below one that {a}": not low or not high or max(low) < min(high)
+        f"no rate {b} below one that {a}": not low or not high or max(low) < min(high)
         for (a, low), (b, high) in itertools.pairwise(places.items())
     }
     return seen | ordered

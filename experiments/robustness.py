@@ -112,11 +112,7 @@ def broken(
     here = int(np.argmin(np.abs(sizes - epsilon)))
     at_epsilon = {name: float(values[here]) for name, values in lines.items()}
     left = float(1 - standard.fooled[few].mean())
-    least = min(at_epsilon.values())
-    promises = {
-        "no other attack leaves less than the standard evaluation": left <= least + 1.5 / len(x[few]),
-        "no sign of gradient masking": not standard.warnings,
-    }
+    promises = promised(standard, left, at_epsilon, len(x[few]))
     median = {name: median_of(values) for name, (values, _) in smallest.items()}
     figures = {
         "epsilon": epsilon,
@@ -208,6 +204,14 @@ def median_of(sizes: np.ndarray) -> float | None:
     """Return the median, where those not fooled count as larger than any other; None where it is one of them."""
     found = float(np.median(np.where(np.isfinite(sizes), sizes, np.inf)))
     return found if np.isfinite(found) else None
+
+
+def promised(standard: RobustReport, left: float, at_epsilon: Mapping[str, float], count: int) -> dict[str, bool]:
+    """Return what is promised of the accuracy that is left of `count` images, and whether it is so."""
+    return {
+        "no other attack leaves less than the standard evaluation": left <= min(at_epsilon.values()) + 1.5 / count,
+        "no sign of gradient masking": not standard.warnings,
+    }
 
 
 def sentence(standard: RobustReport, at_epsilon: Mapping[str, float], median: Mapping[str, float | None]) -> str:

@@ -12,11 +12,12 @@ from jaxcnn.checking import expect
 CONFIDENCE = 0.95
 
 
-def summary(values: Sequence[float]) -> dict[str, Any]:
+def summary(values: Sequence[float], comparisons: int = 1) -> dict[str, Any]:
     """Return `mean`, `sd` (of the sample), `n`, the 95 % `interval` of the mean, [low, high], and the `values`.
 
     Args:
         values: one a seed, two or more; of seeds that are independent and spread as a normal distribution.
+        comparisons: intervals that hold together with 95 %, each wider for it (Bonferroni).
     """
     expect(len(values) >= 2, "summary", "two values or more", len(values), "One has no standard deviation.")
     mean, sd = statistics.fmean(values), statistics.stdev(values)
@@ -24,19 +25,21 @@ def summary(values: Sequence[float]) -> dict[str, Any]:
         "mean": mean,
         "sd": sd,
         "n": len(values),
-        "interval": interval(mean, sd, len(values)),
+        "interval": interval(mean, sd, len(values), comparisons),
         "values": list(values),
     }
 
 
-def interval(mean: float, sd: float, n: int) -> list[float]:
+def interval(mean: float, sd: float, n: int, comparisons: int = 1) -> list[float]:
     """Return the 95 % confidence interval of a mean, mean -+ t sd / sqrt(n), t of Student's distribution.
+
+    Of several comparisons each has 1 - 0.05 / comparisons.
 
     Source: Student 1908.
     """
     from scipy.stats import t
 
-    half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
+    half = float(t.ppf(1 - (1 - CONFIDENCE) / (2 * comparisons), n - 1)) * sd / math.sqrt(n)
     return [mean - half, mean + half]
 
 

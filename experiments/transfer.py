@@ -28,6 +28,7 @@ from experiments.few_images import (
     accuracies,
     better,
     by_size,
+    chosen_rate,
     crossing,
     drawn,
     expect_sizes,
@@ -65,7 +66,7 @@ class Config(Common):
     seeds: int = 10  # other images, orders and, from scratch, weights; 2 or more
     steps: int = 160  # of every training on the target
     batch_size: int = 25  # images per step
-    rates: tuple[float, ...] = (0.01, 0.03, 0.1)  # peaks of the learning rate to choose from
+    rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)  # peaks of the learning rate to choose from
     width: int = 8  # maps of the net's first stage
 
 
@@ -88,10 +89,10 @@ class Measured(NamedTuple):
     accuracy: Mapping[str, np.ndarray]
     rates: Mapping[str, float]
 
-    @property
-    def helps(self) -> bool:
-        """Whether some way beats training from scratch with the fewest images."""
-        return any(better(self.accuracy[way][:, 0], self.accuracy[SCRATCH][:, 0]) for way in (LAST, STAGE, ALL))
+    def helps(self, pairs: int) -> bool:
+        """Return whether some way beats training from scratch with the fewest images, of so many pairs."""
+        ways, (scratch, *_) = (LAST, STAGE, ALL), self.accuracy[SCRATCH].T
+        return any(better(self.accuracy[way][:, 0], scratch, comparisons=len(ways) * pairs) for way in ways)
 
 
 def main(config: Config) -> Result:
@@ -111,7 +112,7 @@ def main(config: Config) -> Result:
         section, more = of_photographs(config)
         sections.append(section)
         figures |= more
-    answer, helps = " ".join(map(sentence, found)), any(one.helps for one in found)
+    answer, helps = " ".join(map(sentence, found)), any(one.helps(len(found)) for one in found)
     judgement = judge(config, answer, {"some weights beat training from scratch with the fewest images": helps})
     few, most = config.per_class[0], config.per_class[-1]
     headline = []
@@ -198,15 +199,11 @@ def measured(config: Config, task: Task, sizes: Sequence[int]) -> Measured:
         if way == LAST:  # what is frozen is computed once
             given = [transfer.features(task.net, *task.start, part, at="flatten") for part in sets]
             sets, net = [found for found, _ in given], given[0][1]
-        rates[way], told = config.rates[0], ""
-        if len(config.rates) > 1:
-            choice = trained(config, net, sets[1], tried, config.rates, key, **options)
-            held = accuracies(net, choice, sets[2]).reshape(len(config.rates), -1).mean(axis=1)
-            rates[way], told = config.rates[int(held.argmax())], f"  held out, by rate: {np.round(held, 3)}"
+        rates[way] = chosen_rate(config, net, sets[1], tried, sets[2], key, **options)
         found = trained(config, net, sets[0], lanes, [rates[way]], key, **options)
         accuracy[way] = accuracies(net, found, sets[3]).reshape(len(sizes), config.seeds).T
         reached = np.round(accuracy[way].mean(axis=0), 3)
-        console.print(f"{task.names}  {way:<22}rate {rates[way]:g}{told}  test: {reached}", markup=False)
+        console.print(f"{task.names}  {way:<22}rate {rates[way]:g}  test: {reached}", markup=False)
     return Measured(task.names, sizes, accuracy, rates)
 
 
@@ -267,7 +264,7 @@ def sentence(found: Measured) -> str:
         means.append(f"with {sizes[at]} images of each class {values} %")
     shown, beside = False, []
     for way in (LAST, STAGE):
-        low, high = summary((accuracy[way] - accuracy[ALL])[:, 0].tolist())["interval"]
+        low, high = summary((accuracy[way] - accuracy[ALL])[:, 0].tolist(), comparisons=2)["interval"]
         shown |= low > 0
         beside.append(f"{way} {100 * low:+.1f} to {100 * high:+.1f}")
     claim = "is shown" if shown else "is NOT shown"

@@ -65,15 +65,22 @@ def test_a_small_run_and_its_record(source, tmp_path, monkeypatch):
 
 def test_what_it_says():
     lines, median = {"random noise": 0.9, "PGD": 0.3}, {"FMN": 0.04, "DeepFool": None}
-    words = robustness.sentence(standard(), lines, median, True)
+    words = robustness.sentence(standard(), lines, median)
     assert words == (
         "of 100.0 % accuracy 25.0 % are left where pixels may change by 0.1 (4 images, standard evaluation); random "
         "noise of that size leaves 90.0 %; half of the images need less than 0.04."
     )
-    other = robustness.sentence(standard(), lines, {}, False)
-    assert other.endswith("NOT as promised: another attack leaves less than the standard evaluation.")
-    warned = robustness.sentence(standard(warnings=("a", "b")), lines, {}, False)
+    warned = robustness.sentence(standard(warnings=("a", "b")), lines, {})
     assert warned.endswith("2 signs of gradient masking: the net may be less robust than it seems.")
+
+
+def test_what_it_promises():
+    kept = lambda *warnings, left: list(  # noqa: E731
+        robustness.promised(standard(warnings=warnings), left, {"random noise": 0.9, "PGD": 0.3}, 64).values()
+    )
+    assert kept(left=0.31) == [True, True]
+    assert kept(left=0.4) == [False, True]
+    assert kept("a", left=0.31) == [True, False]
 
 
 def test_medians_count_those_that_were_not_fooled():

@@ -107,8 +107,8 @@ def made_up(mean, classes):
     ("mean", "classes", "missed"),
     [
         (0.5, 1.2, ""),
-        (-0.1, 0.2, "squared error is not nearer to the true images than grey"),
-        (0.5, 0.4, "classes do not give stronger colours than squared error"),
+        (-0.1, 0.2, "squared error is nearer to the true images than grey"),
+        (0.5, 0.4, "classes give stronger colours than squared error"),
     ],
 )
 def test_what_it_promises(monkeypatch, mean, classes, missed):

@@ -16,6 +16,7 @@ from experiments import (
     convolution,
     depth,
     dropout,
+    few_images,
     hidden_features,
     joint_training,
     momentum,
@@ -27,7 +28,7 @@ from experiments import (
     text_1d,
 )
 from experiments.__main__ import experiments
-from jaxcnn import data
+from jaxcnn import data, initializers, search, training
 from jaxcnn import functional as F
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -144,6 +145,22 @@ def test_a_wrong_recursion_is_seen(monkeypatch):
     assert result.verdict.startswith("NOT as promised: by hand equals jax.grad to 1e-06")
 
 
+@pytest.mark.parametrize(
+    ("depth", "init", "missed"),
+    [
+        (4, initializers.he_normal, "sigmoid: at most 0.001 is left of the gradient"),
+        (20, initializers.glorot_normal, "ReLU: at least 0.1 is left of it"),
+    ],
+)
+def test_gradients_that_do_not_shrink_or_do_are_seen(monkeypatch, depth, init, missed):
+    monkeypatch.setattr(backpropagation, "timed", lambda *args: {"ratio": 3.0})
+    monkeypatch.setattr(backpropagation, "compared", lambda *args: ({"jax.grad": 0.0, "central differences": 0.0}, []))
+    monkeypatch.setitem(backpropagation.KINDS, "relu", (F.relu, init))
+    result = backpropagation.main(backpropagation.Config(quick=True, depth=depth))
+    assert not result.holds
+    assert result.verdict.startswith(f"NOT as promised: {missed}. The chain rule")
+
+
 def test_gradients_shrink_by_a_quarter_at_most_through_sigmoids_at_zero():
     identity = lambda key, shape, dtype: jnp.eye(*shape, dtype=dtype)  # noqa: E731
     config = backpropagation.Config(width=4, depth=3)
@@ -172,6 +189,72 @@ def test_plain_descent_takes_the_steps_of_theory():
     assert momentum.needed(slower, 9.0) > 300
 
 
+def test_a_way_that_does_not_arrive_needs_more_steps_than_were_made():
+    config = momentum.Config(steepness=9.0)
+    assert momentum.needed(momentum.descended(optax.sgd(0.001), config), 9.0) is None
+    assert momentum.steps(None) == f"more than {momentum.LONGEST}"
+    fewer = lambda plain, heavy: momentum.fewer({"plain": plain, "momentum": heavy, "Nesterov": 10})  # noqa: E731
+    assert fewer(100, 50)
+    assert not fewer(100, 51)
+    assert not fewer(100, None)
+    assert fewer(None, 2500)
+    assert not fewer(None, 2501)
+    assert not fewer(None, None)
+
+
+def test_momentum_that_takes_as_long_as_plain_descent_is_seen(monkeypatch):
+    one = momentum.Found(np.ones((2, 2)), np.ones((2, 2)), 0, np.ones((2, 1)), np.array([1]))
+    names = ("all images", "stochastic", "momentum", "Nesterov")
+    monkeypatch.setattr(momentum, "trained", lambda config: dict.fromkeys(names, one))
+    alike = {name: optax.sgd(0.2) for name in ("plain", "momentum", "Nesterov")}
+    monkeypatch.setattr(momentum, "ravine", lambda steepness: alike)
+    result = momentum.main(momentum.Config(steepness=9.0, rates=(0.1, 0.3), seeds=2))
+    assert not result.holds
+    assert result.verdict.startswith("NOT as promised: 0.5 of the steps on the ravine with momentum. On a ravine 9 ")
+
+
+def test_the_loss_at_the_end_is_that_of_the_whole_set():
+    train_set, _ = data.load("digits")
+    few = train_set.take(np.arange(70))
+    net = momentum.one_hidden_layer(few.info, 3)
+    swept = search.sweep(
+        net, few, over={"learning_rate": [0.1, 0.3]}, epochs=2, batch_size=30, key=KEY,
+        optimizer=lambda learning_rate: optax.sgd(learning_rate),
+    )  # fmt: skip
+    states = [swept.state(lane) for lane in range(2)]
+    whole = [training.evaluate(net, state.params, state.model_state, few)["loss"] for state in states]
+    np.testing.assert_allclose(momentum.mean_loss(swept, few), whole, rtol=1e-5)
+    judged = momentum.judged(momentum.Config(rates=(0.1, 0.3), seeds=1), swept, few, few, 2)
+    np.testing.assert_allclose(judged.loss[:, 0], whole, rtol=1e-5)  # not that of the last pass
+    assert np.abs(swept.history[-1]["train_loss"] - whole).min() > 1e-4
+
+
+def test_a_bad_start_is_the_best_line_turned_round():
+    x, y = neuron.clouds(jax.random.split(KEY, 2), 2000)
+    line = jnp.tile(neuron.fisher(), (2, 1))
+    best = neuron.right(line, x, y)
+    assert (best > 0.95).all()
+    np.testing.assert_allclose(neuron.right(-neuron.BAD * line, x, y), 1 - best, atol=1e-3)
+    turns = np.linspace(0, np.pi, 37)[1:]
+    others = [np.array([[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]]) @ line[0, :2] for t in turns]
+    others = jnp.asarray([[*other, line[0, 2]] for other in others])
+    assert max(neuron.right(jnp.tile(other, (2, 1)), x, y).mean() for other in others) < best.mean() + 0.002
+
+
+@pytest.mark.parametrize(
+    ("options", "bad", "missed"),
+    [
+        ({"steps": 1}, neuron.BAD, "cross-entropy, bad start: within 2 points of the best line with every seed"),
+        ({}, 0.1, "squared error, bad start: further away with every seed"),
+    ],
+)
+def test_units_that_learn_too_little_or_too_much_are_seen(monkeypatch, options, bad, missed):
+    monkeypatch.setattr(neuron, "BAD", bad)
+    result = neuron.main(neuron.Config(seeds=2, **options))
+    assert not result.holds
+    assert not result.promises[missed]
+
+
 def test_all_masks_of_a_layer_are_its_scaled_weights():
     assert dropout.all_masks(KEY) < 1e-5
 
@@ -186,13 +269,56 @@ def test_a_line_parts_some_points_and_not_xor():
     assert hidden_features.separable(points, np.array([0, 0, 0, 1]))
 
 
+RISING = np.array([[0.5, 0.6, 0.7, 0.8], [0.5, 0.61, 0.7, 0.81], [0.5, 0.6, 0.71, 0.8]])
+XOR_PARTED = np.array([[0.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
+CODES = ((np.arange(8)[:, None] >> np.arange(3)) & 1).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("options", "missed"),
+    [
+        ({}, []),
+        ({"codes": CODES // 2}, ["most seeds find eight different codes of three units"]),
+        ({"hidden": hidden_features.XOR[0]}, ["XOR: with most seeds a line parts the hidden values"]),
+        (
+            {"trained": RISING[:, [0, 2, 1, 3]]},
+            ["linear classifiers are right more often from layer to layer, beyond the 95 % interval"],
+        ),
+        (
+            {"trained": np.where([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], 0.4, RISING)},
+            [
+                "linear classifiers are right more often from layer to layer, beyond the 95 % interval",
+                "the last hidden layer parts the classes better than pixels, with every seed",
+                "and better than untrained, with every seed",
+            ],
+        ),
+        ({"untrained": RISING + 0.1}, ["and better than untrained, with every seed"]),
+    ],
+)
+def test_features_that_are_not_there_are_seen(monkeypatch, options, missed):
+    given = {"codes": CODES, "hidden": XOR_PARTED, "trained": RISING, "untrained": RISING - 0.1} | options
+    ones = np.ones(3, bool)
+
+    def small(key, x, y, units, config):
+        return hidden_features.Small(np.stack(3 * [given["codes" if units == 3 else "hidden"]]), ones)
+
+    layer_by_layer = lambda key, config: (given["trained"], given["untrained"], np.ones((3, 3, 1, 2)))  # noqa: E731
+    monkeypatch.setattr(hidden_features, "small", small)
+    monkeypatch.setattr(hidden_features, "layer_by_layer", layer_by_layer)
+    result = hidden_features.main(hidden_features.Config(small_seeds=3, seeds=3))
+    assert [promise for promise, kept in result.promises.items() if not kept] == missed
+    assert result.holds == (not missed)
+    parted = 0 if "hidden" in options else 3
+    assert f"XOR: 3 learn it, and with {parted} a line parts what the hidden units say" in result.verdict
+
+
 @pytest.mark.slow
 def test_nets_of_a_depth_keep_to_their_parameters():
     train_set = data.from_arrays((np.arange(640) % 256).astype(np.uint8).reshape(10, 8, 8, 1), np.arange(10))
     for kind in depth.KINDS.values():
         for layers in (1, 3):
             make = lambda width, kind=kind, layers=layers: kind(train_set.info, layers, width)  # noqa: E731
-            width, size = depth.widest(make, train_set.spec, 3000)
+            width, size = few_images.widest(make, train_set.spec, 3000)
             wider = sum(
                 leaf.size for leaf in jax.tree.leaves(make(width + 1).init(KEY, train_set.spec)[0])
             )  # fmt: skip
@@ -205,9 +331,31 @@ def test_pieces_are_read_back_and_shuffled_within():
     assert drawn["image"].shape == (2 * len(text_1d.PACKAGES), 1, 24, 1)
     plain = text.replace("\n", " ").replace("\N{SNOWMAN}", "?")
     assert all(text_1d.read(image) in plain for image in drawn["image"])
-    mixed = text_1d.of_shuffled(KEY, drawn["image"])
+    mixed = text_1d.of_shuffled(KEY, drawn)["image"]
     assert (mixed != drawn["image"]).any()
     np.testing.assert_array_equal(np.sort(mixed, axis=2), np.sort(drawn["image"], axis=2))
     one = text_1d.one_hot(jnp.asarray(drawn["image"][:1]) / 255)
     assert one.shape == (1, 1, 24, text_1d.ALPHABET)
     np.testing.assert_array_equal(one.argmax(-1).ravel(), drawn["image"][0].ravel())
+
+
+@pytest.mark.parametrize(
+    ("written", "anew", "missed"),
+    [
+        (0.8, 0.5, []),
+        (0.6, 0.5, ["convolutions are right more often, beyond the 95 % interval"]),
+        (0.8, 0.65, ["of shuffled pieces, having learned from such, they are not"]),
+    ],
+)
+def test_a_lead_that_is_not_there_or_stays_is_seen(monkeypatch, written, anew, missed):
+    def accuracy(name, config, net, learned, tests, key):
+        right = {text_1d.CONVOLUTIONS: (written, 0.7), text_1d.BAG: (0.6, 0.6), text_1d.ANEW: (0.5, anew)}[name]
+        return {way: value + np.array([0.0, 0.01]) for way, value in zip(tests, right, strict=True)}
+
+    monkeypatch.setattr(text_1d, "accuracy", accuracy)
+    result = text_1d.main(text_1d.Config(seeds=2, per_class=2, test_pieces=2))
+    assert [promise for promise, kept in result.promises.items() if not kept] == missed
+    assert result.holds == (not missed)
+    over = result.figures["over_bag_where_shuffled"]
+    assert over[text_1d.ANEW]["mean"] == pytest.approx(anew - 0.6)
+    assert over[text_1d.CONVOLUTIONS]["mean"] == pytest.approx(0.1)

@@ -2,9 +2,7 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
-import jax
 import numpy as np
 import pytest
 
@@ -15,7 +13,8 @@ from jaxcnn import data
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(
-    dataset="digits", widths=(1, 2), per_class=(2, 8), test_images=100, seeds=2, steps=12, batch_size=20
+    dataset="digits", widths=(1, 2), per_class=(2, 8), held_out=50, test_images=100, seeds=2, steps=12, batch_size=20,
+    rates=(0.1,),
 )  # fmt: skip
 
 
@@ -51,40 +50,37 @@ def test_a_small_run_is_json_and_its_figures_are_those_of_the_lanes(monkeypatch)
 
 
 def test_lanes_are_told_apart_by_seed_and_by_number_of_images(monkeypatch):
-    train_set, test_set = data.load("digits")
-    state = SimpleNamespace(params={"kernel": np.zeros((2, 3)), "bias": np.zeros(3)})
-    monkeypatch.setattr(data_hunger, "trained", lambda *args: SimpleNamespace(state=lambda lane: state))
+    config = dataclasses.replace(SMALL, widths=(1,), seeds=3)
+    monkeypatch.setattr(data_hunger, "trained", lambda *args: None)
     monkeypatch.setattr(data_hunger, "accuracies", lambda net, found, dataset: np.arange(6) / 10)
-    found, counts = data_hunger.measured(
-        dataclasses.replace(SMALL, widths=(1,), seeds=3), train_set, test_set, jax.random.key(0)
-    )
+    found, counts, rates = data_hunger.measured(config, few_images.parts(config, config.per_class))
     np.testing.assert_allclose(found[1], [[0.0, 0.3], [0.1, 0.4], [0.2, 0.5]])  # (seeds, sizes)
-    assert counts == {1: 9}
+    assert counts == {1: 223} and rates == {1: 0.1}
 
 
 def test_the_sentence_says_who_is_best_and_where_they_cross():
-    train_set, _ = data.load("digits")
+    info = data.load("digits")[0].info
     config = dataclasses.replace(SMALL, widths=(2, 4, 8), per_class=(10, 100, 1000), seeds=3)
     counts = {2: 900, 4: 2500, 8: 9000}
     crossed = accuracy(w2=[0.5, 0.5, 0.6], w4=[0.4, 0.5, 0.7], w8=[0.3, 0.7, 0.8])
-    assert data_hunger.sentence(config, train_set, crossed, counts) == (
+    assert data_hunger.sentence(config, info, crossed, counts) == (
         "digits, widths 2, 4, 8 (900, 2.5k, 9.0k parameters), 3 seeds, test accuracy: with 10 images of each class "
         "width 2 is best: 51.0, 41.0, 31.0 %; with 1000 images of each class width 8 is best: 61.0, 71.0, 81.0 %. "
         "Narrowest and widest cross at 32 images of each class."
     )
     level = accuracy(w2=[0.5, 0.5, 0.5], w4=[0.4, 0.5, 0.7], w8=[0.6, 0.7, 0.8])
     level[2][:, 0] = [0.6, 0.8, 0.4]
-    said = data_hunger.sentence(config, train_set, level, counts)
+    said = data_hunger.sentence(config, info, level, counts)
     assert "width 8 is best (no better, as far as can be seen, than 2): " in said
     assert said.endswith("Narrowest and widest do not cross in this range.")
 
 
 def test_a_run_in_which_more_images_do_not_help_does_not_hold(monkeypatch):
-    found = accuracy(w1=[0.5, 0.4], w2=[0.4, 0.5]), {1: 10, 2: 20}
+    found = accuracy(w1=[0.5, 0.4], w2=[0.4, 0.5]), {1: 10, 2: 20}, {1: 0.1, 2: 0.1}
     monkeypatch.setattr(data_hunger, "measured", lambda *args: found)
     result = data_hunger.main(SMALL)
     assert not result.holds
-    assert result.verdict.startswith("NOT as promised: more images do not help width 1. digits")
+    assert result.verdict.startswith("NOT as promised: more images help width 1. digits")
     quick = data_hunger.main(dataclasses.replace(SMALL, quick=True))
     assert quick.holds
     assert quick.verdict.startswith("not judged: digits")

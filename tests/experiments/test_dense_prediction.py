@@ -122,9 +122,9 @@ def test_a_quick_run_and_its_record():
     ("hit", "attacked", "noised", "missed"),
     [
         (0.9, 0.95, 0.05, ""),
-        (0.3, 0.95, 0.05, "HiResCAM in segmentation, HiResCAM in detection"),
-        (0.9, 0.85, 0.05, "erasing in segmentation, erasing in detection"),
-        (0.9, 0.95, 0.15, "erasing in segmentation, erasing in detection"),
+        (0.3, 0.95, 0.05, "HiResCAM in segmentation; HiResCAM in detection"),
+        (0.9, 0.85, 0.05, "erasing in segmentation; erasing in detection"),
+        (0.9, 0.95, 0.15, "erasing in segmentation; erasing in detection"),
     ],
 )
 def test_what_it_promises(hit, attacked, noised, missed, monkeypatch, scenes, known):

@@ -128,7 +128,7 @@ def test_it_does_not_hold_where_the_fewest_do_no_harm(monkeypatch):
     config = dataclasses.replace(SMALL, widths=(1, 4, 16), seeds=3)
     result = hidden_units.main(config)
     assert not result.holds
-    assert result.verdict.startswith("NOT as promised: the fewest units do no harm. digits, 6 images of each class")
+    assert result.verdict.startswith("NOT as promised: the fewest units do harm. digits, 6 images of each class")
     found = Found(found.validation[:, ::2], found.training[:, ::2], found.test[:, ::2], np.array([1, 1, 16]))
     monkeypatch.setattr(hidden_units, "measured", lambda config: found)
     result = hidden_units.main(dataclasses.replace(config, widths=(1, 2, 4, 16), quick=True))

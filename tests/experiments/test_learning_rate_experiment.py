@@ -9,7 +9,7 @@ import pytest
 
 from experiments import learning_rate
 from experiments.__main__ import experiments
-from experiments.learning_rate import KINDS, Config, Found, broken, kind, lowest, most_common
+from experiments.learning_rate import KINDS, Config, Found, kind, lowest, most_common, promised
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(rates=(0.001, 0.1, 1e6), seeds=2, epochs=4, batch_size=128, maps=2)
@@ -73,14 +73,14 @@ def test_a_rate_is_what_most_lanes_are():
     [
         (("crawls", "converges", "oscillates", "converges", "diverges"), []),
         (("crawls", "converges", "diverges", "oscillates", "diverges"), []),
-        (("crawls", "diverges"), ["no rate converges"]),
-        (("converges", "oscillates"), ["no rate crawls", "no rate diverges"]),
-        (("converges", "crawls", "diverges"), ["a rate converges below one that crawls"]),
-        (("crawls", "converges", "diverges", "converges"), ["a rate diverges below one that converges"]),
+        (("crawls", "diverges"), ["some rate converges"]),
+        (("converges", "oscillates"), ["some rate crawls", "some rate diverges"]),
+        (("converges", "crawls", "diverges"), ["no rate converges below one that crawls"]),
+        (("crawls", "converges", "diverges", "converges"), ["no rate diverges below one that converges"]),
     ],
 )
 def test_what_is_promised(monkeypatch, names, missed):
-    assert broken(names) == missed
+    assert [promise for promise, kept in promised(names).items() if not kept] == missed
     result = found_by(monkeypatch, curves(*names))
     assert result.holds == (not missed)
     assert result.verdict.startswith(f"NOT as promised: {'; '.join(missed)}. digits" if missed else "digits")
@@ -118,7 +118,7 @@ def test_the_lowest_loss_is_of_lanes_that_train():
 def test_a_small_run_and_its_record():
     result = learning_rate.main(SMALL)
     assert result.verdict.startswith(
-        "NOT as promised: no rate converges. digits, plain SGD, 4 epochs, 2 seeds: it crawls"
+        "NOT as promised: some rate converges. digits, plain SGD, 4 epochs, 2 seeds: it crawls"
     )
     figures = json.loads(json.dumps(result.figures, allow_nan=False))
     slow, _, fast = figures["rates"]

@@ -114,7 +114,7 @@ def test_what_it_promises(source, result, measured, tmp_path, monkeypatch):
         monkeypatch.setattr(experiment, "second", lambda config, found: experiment.Weights(found.params, found.state))
         one = experiment.main(dataclasses.replace(SMALL, source=source, run=str(tmp_path)))
         assert one.holds == holds
-        said = "NOT as promised: classes are not most separable in act2 of the trained net. digits: "
+        said = "NOT as promised: classes are most separable in act2 of the trained net. digits: "
         assert one.verdict.startswith(said) != holds
     quick = experiment.main(dataclasses.replace(SMALL, source=source, run=str(tmp_path), quick=True))
     assert quick.holds

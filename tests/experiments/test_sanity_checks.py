@@ -145,16 +145,16 @@ def report_of(**similarity: float) -> trust.SanityReport:
 
 def test_what_it_promises():
     good = {"gradient": 0.2, "guided_backprop": 0.7, "edges_of_the_image": 1.0}
-    words, holds = sanity_checks.judged(report_of(**good, blank=np.nan))
-    assert holds
-    assert words == (
+    report = report_of(**good, blank=np.nan)
+    assert all(sanity_checks.promised(report).values())
+    assert sanity_checks.sentence(report) == (
         "Similarity to maps of random weights or labels: these pass: gradient 0.20; these fail: guided backprop 0.70, "
         "edges of the image 1.00. Blank maps: blank 0.10."
     )
     for wrong in ({"gradient": 0.6}, {"guided_backprop": 0.4}, {"edges_of_the_image": np.nan}):
-        words, holds = sanity_checks.judged(report_of(**{**good, **wrong}))
-        assert not holds
-        assert words.startswith(f"NOT as promised of {next(iter(wrong)).replace('_', ' ')}. ")
+        promises = sanity_checks.promised(report_of(**{**good, **wrong}))
+        (missed,) = [promise for promise, kept in promises.items() if not kept]
+        assert missed.startswith(next(iter(wrong)).replace("_", " "))
 
 
 def test_figures_are_for_json():

@@ -121,8 +121,8 @@ def found(random_bias=0.9, texture_bias=0.1, random_fall=0.02, ground_fall=0.5):
     ("what", "words"),
     [
         ({}, ""),
-        ({"texture_bias": 0.91}, "random textures do not lead to the shape more than 100% agreement, with each seed"),
-        ({"ground_fall": 0.01}, "swapped grounds do not cost the nets of 100% agreement more, with each seed"),
+        ({"texture_bias": 0.91}, "random textures lead to the shape more than 100% agreement, with each seed"),
+        ({"ground_fall": 0.01}, "swapped grounds cost the nets of 100% agreement more, with each seed"),
     ],
 )
 def test_what_it_promises(monkeypatch, what, words):
