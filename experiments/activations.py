@@ -49,7 +49,7 @@ class Config(Common):
     test_images: int = 2000  # at most
     units: int = 64  # of each hidden layer; of maxout so many that its net has as many parameters
     depth: int = 4  # hidden layers
-    rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)  # peaks of the learning rate
+    rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # peaks of the learning rate
     seeds: int = 5  # 2 or more, from --seed on
     epochs: int = 15  # passes through the training images
     batch_size: int = 50  # images per step
@@ -68,7 +68,7 @@ class Found(NamedTuple):
 def main(config: Config) -> Result:
     if config.quick:
         few = {"dataset": "digits", "per_class": 20, "held_out": 100, "test_images": 200, "units": 16, "seeds": 2}
-        config = dataclasses.replace(config, epochs=5, rates=config.rates[1:3], **few)
+        config = dataclasses.replace(config, epochs=5, rates=config.rates[2:4], **few)
     where = "activations"
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
     expect(len(config.rates) >= 1 and min(config.rates) > 0, where, "positive rates", config.rates, "Pass 0.1, say.")

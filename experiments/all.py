@@ -1,9 +1,10 @@
 """Every experiment of the course, one after another in one process, and the book of their pages.
 
 `python -m experiments.all --quick` runs all of them small, to see that they run: about 10 min on 2 cores. With `--full`
-they run at length, for hours: `--only pooling dropout` takes some. The book, `runs/book/index.html`, is a site of
-static pages: for each experiment its question, pictures, figures, verdict and code. An experiment that fails is
-recorded, and the others go on; it exits with 1 if one failed or does not hold what it promises.
+they run at length, for hours: `--only pooling dropout` takes some. The book is a site of static pages: for each
+experiment its question, pictures, figures, verdict and code. Its index is `runs/book/index.html`, of the next book
+`runs/book-2/index.html`: the last lines say which. An experiment that fails is recorded, and the others go on; it exits
+with 1 if one failed or does not hold what it promises, of which a small run is held only to what is so at any size.
 """
 
 import time
@@ -38,10 +39,12 @@ def main(config: Config) -> Result:
         told[name] = one(config, name)
         jax.clear_caches()  # forty experiments' programs would fill memory
     held = sum(each.holds for each in told.values())
-    answer = f"{held} of {len(told)} experiments hold what they promise{', run small' if config.quick else ''}."
+    answer = f"{held} of {len(told)} experiments {book.held(config.quick)}."
     broken = [name for name, each in told.items() if not each.holds]
     if broken:
         answer += f" These do not: {', '.join(broken)}."
+    if config.quick:
+        answer += " A small run is not held to what they promise."
     return report_of(config, told, answer)
 
 
@@ -70,7 +73,7 @@ def report_of(config: Config, told: dict[str, book.Told], answer: str) -> Result
     here = training.environment()
     facts = {name: value for name, value in here.items() if name != "packages"} | here["packages"]
     index = book.index(told, facts, quick=config.quick)
-    index.write(Path(config.run) / "index.html")
+    console.print(f"book: {index.write(Path(config.run) / 'index.html')}", markup=False)
     figures = {name: each._asdict() for name, each in told.items()}
     write_json(Path(config.run) / "book.json", figures)
     table = [

@@ -10,7 +10,11 @@ from typing import Any, NamedTuple
 
 from jaxcnn import report
 
-__all__ = ["CHAPTERS", "Told", "book_page", "experiments_of", "index", "module"]
+__all__ = ["CHAPTERS", "Told", "book_page", "experiments_of", "held", "index", "module", "question", "sources"]
+
+HERE = Path(__file__).parent
+# What runs an experiment and writes down what came out, whichever it is.
+FRAMEWORK = {"runner", "run_folder", "run_record", "device", "progress", "book", "table", "__main__"}
 
 # Every experiment that measures a statement of the course, once.
 CHAPTERS: Mapping[str, Sequence[str]] = {
@@ -62,10 +66,37 @@ def question(name: str) -> str:
     return (module(name).__doc__ or "").strip().split("\n", 1)[0]
 
 
+def sources(name: str) -> dict[str, str]:
+    """Return the code of an experiment, and behind it that of the modules below `experiments` that it is made with.
+
+    The names are those of the files, "experiments/NAME.py".
+    """
+    found: dict[str, str] = {}
+    waiting = [name]
+    for one in waiting:
+        path = HERE / f"{one.replace('.', '/')}.py"
+        file = path.relative_to(HERE.parent).as_posix()
+        if one not in FRAMEWORK and file not in found and path.is_file():
+            found[file] = path.read_text(encoding="utf-8")
+            waiting += imported(found[file])
+    return found
+
+
+def imported(source: str) -> Iterator[str]:
+    """Yield what a module imports from below `experiments`: of `from a import b`, a and a.b."""
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}", *(f"{node.module}.{part.name}" for part in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [part.name for part in node.names]
+        yield from (name.removeprefix("experiments.") for name in names if name.startswith("experiments."))
+
+
 def book_page(name: str, page: report.Page) -> report.Page:
     """Return the page of an experiment with the question in front, the code behind, and a way back to the index."""
-    source = Path(str(module(name).__file__)).read_text(encoding="utf-8")
-    text = ast.get_docstring(ast.parse(source)) or ""
+    code = [report.Verbatim(source, file, folded=True) for file, source in sources(name).items()]
+    text = module(name).__doc__ or ""
     first, _, rest = text.partition("\n\n")
     paragraphs = [" ".join(part.split()).replace("`", "") for part in (first, *rest.split("\n\n")) if part.strip()]
     return dataclasses.replace(
@@ -74,10 +105,15 @@ def book_page(name: str, page: report.Page) -> report.Page:
         sections=[
             report.Section("The question", paragraphs),
             *page.sections,
-            report.Section("The code that did it", [report.Verbatim(source, f"experiments/{name}.py", folded=True)]),
+            report.Section("The code that did it", code),
         ],
         up=report.Link("../index.html", "All experiments"),
     )
+
+
+def held(quick: bool) -> str:
+    """Return what is so of experiments that hold: a small run is not held to promises."""
+    return "ran and hold what is so at any size" if quick else "hold what they promise"
 
 
 def index(told: Mapping[str, Told], facts: Mapping[str, Any], *, quick: bool) -> report.Page:
@@ -95,13 +131,12 @@ def index(told: Mapping[str, Told], facts: Mapping[str, Any], *, quick: bool) ->
         ]
         if links:
             sections.append(report.Section(chapter, [report.Links(links)]))
-    held = sum(one.holds for one in told.values())
     small = " Everything was run small, to see that it runs: the figures mean little." if quick else ""
     return report.Page(
         "Convolutional networks, experiment by experiment",
         f"Statements of a course on convolutional networks, each measured by a module of its own.{small}",
         [
-            report.Number("experiments", len(told), f"{held} hold what they promise"),
+            report.Number("experiments", len(told), f"{sum(one.holds for one in told.values())} {held(quick)}"),
             report.Number("time", f"{sum(one.seconds for one in told.values()) / 60:.0f} min"),
         ],
         [*sections, report.Section("Circumstances", [report.Facts(facts)])],

@@ -200,6 +200,7 @@ def record(
         "holds": result.holds,
         "verdict": result.verdict,
         "promises": result.promises,
+        "headline": [[number.label, number.value, number.note] for number in result.headline],
         "figures": result.figures,
         "seconds": seconds,
         "device": here["device"],

@@ -1,7 +1,8 @@
 """What do all experiments find? The table of their kept figures, `experiments/README.md`, written anew.
 
 `python -m experiments.table` makes it of the records in `experiments/benchmarks/results/`; `--keep runs/NAME ...` takes
-the figures of finished runs there first, in the place of older ones of the same experiment on the same device.
+the figures of finished runs there first, in the place of older ones of the same experiment on the same device. A line
+shows a record's headline, or, where an older one has none, its first means.
 """
 
 import json
@@ -16,16 +17,18 @@ import tyro
 from experiments import book
 from experiments.__main__ import experiments
 from jaxcnn.checking import expect
+from jaxcnn.report.values import shown
 
 RESULTS = Path(__file__).parent / "benchmarks" / "results"
 README = Path(__file__).parent / "README.md"
-MEANS = 3  # of an experiment's figures, that its line shows
+MEANS = 3  # of the figures of a record without a headline, that its line shows
 HEAD = """# Experiments
 
 Every statement of the course, every attack, every claim of speed is a module: `python -m experiments.NAME`, with
 `--quick` small, with `--help` for its options. `python -m experiments.all --quick` runs the course, and
-`runs/book/index.html` is the book of its pages. The figures are those of the records in `benchmarks/results/`, written
-by the command in each line; this page is made of them by `python -m experiments.table`.
+`runs/book/index.html` is the book of its pages (of the second `runs/book-2/index.html`: the last lines say which). The
+figures are those of the records in `benchmarks/results/`, written by the command in each line: the numbers at the head
+of its page, or some means ± standard deviation (number of seeds). This page is made by `python -m experiments.table`.
 """
 
 
@@ -86,7 +89,7 @@ def page() -> str:
 def table(names: Any, listed: Mapping[str, str], by_name: Mapping[str, list[tuple[str, Mapping[str, Any]]]]) -> str:
     """Return the lines of some experiments."""
     lines = [
-        "| `experiments.` | question | found | figures, mean ± sd (n) | time | device |",
+        "| `experiments.` | question | found | figures | time | device |",
         "|---|---|---|---|---|---|",
     ]
     for name in names:
@@ -95,13 +98,19 @@ def table(names: Any, listed: Mapping[str, str], by_name: Mapping[str, list[tupl
         if not records:
             lines.append(f"| {first} | | | | |")
         for file, record in records:
-            figures = "<br>".join(escaped(line) for line in means(record["figures"]))
+            figures = "<br>".join(escaped(line) for line in headline(record) or means(record["figures"]))
             link = f"[{record['device']}](benchmarks/results/{file})"
             lines.append(
                 f"| {first} | {escaped(record['verdict'])} | {figures} | {spoken(record['seconds'])} | {link} |"
             )
             first = f"`{name}` | "
     return "\n".join(lines) + "\n"
+
+
+def headline(record: Mapping[str, Any]) -> list[str]:
+    """Return the headline numbers of a record as text; older records have none."""
+    numbers = record.get("headline", [])
+    return [f"{name}: {shown(value)}{f' ({note})' if note else ''}" for name, value, note in numbers]
 
 
 def means(figures: Any, path: tuple[str, ...] = ()) -> list[str]:

@@ -31,10 +31,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from experiments.playground import views
 from jaxcnn.checking import expect, expect_count
-from jaxcnn.data.decoding import Decoder, Header
+from jaxcnn.data.decoding import CostlyImageError, Decoder, Header
 from jaxcnn.training.files import to_json
 
-__all__ = ["HEADERS", "MOST_BYTES", "MOST_PIXELS", "VIEWS", "application", "serving"]
+__all__ = ["HEADERS", "MOST_BYTES", "MOST_PIXELS", "VIEWS", "application", "names", "serving"]
 
 MOST_BYTES = 2**25  # of an image file
 MOST_PIXELS = 2**24  # of an image file: what is decoded in a fraction of a second
@@ -72,9 +72,12 @@ def application(subject: views.Subject, examples: Mapping[str, Any], title: str,
         hosts: its own names, as browsers say them: "127.0.0.1:8642".
     """
     size = subject.model.spec.shape[1:]
-    lock = asyncio.Lock()  # two computations at a time would each take twice as long
+    # Two computations at a time would each take twice as long; none waits for a file that is read.
+    computing, reading = asyncio.Lock(), asyncio.Lock()
 
-    async def answered(request: Request, fn: Callable[..., dict[str, Any]], *args: Any, **fields: Any) -> Response:
+    async def answered(
+        lock: asyncio.Lock, request: Request, fn: Callable[..., dict[str, Any]], *args: Any, **fields: Any
+    ) -> Response:
         async with lock:
             if await request.is_disconnected():  # it has asked for something newer
                 return Response(status_code=499)
@@ -88,7 +91,7 @@ def application(subject: views.Subject, examples: Mapping[str, Any], title: str,
             most = 4 * int(np.prod(size)) // 3 + MOST_FIELDS
             fields = _fields(name, await _body(request, "application/json", most), wanted)
             fields["image"] = _pixels(name, fields["image"], size)
-            return await answered(request, fn, subject, **fields)
+            return await answered(computing, request, fn, subject, **fields)
 
         return Route(f"/{name}", endpoint, methods=["POST"])
 
@@ -100,7 +103,7 @@ def application(subject: views.Subject, examples: Mapping[str, Any], title: str,
 
     async def image(request: Request) -> Response:
         data = await _body(request, "application/octet-stream", MOST_BYTES)
-        return await answered(request, read, data, size[-1], size[0])
+        return await answered(reading, request, read, data, size[-1], size[0])
 
     async def told(request: Request) -> Response:
         more = {"title": title, "examples": len(examples["label"]), "most_bytes": MOST_BYTES}
@@ -122,20 +125,30 @@ def read(data: bytes, channels: int, size: int) -> dict[str, Any]:
     """Return the pixels of an image file as the net takes them: turned, resized, the middle of it.
 
     Raises:
-        ValueError: too many pixels, or no image.
+        ValueError: too many pixels or scans, or no image.
     """
     where, fix = "image", "Choose a PNG, JPEG, GIF, BMP, TIFF or WebP file."
+    most, smaller = f"at most {MOST_PIXELS // 2**20} million pixels", "Reduce the image."
     try:
         header = Header.read(io.BytesIO(data))
+    except CostlyImageError as error:  # more pixels than are decoded anywhere
+        raise ValueError(f"{where}: expected {most}, got {error.got}. {smaller}") from error
     except Exception as error:  # whatever Pillow finds wrong with it
         raise ValueError(f"{where}: expected an image that can be read, got another file. {fix}") from error
     pixels = header.width * header.height
-    got = f"{header.width} x {header.height}"
-    expect(pixels <= MOST_PIXELS, where, f"at most {MOST_PIXELS // 2**20} million pixels", got, "Reduce the image.")
+    expect(pixels <= MOST_PIXELS, where, most, f"{header.width} x {header.height}", smaller)
     try:
         return {"image": views.encoded(Decoder(channels, size)(data))}
+    except CostlyImageError as error:
+        raise ValueError(f"{where}: {error}. Save it anew, or choose another.") from error
     except Exception as error:
         raise ValueError(f"{where}: expected a whole image, got a damaged one. {fix}") from error
+
+
+def names(port: int) -> tuple[str, ...]:
+    """Return the names of this machine at a port, as browsers say them: without a number where it is that of HTTP."""
+    own = ("127.0.0.1", "localhost")
+    return (*(f"{name}:{port}" for name in own), *(own if port == 80 else ()))
 
 
 @contextmanager
@@ -154,7 +167,7 @@ def serving(make: Callable[[tuple[str, ...]], ASGIApp], port: int) -> Iterator[s
             raise ValueError(f"playground: expected a free port, got {port} ({error.strerror}). {fix}") from error
         port = listener.getsockname()[1]
         config = uvicorn.Config(
-            make((f"127.0.0.1:{port}", f"localhost:{port}")),
+            make(names(port)),
             lifespan="off",
             ws="none",
             http="h11",

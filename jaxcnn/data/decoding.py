@@ -9,16 +9,30 @@ import numpy as np
 from jaxcnn.checking import installed
 from jaxcnn.data.cropping import Choose, reduction, resized
 from jaxcnn.data.jpeg import decoded, is_jpeg, orientation
+from jaxcnn.data.jpeg_scans import scans
 from jaxcnn.data.plain_png import from_plain_png
 
-__all__ = ["SUFFIXES", "Decoder", "Header", "class_numbers", "require_pillow"]
+__all__ = ["SUFFIXES", "CostlyImageError", "Decoder", "Header", "class_numbers", "require_pillow"]
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # Pillow knows more formats, and some of them (EPS) start other programs.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MOST_PIXELS = 2**28 // 3  # at which Pillow warns of a decompression bomb; here it is an error
+MOST_SCANS = 100  # of a JPEG: encoders write about ten, and libtiff allows as many
 GREY = ("1", "L", "LA")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+class CostlyImageError(ValueError):
+    """An image that would take too much memory or time to decode: what is expected instead, and what it is."""
+
+    def __init__(self, expected: str, got: str) -> None:
+        super().__init__(expected, got)
+        self.expected, self.got = expected, got
+
+    def __str__(self) -> str:
+        """Return both."""
+        return f"expected {self.expected}, got {self.got}"
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,7 @@ class Header:
         """Return the header of an open file, without decoding the pixels.
 
         Raises:
+            CostlyImageError: too many pixels.
             Exception: whatever Pillow finds wrong with the file.
         """
         with _opened(file) as image:
@@ -59,12 +74,13 @@ class Decoder:
         """Return the image.
 
         Raises:
+            CostlyImageError: too many pixels, or scans of a JPEG.
             Exception: whatever Pillow finds wrong with the file.
         """
         plain = from_plain_png(data, self.channels) if self.image_size is None else None
         if plain is not None:
             return plain
-        with _opened(io.BytesIO(data)) as image:
+        with _opened_whole(data) as image:
             shown = self._shown(decoded(image, data))
             if self.image_size is not None:
                 shown = _fitted(shown, self.image_size)
@@ -83,12 +99,13 @@ class Decoder:
             size: H and W of what comes back, in pixels; `image_size` is not looked at.
 
         Raises:
+            CostlyImageError: too many pixels, or scans of a JPEG.
             Exception: whatever Pillow finds wrong with the file.
         """
         plain = from_plain_png(data, self.channels)
         if plain is not None:
             return resized(plain, choose(*plain.shape[:2]), size)
-        with _opened(io.BytesIO(data)) as image:
+        with _opened_whole(data) as image:
             left, top, right, bottom = box = choose(*_shown_size(image))
             by = reduction(box, size) if is_jpeg(image) else 1
             if orientation(image) > 1 and (image.width % by or image.height % by):
@@ -107,9 +124,10 @@ def class_numbers(data: bytes) -> np.ndarray:
     """Return the values of a mask, the bytes of an image file, uint8 (H, W): shades of grey, or places in a palette.
 
     Raises:
+        CostlyImageError: too many pixels, or scans of a JPEG.
         Exception: whatever Pillow finds wrong with the file; an image with several channels.
     """
-    with _opened(io.BytesIO(data)) as image:
+    with _opened_whole(data) as image:
         if image.mode not in ("L", "P", "1"):
             raise ValueError(f"mode {image.mode}, where a mask has one channel of class numbers")
         return np.asarray(image, np.uint8)
@@ -125,12 +143,25 @@ def _opened(file: BinaryIO) -> Any:
     """Open an image file that may be hostile: few formats, no bombs, 8 bits a channel."""
     from PIL import Image
 
-    image = Image.open(file, formats=FORMATS)
+    most = f"at most {MOST_PIXELS:,} pixels"
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise CostlyImageError(most, "more") from error
     width, height = image.size
     if width * height > MOST_PIXELS:
-        raise ValueError(f"{width}x{height} pixels, more than {MOST_PIXELS:,}")
+        raise CostlyImageError(most, f"{width} x {height}")
     if image.mode.startswith(("I", "F")):
         raise ValueError(f"mode {image.mode}, more than 8 bits a channel")
+    return image
+
+
+def _opened_whole(data: bytes) -> Any:
+    """Open the bytes of an image file that may be hostile, to decode its pixels."""
+    image = _opened(io.BytesIO(data))
+    # The bytes of a marker are counted in no time; what they mean, only where there are many.
+    if is_jpeg(image) and data.count(b"\xff\xda") > MOST_SCANS and (found := scans(data)) > MOST_SCANS:
+        raise CostlyImageError(f"a JPEG of at most {MOST_SCANS} scans", str(found))
     return image
 
 

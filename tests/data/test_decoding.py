@@ -1,6 +1,7 @@
 """The bytes of image files as arrays, against Pillow; and files that would do harm."""
 
 import io
+import pickle
 import struct
 import warnings
 import zlib
@@ -8,8 +9,10 @@ import zlib
 import numpy as np
 import pytest
 
+from jaxcnn.data import load
 from jaxcnn.data.cropping import middle, resized
-from jaxcnn.data.decoding import Decoder, Header, require_pillow
+from jaxcnn.data.decoding import CostlyImageError, Decoder, Header, class_numbers, require_pillow
+from jaxcnn.data.jpeg_scans import scans
 from jaxcnn.data.plain_png import to_plain_png
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
@@ -125,8 +128,65 @@ def test_decompression_bombs_are_errors(side, read):
     data = png_header(side, side) + b"\0\0\0\0IEND\xaeB`\x82"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with pytest.raises((ValueError, Image.DecompressionBombError), match="pixels"):
+        with pytest.raises(CostlyImageError, match=r"^expected at most 89,478,485 pixels, got "):
             read(data)
+    with pytest.raises(CostlyImageError, match=r"^expected at most 89,478,485 pixels, got more$"):
+        read(data)  # where warnings are errors
+
+
+def progressive(many):
+    """A JPEG whose last scan of a few bytes stands there many times more: (its bytes, its scans)."""
+    data = saved(Image.new("L", (16, 16), 90), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * many + data[-2:], scans(data) + many
+
+
+DECODE = {
+    "image": Decoder(1),
+    "resized": Decoder(3, 4),
+    "part": lambda data: Decoder(3).part(data, middle, 4),
+    "mask": class_numbers,
+}
+
+
+@pytest.mark.parametrize("decode", DECODE.values(), ids=DECODE)
+def test_a_jpeg_of_many_scans_is_an_error(decode):
+    data, count = progressive(2000)
+    with pytest.raises(CostlyImageError, match=f"^expected a JPEG of at most 100 scans, got {count}$") as caught:
+        decode(data)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # it may come from another process
+    data, count = progressive(100 - progressive(0)[1])
+    assert count == scans(data) == 100
+    assert (decode(data) == 90).all()
+
+
+def test_a_folder_with_a_jpeg_of_many_scans_is_refused_by_its_name(tmp_path):
+    data, count = progressive(2000)
+    for name in ("train/a/0.jpg", "train/b/0.jpg", "test/a/0.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(data if name == "train/b/0.jpg" else progressive(0)[0])
+    with pytest.raises(ValueError, match=rf"b/0\.jpg \(expected a JPEG of at most 100 scans, got {count}\)\. "):
+        load("folder", path=tmp_path)[0]["image"]
+
+
+def test_scans_are_counted_as_a_decoder_meets_them():
+    def segment(kind, held=b""):
+        return bytes([255, kind]) + struct.pack(">H", 2 + len(held)) + held
+
+    scan = segment(0xDA) + b"pixels\xff\0\xff\xd0more\xff\x02\0\xff"
+    inside = segment(0xE1, scan * 7)  # a thumbnail
+    start, end = b"\xff\xd8", b"\xff\xd9"
+    assert scans(start + inside + scan + end) == 1
+    assert scans(start + scan + inside + b"\xff" * 3 + scan + segment(0xC4, end) + scan + end + scan * 9) == 3
+    assert scans(start + scan * 5) == 5
+    assert scans(start + scan + b"\xff\xe1\xff\xff" + scan) == 1
+    assert scans(start + b"\xff\xe1\0\0" + scan) == 1
+    assert [scans(data) for data in (b"", start, start + b"\xff", start + b"\xff\xda")] == [0, 0, 0, 1]
+
+
+def test_many_photographs_in_one_file_are_no_scans_of_the_first():
+    data = saved(Image.fromarray(image(16, 16, 3)), "JPEG")
+    np.testing.assert_array_equal(Decoder(3)(data + data * 200), Decoder(3)(data))
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])

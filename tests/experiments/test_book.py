@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -35,12 +36,60 @@ def test_every_experiment_is_in_one_chapter():
     assert known - COMMANDS == set(inside)
 
 
+def test_the_code_is_that_of_the_experiment_and_of_what_it_is_made_with():
+    frame = {"runner", "run_folder", "run_record", "device", "progress", "book", "table", "__main__"}
+    for _, name in book.experiments_of():
+        files = book.sources(name)
+        assert next(iter(files)) == f"experiments/{name}.py"
+        assert not frame & {Path(file).stem for file in files}
+        for file, source in files.items():
+            assert source == (book.HERE.parent / file).read_text()
+    assert "experiments/few_images.py" in book.sources("depth")
+    assert "experiments/robustness_pictures.py" in book.sources("breaking")  # which it does not import itself
+    assert "experiments/benchmarks/pairs.py" in book.sources("backpropagation")
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("import os, experiments.a.b\nimport experiments", {"a.b"}),
+        ("from experiments import a, b as c", {"a", "b"}),
+        ("def f():\n    from experiments.a import b", {"a", "a.b"}),
+        ("from experimentsx.a import b\nfrom jaxcnn import report", set()),
+    ],
+)
+def test_what_a_module_imports(source, names):
+    assert set(book.imported(source)) == names
+
+
+def test_the_index_says_of_a_small_run_what_it_is_held_to():
+    told = {"pooling": book.Told("?", "So.", True, 1.0), "neuron": book.Told("?", "No.", False, 1.0)}
+    notes = [book.index(told, {}, quick=quick).headline[0].note for quick in (False, True)]
+    assert notes == ["1 hold what they promise", "1 ran and hold what is so at any size"]
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_verdict_says_what_they_are_held_to_and_the_last_lines_where_the_book_is(
+    quick, tmp_path, monkeypatch, capsys
+):
+    told = {"neuron": True, "pooling": False}
+    monkeypatch.setattr(everything, "one", lambda config, name: book.Told("?", "So.", told[name], 1.0))
+    result = everything.main(everything.Config(quick=quick, full=not quick, only=tuple(told), run=str(tmp_path)))
+    what, more = (
+        ("ran and hold what is so at any size", " A small run is not held to what they promise.")
+        if quick
+        else ("hold what they promise", "")
+    )
+    assert result.verdict == f"1 of 2 experiments {what}. These do not: pooling.{more}"
+    assert "".join(capsys.readouterr().out.split()).endswith(f"book:{tmp_path / 'index.html'}")
+
+
 @pytest.mark.slow
 def test_two_experiments_and_a_book_of_them(tmp_path):
     config = everything.Config(quick=True, only=("perceptron", "convolution"), run=str(tmp_path))
     result = everything.main(config)
     assert result.holds
-    assert result.verdict == "2 of 2 experiments hold what they promise, run small."
+    assert result.verdict.startswith("2 of 2 experiments ran and hold what is so at any size. A small run ")
     assert list(result.figures) == ["perceptron", "convolution"]
     index = (tmp_path / "index.html").read_text()
     for name in config.only:
@@ -61,7 +110,7 @@ def test_one_that_fails_is_recorded_and_the_next_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(perceptron, "main", broken)
     result = everything.main(everything.Config(quick=True, only=("perceptron", "convolution"), run=str(tmp_path)))
     assert not result.holds
-    assert result.verdict.endswith("These do not: perceptron.")
+    assert "These do not: perceptron. " in result.verdict
     assert "ZeroDivisionError" in (tmp_path / "perceptron" / "failure.txt").read_text()
     index = (tmp_path / "index.html").read_text()
     assert "NOT as promised. Failed: of all things &lt;b&gt;" in index

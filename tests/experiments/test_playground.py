@@ -4,10 +4,13 @@ import base64
 import http.client
 import io
 import json
+import re
 import socket
 import struct
+import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from urllib.parse import urlsplit
 
@@ -243,6 +246,15 @@ def test_its_own_names_are_not(address):
         assert ask(address, "/answer", {"image": OWN}, Host=own, Origin=f"http://{own}")[0] == 200
 
 
+def test_at_the_port_of_http_browsers_leave_it_out(known):
+    assert server.names(8642) == ("127.0.0.1:8642", "localhost:8642")
+    assert server.names(80) == ("127.0.0.1:80", "localhost:80", "127.0.0.1", "localhost")
+    with server.serving(lambda _: server.application(known, EXAMPLES, "a net", server.names(80)), 0) as address:
+        for own in server.names(80):
+            assert ask(address, "/answer", {"image": OWN}, Host=own, Origin=f"http://{own}")[0] == 200
+        assert ask(address, "/", Host="127.0.0.1:81")[0] == 403
+
+
 def test_two_hosts_and_none_are_refused(address):
     host = urlsplit(address)
     for lines in (f"Host: {host.netloc}\r\nHost: example.org\r\n", ""):
@@ -283,16 +295,44 @@ def test_an_image_comes_back_as_the_net_takes_it(address):
             "image: expected an image that can be read, got another",
         ),
         (png(5000, 5000, zlib.compress(bytes(10**6))), "image: expected at most 16 million pixels, got 5000 x 5000."),
-        (png(60000, 60000), "image: expected an image that can be read, got another file."),
+        (png(12000, 12000), "image: expected at most 16 million pixels, got "),  # of which Pillow warns
+        (png(60000, 60000), "image: expected at most 16 million pixels, got more. Reduce the image."),
         (png(64, 64, zlib.compress(bytes(100))[:20]), "image: expected a whole image, got a damaged one."),
     ],
-    ids=["nothing", "svg", "eps", "many pixels", "bomb", "damaged"],
+    ids=["nothing", "svg", "eps", "many pixels", "more pixels", "bomb", "damaged"],
 )
 def test_uploads_are_refused_with_a_message_within_a_second(address, data, message):
     status, told, took = upload(address, data)
     assert status == 400
     assert told["error"].startswith(message)
     assert took < 1
+
+
+def test_a_photograph_of_many_scans_is_refused_before_they_are_decoded(address):
+    file = io.BytesIO()
+    Image.new("L", (4096, 4096), 90).save(file, "jpeg", progressive=True)
+    data, last = file.getvalue(), file.getvalue().rindex(b"\xff\xda")
+    status, told, took = upload(address, data[:-2] + data[last:-2] * 2000 + data[-2:])
+    message = rf"image: expected a JPEG of at most 100 scans, got {2000 + data.count(bytes([255, 218]))}\. Save it .*\."
+    assert status == 400
+    assert re.fullmatch(message, told["error"])
+    assert took < 1
+
+
+def test_a_file_that_is_read_slowly_keeps_no_view_waiting(address, monkeypatch):
+    begun, answered = threading.Event(), threading.Event()
+
+    def slow(*args):
+        begun.set()
+        return {"in time": answered.wait(20)}
+
+    monkeypatch.setattr(server, "read", slow)
+    with ThreadPoolExecutor() as other:
+        told = other.submit(upload, address, b"a file")
+        assert begun.wait(20)
+        assert ask(address, "/answer", {"image": OWN})[0] == 200
+        answered.set()
+        assert told.result()[1] == {"in time": True}
 
 
 def test_a_truncated_photograph_is_refused(address):

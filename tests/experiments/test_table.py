@@ -6,6 +6,8 @@ import pytest
 
 from experiments import table
 from experiments.__main__ import experiments
+from experiments.runner import Common, Result, record
+from jaxcnn import report
 
 
 def test_the_page_is_the_one_that_the_records_make():
@@ -37,6 +39,19 @@ def test_a_run_is_kept_and_shown(tmp_path, monkeypatch):
         "| It is so. | change, max: 0.25 ± 0.01 (5) | 2 min | [cpu](benchmarks/results/cpu-2-cores-pooling-a.json) |"
         in line
     )
+
+
+def test_a_new_record_shows_the_headline_of_its_page(tmp_path, monkeypatch):
+    headline = [report.Number("right", "97 %", "of | 9"), report.Number("weights", 12345), report.Number("x", 0.123456)]
+    folder, results = tmp_path / "run", tmp_path / "results"
+    folder.mkdir()
+    results.mkdir()
+    monkeypatch.setattr(table, "RESULTS", results)
+    result = Result({"a": {"mean": 0.25, "sd": 0.01, "n": 5}}, [], "It is so.", headline=headline)
+    record("pooling", lambda config: result, Common(), folder)
+    table.kept(folder)
+    line = next(line for line in table.page().splitlines() if line.startswith("| `pooling` |"))
+    assert "| It is so. | right: 97 % (of \\| 9)<br>weights: 12,345<br>x: 0.1235 | 0 s | " in line
 
 
 def test_what_is_no_whole_run_is_refused(tmp_path):
