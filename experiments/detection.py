@@ -47,7 +47,7 @@ class Config(Common):
     test_images: int = 500
     epochs: int = 0  # passes through the training images; 0: 12 of scenes, 60 of photographs
     batch_size: int = 0  # images per step; 0: 32 of scenes, 8 of photographs
-    slots: int = 40  # boxes of a photograph, the largest
+    slots: int = 40  # boxes of a photograph that is trained on, the largest; all of the test set count
     learning_rate: float = 4e-3  # AdamW's, after a warm-up, falling to 0 along half a cosine
     limit: int = 0  # boxes of an image that are found; 0: 20 of scenes, 60 of photographs
     overlap: float = 0.5  # of boxes of one class, above which the better one alone is kept

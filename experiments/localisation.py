@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -141,7 +141,7 @@ def trained(config: Config, net: layers.Sequential, train: data.Dataset, test: d
             net,
             train,
             optimizer=optax.adamw(rate, weight_decay=1e-2),
-            loss=partial(loss, detection.point_loss(beta=config.beta)),
+            loss=WithCorners(detection.point_loss(beta=config.beta)),
             epochs=config.epochs,
             batch_size=config.batch_size,
             key=key,
@@ -160,10 +160,23 @@ def trained(config: Config, net: layers.Sequential, train: data.Dataset, test: d
     return Found(points, error, np.asarray(correct), np.asarray(overlap), seconds, result.history)
 
 
-def loss(of_points: detection.PointLoss, outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
-    """Return the loss of landmarks and of both corners of the box."""
-    corners = batch["boxes"].reshape(-1, 2, 2)
-    return of_points(outputs, {of_points.name: jnp.concatenate([batch["keypoints"], corners], 1)})
+@dataclass(frozen=True)
+class WithCorners:
+    """The loss of landmarks and of both corners of the box, which augmentations cut off at the frame."""
+
+    points: detection.PointLoss
+
+    def __call__(self, outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
+        """Return the loss of each image, (N,)."""
+        return self.points(outputs, self._with_corners(batch))
+
+    def validate(self, outputs: jax.ShapeDtypeStruct, arrays: Mapping[str, np.ndarray]) -> None:
+        """Raise `ValueError` unless the six points fit the outputs; `fit` calls it before any work."""
+        self.points.validate(outputs, self._with_corners(arrays))
+
+    def _with_corners(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        corners = arrays["boxes"].reshape(-1, 2, 2)
+        return {self.points.name: jnp.concatenate([arrays["keypoints"], corners], 1)}
 
 
 @dataclass(frozen=True)

@@ -46,13 +46,15 @@ def load_voc(
         path: a folder or a zip archive, which is read in memory and never extracted. All may lie in one folder more.
         shape: height and width that every image is resized to, boxes with it (bilinear, with antialiasing); None
             leaves images as they are.
-        slots: boxes of an image, the largest, see `box_slots`; as many as the image with most has, unless given.
+        slots: boxes of a training image, the largest, see `box_slots`; as many as the image with most has, unless
+            given. The test set keeps all boxes: finding one that it had lost would count as wrong.
         progress: is called with the numbers of images done and to do.
 
     Returns:
-        train, test: `Dataset`s with "image", uint8 (N, H, W, 3); "boxes", float32 (N, slots, 4), x0, y0, x1, y1 in
-        pixels, pixel (i, j) covering [j, j + 1] x [i, i + 1]; "box_class", int32 (N, slots), -1 for no box.
-        `.info.source` says how many boxes were left out for want of slots.
+        train, test: `Dataset`s with "image", uint8 (N, H, W, 3); "boxes", float32 (N, K, 4), x0, y0, x1, y1 in pixels,
+        pixel (i, j) covering [j, j + 1] x [i, i + 1]; "box_class", int32 (N, K), -1 for no box; K is `slots` of the
+        training set, and the number of boxes of the image with most of the test set. `train.info.source` says how many
+        boxes were left out for want of slots.
 
     Raises:
         FileNotFoundError: nothing is at `path`, or the image or annotation of a name in the lists is missing.
@@ -91,7 +93,11 @@ def load_voc(
     expect(bool(classes), WHERE, f"objects in the annotations of {path}", "none", LAYOUT)
     sizes = sorted({example.image.shape[:2] for examples in parts for example in examples})
     expect(len(sizes) == 1, WHERE, "images of one size", shown(sizes), "Pass shape=(height, width).")
-    train, test = (_dataset(path, *part, classes, slots) for part in zip(splits, parts, strict=True))
+    rows = slots, None  # finding a box that the test set had lost would count as wrong
+    train, test = (
+        _dataset(path, split, examples, classes, most)
+        for split, examples, most in zip(splits, parts, rows, strict=True)
+    )
     return train, test.with_moments_of(train)
 
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from jaxcnn.checking import expect, expect_count, shown
+from jaxcnn.detection.boxes import pair_overlaps
 
 __all__ = ["AveragePrecision", "average_precision"]
 
-OVERLAPS = tuple(0.5 + 0.05 * i for i in range(10))
+OVERLAPS = tuple(np.linspace(0.5, 0.95, 10).tolist())  # to the bit COCO's: a box may overlap by just 0.85
 RECALLS = np.linspace(0, 1, 101)
-MOST = 100  # boxes of an image that count, those of the highest scores
+MOST = 100  # boxes of an image and class that count, those of the highest scores
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,10 @@ def average_precision(
     recall or a higher one, averaged over 101 recalls.
 
     Args:
-        found: for each image {"boxes": (K, 4), "score": (K,), "class": (K,)}; rows of class -1 are no boxes.
-        truth: for each image {"boxes": (M, 4), "box_class": (M,)}; rows of class -1 are no boxes. In an image without
-            a box everything found is wrong.
+        found: for each image {"boxes": (K, 4), "score": (K,), "class": integers (K,)}; rows of class -1 are no boxes.
+            Of one class the 100 boxes with the highest scores count.
+        truth: for each image {"boxes": (M, 4), "box_class": integers (M,)}; rows of class -1 are no boxes. In an image
+            without a box everything found is wrong.
         classes: how many there are.
         overlaps: of intersection by union, from which on a box is found; COCO's 0.5, 0.55, ..., 0.95 unless given.
 
@@ -62,8 +64,9 @@ def average_precision(
     Raises:
         ValueError: another number of images, boxes of other shapes, values that are not finite, inverted true boxes,
             classes that there are not.
+        TypeError: classes that are not integers.
 
-    Source: Lin et al. 2014 and its evaluation; agrees with pycocotools (area "all", 100 boxes an image).
+    Source: Lin et al. 2014 and its evaluation; agrees with pycocotools (area "all", 100 boxes of an image and class).
     """
     where = "average_precision"
     classes = expect_count(where, "classes", classes)
@@ -90,6 +93,9 @@ def _image(where: str, found: Mapping[str, Any], truth: Mapping[str, Any], class
         ok = rows.ndim == 2 and rows.shape[1] == 4 and all(other.shape == rows.shape[:1] for other in others)
         got = [rows.shape, *(other.shape for other in others)]
         expect(ok, where, f"{name} boxes (K, 4) with a row of each entry", shown(got), "Give one image at a time.")
+    for name, given in {"class": labels, "box_class": kinds}.items():
+        ok = given.dtype.kind in "iu" or not given.size  # an empty list has no dtype of its own
+        expect(ok, where, f"{name} of an integer dtype", given.dtype, "Number the classes from 0.", TypeError)
     known = np.concatenate([labels, kinds])
     ok = not known.size or (known.min() >= -1 and known.max() < classes)
     expect(ok, where, f"classes in 0..{classes - 1}, or -1 for no box", shown(known.tolist()), "Number them from 0.")
@@ -111,7 +117,7 @@ def _matched(image: tuple[np.ndarray, ...], label: int, overlaps: np.ndarray) ->
     boxes, scores = boxes[order], scores[order]
     right = np.zeros((len(overlaps), len(boxes)), bool)
     if len(boxes) and len(true):
-        shared = _overlap(boxes, true)
+        shared = pair_overlaps(boxes, true, np)
         for row, overlap in zip(right, overlaps, strict=True):
             free = np.ones(len(true), bool)
             for number, pairs in enumerate(shared):
@@ -120,14 +126,6 @@ def _matched(image: tuple[np.ndarray, ...], label: int, overlaps: np.ndarray) ->
                 if left[best] >= min(overlap, 1 - 1e-10):
                     row[number], free[best] = True, False
     return scores, right, len(true)
-
-
-def _overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    a, b = a[:, None], b[None]
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.maximum(sides, 0).prod(-1)
-    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared
-    return np.where(union > 0, shared / np.where(union > 0, union, 1), 0)
 
 
 def _at_recalls(right: np.ndarray, total: int) -> np.ndarray:

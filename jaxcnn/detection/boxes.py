@@ -1,17 +1,18 @@
 """Boxes (x0, y0, x1, y1) in pixels: how much they overlap, and which of many stand for one object."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, floating, number
 
-__all__ = ["area", "intersection_over_union", "non_maximum_suppression"]
+__all__ = ["area", "intersection_over_union", "non_maximum_suppression", "pair_overlaps"]
 
 
 def area(boxes: jax.Array) -> jax.Array:
-    """Return the areas (...) of boxes (..., 4), in pixels; 0 of inverted ones."""
-    boxes = _boxes("area", "boxes", boxes)
-    return jnp.prod(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 0), -1)
+    """Return the areas (...) of floating boxes (..., 4), in pixels, float32 or wider; 0 of inverted ones."""
+    return _area(_boxes("area", "boxes", boxes), jnp)
 
 
 def intersection_over_union(first: jax.Array, second: jax.Array) -> jax.Array:
@@ -22,7 +23,7 @@ def intersection_over_union(first: jax.Array, second: jax.Array) -> jax.Array:
         second: floating (..., M, 4), with the same axes in front, or such as broadcast.
 
     Returns:
-        (..., K, M), in [0, 1]; 0 where both boxes are of area 0.
+        (..., K, M), float32 or wider, in [0, 1]; 0 where both boxes are of area 0.
 
     Raises:
         TypeError: boxes that are not floating.
@@ -31,11 +32,16 @@ def intersection_over_union(first: jax.Array, second: jax.Array) -> jax.Array:
     Source: Everingham et al. 2010, section 4.2; agrees with `torchvision.ops.box_iou`.
     """
     where = "intersection_over_union"
-    first, second = _boxes(where, "first", first), _boxes(where, "second", second)
+    return pair_overlaps(_boxes(where, "first", first), _boxes(where, "second", second), jnp)
+
+
+def pair_overlaps(first: Any, second: Any, xp: Any) -> Any:
+    """Return what `intersection_over_union` does, unchecked, in the dtype of arrays of `xp`: jax.numpy or numpy."""
     a, b = first[..., :, None, :], second[..., None, :, :]
-    shared = jnp.prod(jnp.maximum(jnp.minimum(a[..., 2:], b[..., 2:]) - jnp.maximum(a[..., :2], b[..., :2]), 0), -1)
-    union = area(a) + area(b) - shared
-    return jnp.where(union > 0, shared / jnp.where(union > 0, union, 1), 0)
+    sides = xp.minimum(a[..., 2:], b[..., 2:]) - xp.maximum(a[..., :2], b[..., :2])
+    shared = xp.prod(xp.maximum(sides, 0), -1)
+    union = _area(a, xp) + _area(b, xp) - shared
+    return xp.where(union > 0, shared / xp.where(union > 0, union, 1), 0)
 
 
 def non_maximum_suppression(
@@ -80,8 +86,13 @@ def non_maximum_suppression(
     return jnp.zeros_like(kept).at[order].set(kept)
 
 
+def _area(boxes: Any, xp: Any) -> Any:
+    return xp.prod(xp.maximum(boxes[..., 2:] - boxes[..., :2], 0), -1)
+
+
 def _boxes(where: str, name: str, boxes: jax.Array) -> jax.Array:
+    """Return the boxes in float32 or wider: float16 cannot hold an area of more than 65,504 pixels."""
     boxes = floating(where, name, boxes)
     ok = boxes.ndim > 0 and boxes.shape[-1] == 4
     expect(ok, where, f"{name} of shape (..., 4), x0, y0, x1, y1", boxes.shape, "Give each box four numbers.")
-    return boxes
+    return boxes.astype(jnp.promote_types(boxes.dtype, jnp.float32))

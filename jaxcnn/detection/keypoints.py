@@ -1,5 +1,10 @@
-"""Points in images by regression: outputs that are places, the loss of them, and how good they are."""
+"""Points in images by regression: outputs that are places, and the loss of them.
 
+A point that is not there, or that nobody has labelled, is NaN, NaN: no mask travels beside the points, and
+augmentations leave it what it is.
+"""
+
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, expect_count, floating, number, shown
+from jaxcnn.layers import register
 
-__all__ = ["PointLoss", "SoftArgmax", "correct_keypoints", "point_loss", "soft_argmax"]
+__all__ = ["PointLoss", "SoftArgmax", "point_loss", "soft_argmax"]
 
 MISSING = 'Pass points (N, K, 2), x and y in pixels, as "keypoints".'
+AS_MANY = "Give each image as many points, NaN for those that are not there."
 
 
 def soft_argmax(heat: jax.Array, *, stride: int = 1) -> jax.Array:
@@ -43,6 +50,7 @@ def soft_argmax(heat: jax.Array, *, stride: int = 1) -> jax.Array:
     return jnp.stack([x, y], -1)
 
 
+@register
 @dataclass(frozen=True)
 class SoftArgmax:
     """`soft_argmax` of one stride, as a layer of a net."""
@@ -67,12 +75,17 @@ class PointLoss:
 
     def __call__(self, outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
         """Return the loss of each image, (N,) float32."""
-        expect(self.name in batch, "point_loss", f"a batch with {self.name!r}", list(batch), MISSING)
-        outputs = floating("point_loss", "outputs", outputs)
+        where = "point_loss"
+        expect(self.name in batch, where, f"a batch with {self.name!r}", list(batch), MISSING)
+        outputs, points = floating(where, "outputs", outputs), floating(where, self.name, batch[self.name])
+        ok = outputs.ndim == 3 and outputs.shape[-1] == 2 and points.shape == outputs.shape
+        got = f"{outputs.shape} and {points.shape}"
+        expect(ok, where, f"outputs and {self.name!r} (N, K, 2)", got, AS_MANY)
         outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
-        off = jnp.abs(outputs - batch[self.name])
-        near = 0.5 * off**2 / self.beta
-        return jnp.where(off < self.beta, near, off - 0.5 * self.beta).sum(-1).mean(-1)
+        there = ~jnp.isnan(points).any(-1)
+        off = jnp.abs(jnp.where(there[..., None], outputs - points, 0))  # chosen first, so that no gradient is NaN
+        each = jnp.where(off < self.beta, 0.5 * off**2 / self.beta, off - 0.5 * self.beta).sum(-1)
+        return each.sum(-1) / jnp.maximum(there.sum(-1), 1)
 
     def validate(self, outputs: jax.ShapeDtypeStruct, arrays: Mapping[str, np.ndarray]) -> None:
         """Raise `ValueError` unless the points fit such outputs; `fit` calls it before any work."""
@@ -82,57 +95,32 @@ class PointLoss:
         expect(self.name in arrays, where, f"data with {self.name!r}", list(arrays), MISSING)
         points = np.asarray(arrays[self.name])
         what = f"{self.name!r} of shape (N, {shape[1]}, 2)"
-        expect(points.shape[1:] == shape[1:], where, what, points.shape, "Give each image as many points.")
-        bad = points[~np.isfinite(points).all((1, 2))]
-        expect(not len(bad), where, f"finite {self.name!r}", shown(bad[:2].tolist()), "Leave those images out.")
+        expect(points.shape[1:] == shape[1:], where, what, points.shape, AS_MANY)
+        bad = points[~(np.isfinite(points).all(-1) | np.isnan(points).all(-1))]
+        what, fix = f"{self.name!r} finite, or NaN in x and y", "NaN, NaN says that a point is not there."
+        expect(not len(bad), where, what, shown(bad[:5].tolist()), fix)
+        ok = bool(np.isfinite(points).any())
+        expect(ok, where, f"{self.name!r} with a point that is there", "NaN alone", "Look where they come from.")
 
 
 def point_loss(*, beta: float = 1.0, name: str = "keypoints") -> PointLoss:
     """Return the trainer's loss of a net whose outputs are points (N, K, 2), in pixels: the smooth absolute error.
 
-    The mean over the points of l(dx) + l(dy), l(d) = d^2 / (2 beta) where |d| < beta, else |d| - beta / 2.
+    The mean over the points that are there of l(dx) + l(dy), l(d) = d^2 / (2 beta) where |d| < beta, else
+    |d| - beta / 2. A true point that is NaN is not there; an image without a point has the loss 0.
 
     Args:
-        beta: in pixels, > 0; large ones give the squared error, up to its scale.
+        beta: in pixels, finite and > 0; large ones give the squared error, up to its scale.
         name: of the true points in the batch, floating (N, K, 2).
 
     Returns:
         `(outputs, batch) -> (N,)`.
 
     Raises:
-        ValueError: beta that is not above 0.
+        ValueError: beta that is not above 0, or infinite.
 
-    Source: Girshick 2015, "Fast R-CNN", equation 3; agrees with `torch.nn.functional.smooth_l1_loss`.
+    Source: Girshick 2015, "Fast R-CNN", equation 3; where all points are there, its mean is twice that of
+    `torch.nn.functional.smooth_l1_loss`, which averages over x and y.
     """
-    return PointLoss(number("point_loss", "beta > 0", beta, lambda b: b > 0, "1 pixel is usual."), name)
-
-
-def correct_keypoints(found: jax.Array, truth: jax.Array, size: jax.Array, *, threshold: float = 0.1) -> jax.Array:
-    """Return which points are right: those no farther from the true one than a part of the object's size (PCK).
-
-    |found - truth| <= threshold size
-
-    Args:
-        found: floating (..., K, 2), x and y in pixels.
-        truth: floating (..., K, 2).
-        size: floating (...), of the object, in pixels: the longer side of its box, say.
-        threshold: the part, > 0.
-
-    Returns:
-        (..., K) bool; its mean is the percentage of correct keypoints.
-
-    Raises:
-        TypeError: arguments that are not floating.
-        ValueError: shapes that do not fit, a threshold that is not above 0.
-
-    Source: Yang and Ramanan 2013, "Articulated human detection with flexible mixtures of parts", section 7.
-    """
-    where = "correct_keypoints"
-    found, truth, size = (
-        floating(where, name, x) for name, x in {"found": found, "truth": truth, "size": size}.items()
-    )
-    ok = found.ndim >= 2 and found.shape[-1] == 2 and found.shape == truth.shape and size.shape == found.shape[:-2]
-    got = f"{found.shape}, {truth.shape} and {size.shape}"
-    expect(ok, where, "found and true points (..., K, 2) and sizes (...)", got, "Give each object its size.")
-    threshold = number(where, "threshold > 0", threshold, lambda t: t > 0, "0.1 is usual.")
-    return jnp.linalg.norm(found - truth, axis=-1) <= threshold * size[..., None]
+    what, fix = "a finite beta > 0", "1 pixel is usual."
+    return PointLoss(number("point_loss", what, beta, lambda b: 0 < b < math.inf, fix), name)

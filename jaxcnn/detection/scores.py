@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxcnn.checking import expect, expect_count, floating, integral
 from jaxcnn.classifier import classes
-from jaxcnn.detection.centres import BESIDE
+from jaxcnn.detection.heat_map import BESIDE
 
 __all__ = ["object_score"]
 

@@ -4,14 +4,14 @@ Source: Vaillant, Monrocq, LeCun 1994, "Original approach for the localisation o
 2014, "OverFeat", section 3.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, expect_count, floating, is_int, is_number, number, shown
-from jaxcnn.detection.boxes import non_maximum_suppression
-from jaxcnn.detection.centres import Found
+from jaxcnn.detection.found import Found, strongest
 
 __all__ = ["sliding_windows"]
 
@@ -61,20 +61,16 @@ def sliding_windows(
     window, stride = expect_count(where, "window", window), expect_count(where, "stride", stride)
     candidates, limit = expect_count(where, "candidates", candidates), expect_count(where, "limit", limit)
     overlap = number(where, "overlap in [0, 1]", overlap, lambda o: 0 <= o <= 1, "0.3 is usual.")
-    ok = isinstance(scales, Sequence) and len(scales) > 0 and all(is_number(s) and float(s) > 0 for s in scales)
-    expect(ok, where, "scales > 0, at least one", shown(scales), "Pass (1.0, 0.8), say.")
+    ok = isinstance(scales, Sequence) and len(scales) > 0
+    ok = ok and all(is_number(s) and 0 < float(s) < math.inf for s in scales)
+    expect(ok, where, "finite scales > 0, at least one", shown(scales), "Pass (1.0, 0.8), say.")
     parts = [_at_scale(logits_fn, images, float(s), window, stride, background) for s in scales]
     boxes = jnp.concatenate([part.boxes for part in parts])
     score, label = (jnp.concatenate([getattr(part, name) for part in parts], 1) for name in ("score", "label"))
 
     def of_one(score: jax.Array, label: jax.Array) -> Found:
-        best, at = jax.lax.top_k(score, min(candidates, len(score)))
-        kept = non_maximum_suppression(boxes[at], best, overlap=overlap)
-        # Pad before choosing, so that there are always `limit` rows.
-        ranked = jnp.pad(jnp.where(kept, best, -1), (0, limit), constant_values=-1)
-        final, place = jax.lax.top_k(ranked, limit)
-        at, real = at[jnp.minimum(place, len(at) - 1)], final >= 0
-        return Found(jnp.where(real[:, None], boxes[at], 0), jnp.where(real, final, 0), jnp.where(real, label[at], -1))
+        options = {"candidates": candidates, "limit": limit, "overlap": overlap, "by_class": False}
+        return strongest(score, lambda at: (boxes[at], label[at]), **options)
 
     return jax.vmap(of_one)(score, label)
 

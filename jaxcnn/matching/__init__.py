@@ -6,8 +6,9 @@
     found = matching.retrieve(embeddings, labels, at=(1, 5))
     found.recall.mean(0), jnp.nanmean(found.average_precision)
 
-These losses look at all images of a batch together. Validation batches are padded by repeating an image, so the
-validation loss, though not what `retrieve` says, depends a little on the batch size.
+These losses look at all images of a batch together, and say so by `loss.whole_batch`: with `accumulate` each part
+would have its own pairs and negatives alone. Validation batches are padded by repeating an image, so the validation
+loss, though not what `retrieve` says, depends a little on the batch size.
 """
 
 from jaxcnn.matching.pairs import PairLoss, TripletLoss, contrastive, pair_loss, triplet_loss

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +51,7 @@ def contrastive(x: jax.Array, y: jax.Array, same: jax.Array, *, margin: float = 
 class PairLoss:
     """The trainer's loss of all pairs of a batch: see `pair_loss`."""
 
+    whole_batch: ClassVar[bool] = True  # of a part of the batch it is another loss
     margin: float = 1.0
     name: str = "label"
 
@@ -71,6 +73,8 @@ def pair_loss(margin: float = 1.0, *, name: str = "label") -> PairLoss:
     is drawn were the same. A batch of N images costs N forward passes and has N (N - 1) / 2 pairs. End the net with
     `unit_length` to let directions alone decide; the distance is then 2 at most.
 
+    Train with `accumulate=1`: images of different parts of a batch make no pairs.
+
     Args:
         margin: as of `contrastive`.
         name: of the labels (N,) in a batch.
@@ -87,6 +91,7 @@ def pair_loss(margin: float = 1.0, *, name: str = "label") -> PairLoss:
 class TripletLoss:
     """The trainer's loss of the hardest triplets of a batch: see `triplet_loss`."""
 
+    whole_batch: ClassVar[bool] = True  # of a part of the batch it is another loss
     margin: float = 0.2
     name: str = "label"
 
@@ -109,7 +114,8 @@ def triplet_loss(margin: float = 0.2, *, name: str = "label") -> TripletLoss:
 
         max(0, margin + max_p |z - z_p| - min_n |z - z_n|), p of the class of z, n of others, all of one batch
 
-    It is 0 for an image without a partner, or without another class, in its batch.
+    It is 0 for an image without a partner, or without another class, in its batch. Train with `accumulate=1`: each
+    part of a batch has the triplets of its own images alone.
 
     Args:
         margin: by how much nearer, > 0.

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,7 @@ def nt_xent(views: jax.Array, *, temperature: float = 0.5) -> jax.Array:
 class ViewLoss:
     """The trainer's loss of two views of each image: see `view_loss`."""
 
+    whole_batch: ClassVar[bool] = True  # of a part of the batch it is another loss
     temperature: float = 0.5
 
     def __call__(self, outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
@@ -67,7 +68,8 @@ class ViewLoss:
 def view_loss(temperature: float = 0.5) -> ViewLoss:
     """Return the trainer's loss of nets that see two views of each image: `nt_xent`, with no label looked at.
 
-    The views come from the augmentation, `two_views`. Train without validation, whose images have one view.
+    The views come from the augmentation, `two_views`. Train without validation, whose images have one view, and with
+    `accumulate=1`: each part of a batch is compared with itself alone, log(2 N / accumulate - 1) where all are alike.
 
     Args:
         temperature: as of `nt_xent`.

@@ -85,9 +85,12 @@ def test_images_are_resized_and_boxes_with_them(tmp_path):
 
 
 def test_more_objects_than_slots_are_counted_and_said(tmp_path):
-    train, test = data.load_voc(write(tmp_path, FILES), slots=1)
-    np.testing.assert_array_equal(train["boxes"][:, 0], [[4, 1, 8, 6], [0, 0, 0, 0]])
+    """Of training images: what is found in the test set has to be there."""
+    three = annotation(("cat", 2, 3, 2, 3), ("dog", 1, 1, 8, 6), ("cat", 4, 4, 5, 5))
+    train, test = data.load_voc(write(tmp_path, FILES | {"Annotations/c.xml": three}), slots=1)
+    np.testing.assert_array_equal(train["boxes"], [[[4, 1, 8, 6]], [[0, 0, 0, 0]]])
     assert train.info.source.endswith("1 of its 2 boxes left out, beyond 1 of an image")
+    assert test["box_class"].tolist() == [[0, 1, 0]]
     assert "left out" not in test.info.source
 
 

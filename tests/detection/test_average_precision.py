@@ -34,6 +34,21 @@ def test_a_box_that_overlaps_by_two_thirds_counts_up_to_there():
     assert float(result) == pytest.approx(0.4)
 
 
+def test_overlaps_are_those_of_coco_to_the_bit():
+    """17 of 20 pixels are 0.85, which 0.5 + 7 * 0.05 = 0.8500000000000001 is not."""
+    result = average_precision([found([[0, 0, 17, 1]], [0.9])], [true([[0, 0, 20, 1]])], 1)
+    assert result.overlaps == tuple(np.linspace(0.5, 0.95, 10))
+    assert result.table[0].tolist() == [1] * 8 + [0] * 2
+
+
+def test_of_an_image_and_class_100_boxes_count():
+    """The 101st of class 0 is left out, that of class 1 is the 102nd box of the image."""
+    boxes = np.concatenate([np.tile(ONE + 50, (100, 1)), ONE, ONE])
+    given = found(boxes, np.linspace(1, 0.5, 102), np.array([0] * 101 + [1]))
+    result = average_precision([given], [true([ONE[0], ONE[0]], np.array([0, 1]))], 2, overlaps=[0.5])
+    assert result.table[:, 0].tolist() == [0, 1]
+
+
 def test_precision_is_averaged_over_recalls():
     """Right, wrong, right of three true ones: precision 1 up to recall 1/3, 2/3 up to 2/3, then 0."""
     boxes = [[0, 0, 1, 1], [50, 50, 51, 51], [10, 10, 11, 11]]
@@ -125,3 +140,15 @@ def test_agrees_with_the_evaluation_of_coco(seed):
 def test_bad_boxes(finds, truths, message):
     with pytest.raises(ValueError, match=f"^average_precision: .*{message}"):
         average_precision(finds, truths, 2)
+
+
+def test_classes_that_are_not_integers():
+    with pytest.raises(
+        TypeError, match=r"^average_precision: expected class of an integer dtype, got float64\. Number"
+    ):
+        average_precision([found(ONE, [1], np.array([0.5]))], [true(ONE)], 2)
+    with pytest.raises(
+        TypeError, match=r"^average_precision: expected box_class of an integer dtype, got bool\. Number"
+    ):
+        average_precision([found(ONE, [1])], [true(ONE, np.array([True]))], 2)
+    assert average_precision([found(ONE, [1])], [{"boxes": ONE, "box_class": [0]}], 2).at(0.5) == 1

@@ -32,6 +32,19 @@ def test_overlaps_of_several_images():
     np.testing.assert_array_equal(found[1], intersection_over_union(BOXES[::-1], BOXES[:2]))
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_is_computed_in_single(dtype):
+    """An area beyond 65,504, the largest float16; 1/3, of which bfloat16 has two digits."""
+    boxes = jnp.array([[0, 0, 512, 512], [256, 0, 768, 512]], dtype)
+    assert area(boxes).tolist() == [512.0**2] * 2
+    found = intersection_over_union(boxes, boxes)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, [[1, 1 / 3], [1 / 3, 1]], rtol=1e-6)
+    scores = jnp.array([1, 2], dtype)
+    assert non_maximum_suppression(boxes, scores, overlap=0.3335).tolist() == [True, True]
+    assert non_maximum_suppression(boxes, scores, overlap=0.333).tolist() == [False, True]
+
+
 def test_better_boxes_suppress_those_that_they_overlap():
     scores = jnp.array([0.5, 0.9, 0.8, 0.1])
     assert non_maximum_suppression(BOXES, scores, overlap=0.4).tolist() == [False, True, True, True]

@@ -1,4 +1,4 @@
-"""Heat maps, loss and decoding of objects as points."""
+"""Heat maps and the loss of objects as points."""
 
 import jax
 import jax.numpy as jnp
@@ -6,30 +6,17 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from jaxcnn.detection import Found, centre_loss, decode, heat_map, intersection_over_union
-from jaxcnn.detection.centres import OVERLAP, _radius
-
-BOXES = jnp.array([[4.0, 8, 12, 24], [20, 4, 28, 12], [0, 0, 0, 0]])
-KINDS = jnp.array([1, 0, -1])
-
-
-def perfect(boxes, kinds, shape=(8, 8), classes=2, stride=4):
-    """Return what a net should give: logits of the heat, 10 at centres, and sizes and offsets everywhere there."""
-    heat = heat_map(boxes, kinds, shape=shape, classes=classes, stride=stride)
-    beside = np.zeros((*shape, 4), np.float32)
-    for (x0, y0, x1, y1), kind in zip(np.asarray(boxes), np.asarray(kinds), strict=True):
-        if kind >= 0:
-            cx, cy = (x0 + x1) / 2 / stride, (y0 + y1) / 2 / stride
-            beside[int(cy), int(cx)] = [(x1 - x0) / stride, (y1 - y0) / stride, cx % 1, cy % 1]
-    return jnp.concatenate([jnp.where(heat == 1, 10.0, -10.0), beside], -1)[None]
+from jaxcnn.detection import centre_loss, heat_map, intersection_over_union
+from jaxcnn.detection.heat_map import OVERLAP, _radius
+from tests.detection.perfect import BOXES, KINDS, perfect
 
 
 @pytest.mark.slow
 def test_heat_maps_have_a_peak_at_each_centre():
     heat = heat_map(BOXES, KINDS, shape=(8, 8), classes=2, stride=4)
     assert heat.shape == (8, 8, 2)
-    assert np.argwhere(np.asarray(heat) == 1).tolist() == [[2, 6, 0], [4, 2, 1]]
-    assert heat[4, 1, 1] == heat[4, 3, 1] == heat[3, 2, 1]  # round
+    assert np.argwhere(np.asarray(heat) == 1).tolist() == [[1, 6, 0], [4, 1, 1]]
+    assert heat[4, 0, 1] == heat[4, 2, 1] == heat[3, 1, 1]  # round
     assert not heat_map(BOXES, jnp.full(3, -1), shape=(8, 8), classes=2, stride=4).any()
 
 
@@ -50,9 +37,9 @@ def test_the_loss_by_hand():
     wanted = np.asarray(heat_map(BOXES, KINDS, shape=(8, 8), classes=2, stride=4), np.float64)
     p = expit(outputs[0, ..., :2].astype(np.float64))
     focal = np.where(wanted == 1, -((1 - p) ** 2) * np.log(p), -((1 - wanted) ** 4) * p**2 * np.log(1 - p)).sum()
-    at = outputs[0, [4, 2], [2, 6], 2:]
-    size = np.abs(at[:, :2] - np.array([[2, 4], [2, 2]])).sum()
-    offset = np.abs(at[:, 2:] - np.array([[0, 0], [0, 0]])).sum()
+    at = outputs[0, [4, 1], [1, 6], 2:]
+    size = np.abs(at[:, :2] - np.array([[2.25, 3.75], [2, 1.25]])).sum()
+    offset = np.abs(at[:, 2:] - np.array([[0.875, 0.125], [0.25, 0.375]])).sum()
     np.testing.assert_allclose(loss(jnp.asarray(outputs), batch), [(focal + 0.1 * size + offset) / 2], rtol=1e-5)
 
 
@@ -69,51 +56,41 @@ def test_the_loss_of_perfect_outputs_is_small_and_images_without_objects_have_on
 @pytest.mark.slow
 def test_a_box_that_augmentation_moved_out_of_the_image_is_none():
     loss, outputs = centre_loss(4), jax.random.normal(jax.random.key(0), (1, 8, 8, 6))
-    gone = BOXES.at[1].set(jnp.array([32.0, 4, 32, 12]))
+    gone = BOXES.at[1].set(jnp.array([32.0, 3, 32, 8]))
     with_it = loss(outputs, {"boxes": gone[None], "box_class": KINDS[None]})
     without = loss(outputs, {"boxes": BOXES[None], "box_class": KINDS.at[1].set(-1)[None]})
     np.testing.assert_array_equal(with_it, without)
 
 
 @pytest.mark.slow
-def test_decoding_gives_the_boxes_back():
-    found = jax.jit(lambda y: decode(y, stride=4, limit=5))(perfect(BOXES, KINDS))
-    assert found.boxes.shape == (1, 5, 4)
-    order = np.argsort(np.asarray(found.label[0, :2]))
-    np.testing.assert_allclose(found.boxes[0, :2][order], BOXES[:2][::-1], atol=1e-5)
-    assert (found.score[0, :2] > 0.99).all()
-    assert (found.score[0, 2:] < 0.01).all()
+def test_sets_without_objects_have_no_rows():
+    none = {"boxes": np.zeros((2, 0, 4), np.float32), "box_class": np.zeros((2, 0), np.int32)}
+    centre_loss(4).validate(jax.ShapeDtypeStruct((1, 8, 8, 6), jnp.float32), none)
+    found = centre_loss(4)(jnp.zeros((2, 8, 8, 6)), jax.tree.map(jnp.asarray, none))
+    np.testing.assert_allclose(found, [128 * 0.25 * np.log(2)] * 2, rtol=1e-6)
 
 
-@pytest.mark.slow
-def test_neighbours_of_a_peak_are_no_peaks_and_boxes_that_overlap_may_be_suppressed():
-    outputs = np.full((1, 8, 8, 5), -8, np.float32)
-    outputs[0, 3, 3:6, 0] = [3, 2, 4]  # two peaks, two cells apart
-    outputs[..., 1:3], outputs[..., 3:] = 6, 0
-    both = decode(jnp.asarray(outputs), stride=4, limit=2)
-    np.testing.assert_allclose(both.score[0], expit([4.0, 3.0]), rtol=1e-5)
-    one = decode(jnp.asarray(outputs), stride=4, limit=2, overlap=0.4)
-    assert one.label[0].tolist() == [0, -1]
-    assert one.score[0, 1] == 0
-
-
-def test_rows_are_of_one_image_each_and_leave_out_low_scores():
-    found = Found(jnp.zeros((2, 3, 4)), jnp.array([[0.9, 0.3, 0], [0.2, 0, 0]]), jnp.array([[1, 0, -1], [2, -1, -1]]))
-    assert [row["class"].tolist() for row in found.rows()] == [[1, 0, -1], [2, -1, -1]]
-    assert [row["class"].tolist() for row in found.rows(0.3)] == [[1, 0, -1], [-1, -1, -1]]
-    assert [(row["boxes"].shape, row["score"].shape) for row in found.rows()] == [((3, 4), (3,))] * 2
-
-
-def test_more_rows_than_cells():
-    found = decode(jnp.zeros((2, 2, 2, 5)), stride=4, limit=9)
-    assert found.label.shape == (2, 9)
-    assert found.label[0].tolist() == [0] * 4 + [-1] * 5
+def test_the_stride_is_that_of_the_images():
+    """Too large a one would train at another scale, too small a one would have true boxes cut off."""
+    arrays = {"boxes": np.array([[[0.0, 0, 4, 32]]]), "box_class": np.array([[0]]), "image": np.zeros((1, 32, 64, 3))}
+    outputs = jax.ShapeDtypeStruct((1, 8, 16, 6), jnp.float32)
+    centre_loss(4).validate(outputs, arrays)
+    for wrong, pixels in ((8, "64, 128"), (2, "16, 32")):
+        message = (
+            rf"images \(N, {pixels}, C\), {wrong} times the outputs' 8x16 cells, got \(1, 32, 64, 3\)\. Pass centre"
+        )
+        with pytest.raises(ValueError, match=rf"^centre_loss: expected {message}_loss\(4\)\."):
+            centre_loss(wrong).validate(outputs, arrays)
+    for size in ((32, 32), (33, 66)):
+        with pytest.raises(ValueError, match=r"^centre_loss: .* Give them sides that the net's stride divides\."):
+            centre_loss(4).validate(outputs, arrays | {"image": np.zeros((1, *size, 3))})
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"box_class": np.array([[0, 2]])}, r"expected classes in -1\.\.1, got 0\.\.2\. Number the classes from 0"),
+        ({"box_class": np.array([[0, 2]])}, r"expected classes in -1\.\.1, got \[2\]\. Number the classes from 0"),
+        ({"box_class": np.array([[0, 0.5]])}, r"expected box_class of an integer dtype, got float64\. Number"),
         (
             {"boxes": np.array([[[0, 0, 4, 4], [0, 0, 40, 4.0]]])},
             r"expected boxes within .* 32x32 pixels, got .*40\.0, 4\.0\]\]\. Cut",
@@ -131,16 +108,58 @@ def test_bad_boxes_are_refused_before_any_work(change, message):
     arrays = {"boxes": np.array([[[0, 0, 4, 4], [4, 4, 8, 8.0]]]), "box_class": np.array([[0, 1]])} | change
     arrays = {name: value for name, value in arrays.items() if value is not None}
     outputs = jax.ShapeDtypeStruct((1, 8, 8, 6), jnp.float32)
-    with pytest.raises(ValueError, match=f"^centre_loss: {message}"):
+    with pytest.raises((ValueError, TypeError), match=f"^centre_loss: {message}"):
         centre_loss(4).validate(outputs, arrays)
 
 
-def test_other_bad_input():
-    with pytest.raises(ValueError, match=r"^centre_loss: expected stride as a positive int, got 0"):
-        centre_loss(0)
-    with pytest.raises(ValueError, match=r'^centre_loss: expected a batch with "boxes" and "box_class"'):
-        centre_loss(4)(jnp.zeros((1, 8, 8, 6)), {})
-    with pytest.raises(ValueError, match=r"^decode: expected outputs \(N, h, w, classes \+ 4\), got \(8, 8, 4\)"):
-        decode(jnp.zeros((8, 8, 4)), stride=4)
-    with pytest.raises(ValueError, match=r"^centre_loss: expected outputs \(N, h, w, classes \+ 4\)"):
-        centre_loss(4).validate(jax.ShapeDtypeStruct((1, 10), jnp.float32), {})
+OUTPUTS = jnp.zeros((1, 8, 8, 6))
+BATCH = {"boxes": BOXES[None], "box_class": KINDS[None]}
+SHAPE = {"shape": (8, 8), "classes": 2, "stride": 4}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: centre_loss(0), r"centre_loss: expected stride as a positive int, got 0\."),
+        (lambda: centre_loss(4, size_weight=-1), r"centre_loss: expected a finite size_weight >= 0, got -1\."),
+        (lambda: centre_loss(4, size_weight=np.inf), r"centre_loss: expected a finite size_weight >= 0, got inf\."),
+        (lambda: centre_loss(4)(OUTPUTS, {}), r'centre_loss: expected data with "boxes" and "box_class", got \[\]\.'),
+        (
+            lambda: centre_loss(4)(OUTPUTS[0], BATCH),
+            r"centre_loss: expected outputs \(N, h, w, classes \+ 4\), got \(8,",
+        ),
+        (lambda: centre_loss(4)(OUTPUTS.astype(int), BATCH), "centre_loss: expected outputs of a floating dtype"),
+        (
+            lambda: centre_loss(4)(OUTPUTS, BATCH | {"box_class": KINDS[None, :2]}),
+            r"centre_loss: expected boxes \(N, K, 4\) and box_class \(N, K\), got \[\(1, 3, 4\), \(1, 2\)\]\.",
+        ),
+        (
+            lambda: centre_loss(4)(OUTPUTS, BATCH | {"box_class": KINDS[None] + 0.5}),
+            r"centre_loss: expected box_class of an integer dtype, got float32\.",
+        ),
+        (
+            lambda: centre_loss(4)(jnp.zeros((2, 8, 8, 6)), BATCH),
+            r"centre_loss: expected boxes of 2 images, got 1\.",
+        ),
+        (
+            lambda: centre_loss(4).validate(jax.ShapeDtypeStruct((1, 10), jnp.float32), {}),
+            r"centre_loss: expected outputs \(N, h, w, classes \+ 4\), got \(1, 10\)\.",
+        ),
+        (
+            lambda: heat_map(BOXES[None], KINDS[None], **SHAPE),
+            r"heat_map: expected boxes \(K, 4\) and box_class \(K,\) of one image, got \(1, 3, 4\) and \(1, 3\)\.",
+        ),
+        (lambda: heat_map(BOXES, KINDS[:1], **SHAPE), r"heat_map: .* got \(3, 4\) and \(1,\)\. jax\.vmap"),
+        (lambda: heat_map(BOXES.astype(int), KINDS, **SHAPE), "heat_map: expected boxes of a floating dtype"),
+        (lambda: heat_map(BOXES, KINDS + 0.5, **SHAPE), "heat_map: expected box_class of an integer dtype, got float"),
+        (
+            lambda: heat_map(BOXES, KINDS, **SHAPE | {"shape": 8}),
+            r"heat_map: expected shape as \(rows, columns\), got 8",
+        ),
+        (lambda: heat_map(BOXES, KINDS, **SHAPE | {"stride": 0}), "heat_map: expected stride as a positive int, got 0"),
+        (lambda: heat_map(BOXES, KINDS, **SHAPE | {"classes": 0}), "heat_map: expected classes as a positive int"),
+    ],
+)
+def test_other_bad_input(call, message):
+    with pytest.raises((ValueError, TypeError), match=f"^{message}"):
+        call()

@@ -82,7 +82,8 @@ def test_batches_under_jit():
     [
         ({"window": 0}, ValueError, "expected window as a positive int, got 0"),
         ({"stride": 1}, ValueError, r"expected logits of windows, \(1, 9, 13\) and classes, got \(1, 5, 7, 2\)"),
-        ({"scales": ()}, ValueError, r"expected scales > 0, at least one, got \(\)"),
+        ({"scales": ()}, ValueError, r"expected finite scales > 0, at least one, got \(\)"),
+        ({"scales": (1.0, np.inf)}, ValueError, r"expected finite scales > 0, at least one, got \(1\.0, inf\)"),
         ({"scales": (0.2,)}, ValueError, "images of 4x4 pixels or more, got 2x3 at scale 0.2. Leave"),
         ({"background": 2}, ValueError, "expected background as one of 2 classes, got 2"),
         ({"overlap": 2}, ValueError, r"expected overlap in \[0, 1\], got 2"),

@@ -56,8 +56,9 @@ def test_blood_cells_or_any_set_in_their_form(tmp_path):
     small = {"shape": (16, 24), "slots": 2, "width": 2, "epochs": 1, "batch_size": 2, "limit": 5}
     result = detection.main(Config(dataset="bccd", path=str(tmp_path), **small))
     figures = json.loads(json.dumps(result.figures, allow_nan=False))
-    assert (figures["training_images"], figures["test_images"], figures["test_boxes"]) == (2, 2, 2)
+    assert (figures["training_images"], figures["test_images"], figures["test_boxes"]) == (2, 2, 3)
     assert "1 of its 3 boxes left out, beyond 2 of an image" in figures["source"][0]
+    assert "left out" not in figures["source"][1]
     captions = [text.get_text() for text in result.pictures[0].blocks[1].figure.axes[0].texts]
     assert captions[-1] == "no object"
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -57,6 +58,16 @@ def test_perfect_points_hold(monkeypatch):
     assert result.figures["dense"]["correct_keypoints"]["mean"] == 1
     assert result.figures["dense"]["box_overlap"]["mean"] == 1
     assert "0.00 px (sd 0.00), 1.000 of the points correct, overlap of the box 1.000" in result.verdict
+
+
+def test_the_loss_refuses_points_that_do_not_fit_before_any_work():
+    loss = localisation.WithCorners(localisation.detection.point_loss())
+    outputs = jax.ShapeDtypeStruct((1, 6, 2), np.float32)
+    arrays = {"keypoints": np.ones((3, 4, 2), np.float32), "boxes": np.ones((3, 1, 4), np.float32)}
+    loss.validate(outputs, arrays)
+    np.testing.assert_array_equal(loss(np.ones((3, 6, 2), np.float32), arrays), np.zeros(3))
+    with pytest.raises(ValueError, match=r"^point_loss: expected 'keypoints' of shape \(N, 6, 2\), got \(3, 5, 2\)"):
+        loss.validate(outputs, arrays | {"keypoints": arrays["keypoints"][:, :3]})
 
 
 def test_one_seed_has_no_spread():

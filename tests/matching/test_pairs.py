@@ -101,6 +101,15 @@ def test_hardest_triplets_of_a_batch():
 
 
 @pytest.mark.parametrize("make", [pair_loss, triplet_loss])
+def test_of_parts_of_a_batch_they_are_others_and_say_so(make):
+    loss, halves = make(), []
+    for part in (slice(0, 3), slice(3, 6)):
+        halves.append(loss(Z[part], {"label": LABEL[part]}))
+    assert loss.whole_batch
+    assert not np.allclose(jnp.concatenate(halves), loss(Z, {"label": LABEL}))
+
+
+@pytest.mark.parametrize("make", [pair_loss, triplet_loss])
 def test_descent_separates_the_classes(make):
     loss = make(1.0)
     step = jax.jit(jax.value_and_grad(lambda z: loss(z, {"label": LABEL}).mean()))

@@ -41,6 +41,12 @@ def test_where_all_are_alike_and_where_views_alone_are():
     assert jnp.isfinite(jax.grad(lambda v: nt_xent(v).sum())(jnp.zeros((3, 2, 4)))).all()
 
 
+def test_of_a_part_of_a_batch_it_is_another_and_says_so():
+    loss = view_loss()
+    assert loss.whole_batch
+    assert (loss(VIEWS[:3], {}) < loss(VIEWS, {})[:3]).all()  # fewer others
+
+
 def test_every_view_has_a_draw_of_its_own():
     one = two_views(lambda key, image: image + jax.random.uniform(key))
     batch = {"image": jnp.zeros((3, 2, 2, 1)), "label": jnp.arange(3)}
