@@ -30,7 +30,7 @@ def keypoints(
 
     Args:
         images: (n, h, w) or (n, h, w, 1 or 3), uint8 or floats in [0, 1].
-        truth: (n, K, 2), x and y in pixels.
+        truth: (n, K, 2), x and y in pixels; NaN for a point that is not there.
         found: (n, K, 2); those beyond the frame are drawn on it.
         captions: a few words for each image, or none.
         true_boxes, found_boxes: (n, 4), x0, y0, x1, y1 in pixels, outlined in blue dashes and in orange; or None.
