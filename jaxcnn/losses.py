@@ -207,22 +207,33 @@ class WithAuxiliary:
     loss: Callable[..., jax.Array]
     weight: float
 
-    def validate(self, outputs: Any, data: Any) -> None:
-        """Raise `ValueError` unless the labels of a data set fit the logits, where the loss can say so."""
-        if isinstance(self.loss, Classification) and isinstance(outputs, Mapping) and "logits" in outputs:
-            self.loss.validate(outputs["logits"], data)
+    @property
+    def whole_batch(self) -> bool:
+        """Whether the loss looks at the whole batch: see `training.step.PerExample`."""
+        return getattr(self.loss, "whole_batch", False)
+
+    def validate(self, outputs: Any, arrays: Mapping[str, np.ndarray]) -> None:
+        """Raise `ValueError` unless the data fit all outputs that count, where the loss can say so."""
+        validate = getattr(self.loss, "validate", None)
+        for given in self._counted(outputs):
+            if validate is not None:
+                validate(given, arrays)
 
     def __call__(self, outputs: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
         """Return one number per example, (N,)."""
+        total, *heads = (self.loss(given, batch) for given in self._counted(outputs))
+        for head in heads:
+            total = total + self.weight * head
+        return total
+
+    def _counted(self, outputs: Any) -> list[Any]:
+        """Return the logits, and the heads if they count."""
         named = isinstance(outputs, Mapping) and "logits" in outputs
         fix = "Train a layers.Auxiliary, or pass the loss itself."
         got = list(outputs) if isinstance(outputs, Mapping) else shown(outputs)
         expect(named, "with_auxiliary", 'outputs by name, "logits" among them', got, fix)
-        total = self.loss(outputs["logits"], batch)
-        for name in outputs if self.weight else ():
-            if name != "logits":
-                total = total + self.weight * self.loss(outputs[name], batch)
-        return total
+        heads = [head for name, head in outputs.items() if name != "logits"]
+        return [outputs["logits"], *heads] if self.weight else [outputs["logits"]]
 
 
 def with_auxiliary(loss: Callable[..., jax.Array], weight: float = 0.3) -> WithAuxiliary:

@@ -207,6 +207,30 @@ def test_classification_is_cross_entropy_of_the_batch():
     np.testing.assert_array_equal(losses.batch_accuracy(LOGITS, batch), accuracy(LOGITS, LABELS))
 
 
+def test_a_loss_with_heads_asks_its_own_loss_about_the_data():
+    """`pixel_loss` for one, which would leave out labels that are no classes without a word."""
+    seen = []
+
+    class Asking:
+        whole_batch = True
+
+        def __call__(self, outputs, batch):
+            return outputs
+
+        def validate(self, outputs, arrays):
+            seen.append((outputs, arrays))
+
+    outputs = {"aux": "of the head", "logits": "of the net"}
+    losses.with_auxiliary(Asking()).validate(outputs, {})
+    losses.with_auxiliary(Asking(), weight=0).validate(outputs, {})
+    assert seen == [("of the net", {}), ("of the head", {}), ("of the net", {})]
+    assert losses.with_auxiliary(Asking()).whole_batch
+    assert not losses.with_auxiliary(classification()).whole_batch
+    losses.with_auxiliary(losses.batch_accuracy).validate(outputs, {})  # has nothing to say
+    with pytest.raises(ValueError, match=r'^with_auxiliary: expected outputs by name, "logits" among them, got '):
+        losses.with_auxiliary(classification()).validate(LOGITS, {"label": LABELS})
+
+
 # Bad input
 
 

@@ -1,7 +1,7 @@
 """Views of images, and what a net says of several of them, averaged: augmentation at test time."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +13,16 @@ from jaxcnn.checking import array, expect, expect_choice, expect_size, is_int, s
 __all__ = ["mirrored", "shifted", "test_time"]
 
 View = Callable[[jax.Array], jax.Array]
+"""`images -> images`, of the same shape; with an attribute `back`, `maps -> maps`, that moves what was seen back."""
 
 
 def mirrored(images: jax.Array) -> jax.Array:
-    """Return the images (..., H, W, C) mirrored left to right: a view for `test_time`."""
+    """Return the images (..., H, W, C) mirrored left to right: a view for `test_time`, its own inverse `back`."""
     images = _images("mirrored", images)
     return jnp.flip(images, -2)
+
+
+mirrored.back = mirrored  # pyrefly: ignore
 
 
 def shifted(
@@ -66,28 +70,35 @@ def _images(where: str, images: jax.Array) -> jax.Array:
 
 
 def test_time(
-    logits_fn: Callable[[jax.Array], jax.Array],
+    logits_fn: Callable[[jax.Array], Any],
     views: Sequence[View] = (lambda images: images, mirrored),  # noqa: PT028, no test in spite of its name
     *,
     weights: Sequence[float] | None = None,  # noqa: PT028
     average: Literal["logits", "probabilities"] = "logits",  # noqa: PT028
-) -> Callable[[jax.Array], jax.Array]:
+) -> Callable[[jax.Array], Any]:
     """Return the function of images whose logits are the average over several views of them.
 
         logits(x) = sum_v w[v] logits_fn(view_v(x)) / sum_v w[v],    or, with average="probabilities",
         logits(x) = log sum_v w[v] softmax(logits_fn(view_v(x))) / sum_v w[v]
 
+    Maps of logits are moved back first, each by its view's own `back`, so that what is averaged is of one place. A view
+    that returns the images themselves needs none.
+
     Args:
-        logits_fn: from images (..., H, W, C) to logits (..., classes), such as `training.predictor` makes.
+        logits_fn: from images (..., H, W, C) to logits (..., classes) or maps (..., h, w, classes), or a dict of such;
+            `training.predictor` makes one. Channels that speak of a direction, as a detector's offsets do, stay as they
+            are: average none of those.
         views: functions from images to images of the same shape; the images and their mirror images unless given.
+            `view.back = ...` gives one its inverse.
         weights: one for each view, at least 0, not all 0; equal unless given.
         average: of what.
 
     Returns:
-        `images -> logits`, float32 (..., classes).
+        `images -> logits`, float32, of the shapes that `logits_fn` gives.
 
     Raises:
-        ValueError: no views; weights of another number, negative, not finite or all 0; another average.
+        ValueError: no views; weights of another number, negative, not finite or all 0; another average. When called,
+            maps of a view that has no `back`, and outputs of other ranks.
 
     Source:
         Krizhevsky et al. 2012 (AlexNet), section 4.1, which averages probabilities; airbench averages logits.
@@ -103,11 +114,32 @@ def test_time(
 
     shares = np.array(odds, np.float32) / sum(odds)
 
-    def averaged(images: jax.Array) -> jax.Array:
-        logits = jnp.stack([logits_fn(view(images)).astype(jnp.float32) for view in views], -1)
-        share = jnp.broadcast_to(shares, logits.shape)
+    def mean(*logits: jax.Array) -> jax.Array:
+        stacked = jnp.stack([each.astype(jnp.float32) for each in logits], -1)
+        share = jnp.broadcast_to(shares, stacked.shape)
         if average == "logits":
-            return jnp.sum(share * logits, -1)
-        return jax.nn.logsumexp(jax.nn.log_softmax(logits, -2), -1, b=share)
+            return jnp.sum(share * stacked, -1)
+        return jax.nn.logsumexp(jax.nn.log_softmax(stacked, -2), -1, b=share)
+
+    def averaged(images: jax.Array) -> Any:
+        return jax.tree.map(mean, *(_seen(view, logits_fn, images) for view in views))
 
     return averaged
+
+
+def _seen(view: View, logits_fn: Callable[[jax.Array], Any], images: jax.Array) -> Any:
+    """Return what a net says of a view, each of its maps moved back."""
+    moved = view(images)
+    back: Any = getattr(view, "back", None)
+
+    def placed(logits: jax.Array) -> jax.Array:
+        axes = jnp.ndim(logits) - (jnp.ndim(images) - 3)
+        if axes <= 1 or moved is images:
+            return logits
+        what, fix = "outputs (..., classes) or (..., h, w, classes)", "Leave the views out."
+        expect(axes == 3, "test_time", what, logits.shape, fix)
+        fix = "Give it one, view.back = augment.mirrored, say, or leave it out."
+        expect(callable(back), "test_time", "views with an inverse, `back`, for maps", shown(view), fix)
+        return back(logits)
+
+    return jax.tree.map(placed, logits_fn(moved))

@@ -1,8 +1,9 @@
-"""Images with a mask each, the class of every pixel: the user's own as a data set."""
+"""Images with a mask each, the class of every pixel: the user's own as a data set, and marks of pixels without one."""
 
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,10 @@ from jaxcnn.data.dataset import Dataset, from_arrays
 from jaxcnn.data.decoding import SUFFIXES, Decoder, class_numbers, require_pillow
 from jaxcnn.data.tree import Tree, contents, open_tree
 
-__all__ = ["load_masks"]
+__all__ = ["VOID", "load_masks", "void_labels"]
+
+VOID = (-1, 255)
+"""The usual marks of pixels without a class."""
 
 TRAIN, TESTS = "train", ("test", "validation", "val")
 LAYOUT = "Put images into train/ and test/, and masks of the same names beside them, into train_masks/ and test_masks/."
@@ -19,7 +23,7 @@ NAMED = 3  # files that a message names
 
 
 def load_masks(
-    path: str | os.PathLike[str], class_names: Sequence[str], *, void: Sequence[int] = (-1, 255)
+    path: str | os.PathLike[str], class_names: Sequence[str], *, void: Sequence[int] = VOID
 ) -> tuple[Dataset, Dataset]:
     """Return the training and the test set of images with masks, in memory.
 
@@ -35,8 +39,9 @@ def load_masks(
         train, test: two `Dataset`s with `["image"]`, uint8 (N, H, W, 3), `["mask"]`, uint8 (N, H, W), and `.info`.
 
     Raises:
-        ValueError: folders of another layout, an image without mask or a mask without image, sizes that differ, masks
-            with values that are neither classes nor void, files that cannot be decoded; the message names them.
+        ValueError: void values that are classes too, folders of another layout, an image without mask or a mask without
+            image, sizes that differ, masks with values that are neither classes nor void, files that cannot be decoded;
+            the message names them.
         TypeError: class_names that are no texts.
         FileNotFoundError: there is nothing at path.
         OSError: neither a folder nor a zip archive, or it cannot be read.
@@ -46,9 +51,7 @@ def load_masks(
     ok = isinstance(class_names, Sequence) and not isinstance(class_names, str) and len(class_names) > 0
     ok = ok and all(isinstance(name, str) for name in class_names)
     expect(ok, where, "class_names as a list of texts", shown(class_names), 'Pass ["road", "sky"], say.', TypeError)
-    ok = isinstance(void, Sequence) and all(map(is_int, void))
-    expect(ok, where, "void as a tuple of ints", shown(void), "Pass (255,), say.")
-    allowed = {*range(len(class_names)), *map(int, void)}
+    allowed = {*range(len(class_names)), *void_labels(where, void, len(class_names))}
     require_pillow()
     path = Path(path).expanduser()
     tree = open_tree(path)
@@ -67,6 +70,22 @@ def load_masks(
 
     train = part(slice(0, len(train_pairs)))
     return train, part(slice(len(train_pairs), None)).with_moments_of(train)
+
+
+def void_labels(where: str, void: Any, classes: int = 0) -> tuple[int, ...]:
+    """Return the marks of pixels that do not count as ints; raise `ValueError` unless they are some, and no classes.
+
+    Args:
+        where: the function whose option they are.
+        void: the option.
+        classes: how many there are, as far as it is known.
+    """
+    ok = isinstance(void, Sequence) and all(map(is_int, void))
+    expect(ok, where, "void as a tuple of ints", shown(void), "Pass (255,), say.")
+    inside = [label for label in void if 0 <= label < classes]
+    fix = "Take numbers that no class has, void=(-1,), say."
+    expect(not inside, where, f"void labels outside 0..{classes - 1}", shown(inside), fix)
+    return tuple(int(label) for label in void)
 
 
 def _folders(names: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -135,7 +135,8 @@ class Residual(Layer):
             "Residual",
             f"a branch and a shortcut of one shape, {around.shape}",
             f"a branch of shape {y.shape}",
-            "Give a shortcut that changes the shape likewise, such as a 1x1 Conv with the branch's stride.",
+            "Give a shortcut that changes the shape likewise, such as a 1x1 Conv with the branch's stride; or, where the "
+            "net enlarges maps again, images whose sides its strides divide.",
         )
         return y + around, new_state
 
@@ -179,7 +180,8 @@ class Concat(Layer):
             "Concat",
             "branches whose outputs differ in channels alone",
             shapes,
-            "Give the branches the same stride and padding.",
+            "Give the branches the same stride and padding; or, where one enlarges maps again, images whose sides its "
+            "strides divide.",
         )
         return jnp.concatenate(list(outputs.values()), axis=-1), new_state
 

@@ -171,7 +171,7 @@ def prepare(
     freeze = paths_in(where, freeze)
     surgery.freeze(one, freeze)  # says which paths are unknown
     expect_optimizer(where, make_optimizer(first))
-    expect_outputs(one, loss, train.spec, train, validation)
+    expect_outputs(one, loss, train.spec, train, validation, metrics=metrics)
     program = Program(
         net=make_net,
         optimizer=make_optimizer,

@@ -6,7 +6,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxcnn.checking import expect, expect_count
-from jaxcnn.segmentation.labels import VOID, expect_labels
+from jaxcnn.data.masks import VOID
+from jaxcnn.segmentation.labels import expect_labels
 
 __all__ = ["class_weights"]
 

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, floating, integral, is_number, number, shown
-from jaxcnn.segmentation.labels import VOID, expect_labels, void_labels
+from jaxcnn.data.masks import VOID, void_labels
+from jaxcnn.segmentation.labels import expect_labels, expect_masks, mask_in
 
 __all__ = ["PixelLoss", "cross_entropy", "dice", "focal", "pixel_loss"]
 
@@ -67,7 +68,13 @@ def focal(
     Source: Lin et al. 2017, equation 4, for several classes.
     """
     gamma = number("focal", "gamma >= 0", gamma, lambda g: 0 <= g < math.inf, "2 is the paper's.")
-    return _weighted("focal", logits, labels, weights, void, lambda log_p: -((-jnp.expm1(log_p)) ** gamma) * log_p)
+
+    def loss(log_p: jax.Array) -> jax.Array:
+        # Of a gamma below 1 the power's slope is infinite at 0, where p is 1: there is nothing left to learn.
+        off = -jnp.expm1(log_p)
+        return -jnp.where(off > 0, jnp.where(off > 0, off, 1) ** gamma, 0.0**gamma) * log_p
+
+    return _weighted("focal", logits, labels, weights, void, loss)
 
 
 def dice(logits: jax.Array, labels: jax.Array, *, smooth: float = 1.0, void: Sequence[int] = VOID) -> jax.Array:
@@ -111,25 +118,14 @@ class PixelLoss:
 
     def __call__(self, outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
         """Return the loss of each image, (N,) float32."""
-        fix = "Pass the name of the masks, pixel_loss(name=...)."
-        expect(self.name in batch, "pixel_loss", f"a batch with {self.name!r}", list(batch), fix)
-        labels = batch[self.name]
-        labels = labels[..., 0] if labels.ndim == outputs.ndim else labels
+        labels = mask_in("pixel_loss", batch, outputs, self.name)
         function = {"cross_entropy": cross_entropy, "focal": focal}[self.kind]
         loss = function(outputs, labels, weights=self.weights, void=self.void)
         return loss + self.dice * dice(outputs, labels, void=self.void) if self.dice else loss
 
     def validate(self, outputs: jax.ShapeDtypeStruct, arrays: Mapping[str, np.ndarray]) -> None:
         """Raise `ValueError` unless the masks fit such outputs; `fit` calls it before any work."""
-        where, shape = "pixel_loss", tuple(getattr(outputs, "shape", ()))
-        expect(len(shape) == 4, where, "outputs (N, H, W, classes)", shape, "Take models.unet, say.")
-        _, height, width, classes = shape
-        expect(self.name in arrays, where, f"data with {self.name!r}", list(arrays), "Pass pixel_loss(name=...).")
-        masks = np.asarray(arrays[self.name])
-        masks = masks[..., 0] if masks.ndim == 4 and masks.shape[-1] == 1 else masks
-        fix = "Resize the masks to the size of the outputs, without interpolation."
-        expect(masks.shape[1:] == (height, width), where, f"masks (N, {height}, {width})", masks.shape, fix)
-        expect_labels(where, masks, classes, self.void)
+        expect_masks("pixel_loss", outputs, arrays, self.name, self.void)
 
 
 def pixel_loss(

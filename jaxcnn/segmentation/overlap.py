@@ -1,7 +1,10 @@
 """How well masks fit: intersection over union of each class, of counts that add up over images."""
 
+import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +12,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxcnn.checking import expect, expect_count, integral
-from jaxcnn.segmentation.labels import VOID, expect_labels, void_labels
+from jaxcnn.data.masks import VOID, void_labels
+from jaxcnn.losses import confusion_matrix
+from jaxcnn.segmentation.labels import expect_labels, expect_masks, mask_in
 
 __all__ = ["MeanOverlap", "class_overlaps", "counts", "mean_overlap"]
 
@@ -25,7 +30,7 @@ def counts(labels: ArrayLike, predictions: ArrayLike, classes: int, *, void: Seq
             counts.
 
     Returns:
-        (..., classes, classes) float32.
+        (..., classes, classes) float32, to be averaged; whole numbers up to 2^24.
 
     Raises:
         ValueError: shapes that differ, labels that are neither classes nor void, predictions that are no classes.
@@ -38,10 +43,11 @@ def counts(labels: ArrayLike, predictions: ArrayLike, classes: int, *, void: Seq
     expect(ok, where, f"predictions of the labels' shape {labels.shape}", predictions.shape, "Resize one of them.")
     expect_labels(where, labels, classes, void)
     expect_labels(where, predictions, classes, name="predictions")
-    # A product of one-hots: additions of 0 and 1, exact in float32 up to 2^24 pixels an image.
-    truth = jax.nn.one_hot(labels.reshape(*labels.shape[:-2], -1), classes)
-    found = jax.nn.one_hot(predictions.reshape(*labels.shape[:-2], -1), classes)
-    return jnp.einsum("...pc,...pd->...cd", truth, found, precision=jax.lax.Precision.HIGHEST)
+    images = labels.shape[:-2]
+    rows = math.prod(images), math.prod(labels.shape[-2:])
+    counted = jax.vmap(functools.partial(confusion_matrix, classes=classes))
+    found = counted(labels.reshape(rows), predictions.reshape(rows)).astype(jnp.float32)
+    return found.reshape(*images, classes, classes)
 
 
 def class_overlaps(counted: jax.Array | np.ndarray) -> np.ndarray:
@@ -53,9 +59,14 @@ def class_overlaps(counted: jax.Array | np.ndarray) -> np.ndarray:
     Returns:
         (classes,), in [0, 1]; NaN for a class that no pixel has or is taken for.
 
+    Raises:
+        ValueError: counts of another shape, such as those of several images.
+
     Source: Everingham et al. 2010, section 4.1.
     """
     counted = np.asarray(counted, np.float64)
+    ok, fix = counted.ndim == 2 and counted.shape[0] == counted.shape[1], "Add up those of the images: counted.sum(0)."
+    expect(ok, "class_overlaps", "counts (classes, classes)", counted.shape, fix)
     both = np.diagonal(counted)
     either = counted.sum(0) + counted.sum(1) - both
     return np.where(either > 0, both / np.where(either > 0, either, 1), np.nan)
@@ -71,11 +82,19 @@ class MeanOverlap:
 
     def __call__(self, outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
         """Return the counts of each image, (N, classes, classes)."""
-        fix = "Pass the name of the masks, mean_overlap(name=...)."
-        expect(self.name in batch, "mean_overlap", f"a batch with {self.name!r}", list(batch), fix)
-        labels = batch[self.name]
-        labels = labels[..., 0] if labels.ndim == outputs.ndim else labels
+        self._expect_classes(outputs)
+        labels = mask_in("mean_overlap", batch, outputs, self.name)
         return counts(labels, outputs.argmax(-1), self.classes, void=self.void)
+
+    def validate(self, outputs: jax.ShapeDtypeStruct, arrays: Mapping[str, np.ndarray]) -> None:
+        """Raise `ValueError` unless the masks fit such outputs; `fit` calls it before any work."""
+        self._expect_classes(outputs)
+        expect_masks("mean_overlap", outputs, arrays, self.name, self.void)
+
+    def _expect_classes(self, outputs: Any) -> None:
+        shape = tuple(getattr(outputs, "shape", ()))
+        ok, fix = shape[-1:] == (self.classes,), "Name as many classes as the net has outputs for a pixel."
+        expect(ok, "mean_overlap", f"outputs (..., H, W, {self.classes})", shape, fix)
 
     def summary(self, mean: jax.Array) -> float:
         """Return the mean over the classes of what they overlap, of counts averaged over images."""
@@ -93,7 +112,11 @@ def mean_overlap(classes: int, *, name: str = "mask", void: Sequence[int] = VOID
         name: of the labels (N, H, W) in a batch.
         void: labels of pixels that do not count.
 
+    Raises:
+        ValueError: void labels that are classes too.
+
     Source: Everingham et al. 2010; Long et al. 2015, section 5.
     """
     where = "mean_overlap"
-    return MeanOverlap(expect_count(where, "classes", classes), name, void_labels(where, void))
+    classes = expect_count(where, "classes", classes)
+    return MeanOverlap(classes, name, void_labels(where, void, classes))

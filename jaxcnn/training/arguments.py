@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 
 from jaxcnn.checking import expect, is_number, number, shown
@@ -12,7 +13,9 @@ from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.splitting import split
 from jaxcnn.data.stream import Stream
 from jaxcnn.layers.layer import Layer, Spec
+from jaxcnn.training.evaluation import TOGETHER
 from jaxcnn.training.optimizer import sgd, warmup_cosine
+from jaxcnn.training.step import Batch, PerExample, per_example
 
 __all__ = [
     "expect_callbacks",
@@ -78,11 +81,53 @@ def expect_callbacks(where: str, callbacks: Any) -> None:
     expect(ok, where, "callbacks as a list of functions", shown(callbacks), "Pass [print], say.", TypeError)
 
 
-def expect_outputs(net: Layer, loss: Any, spec: Spec, *sets: Any) -> None:
-    """Let the loss say whether the net's outputs fit the sets, of which None is left out."""
-    validate = getattr(loss, "validate", None)
-    if validate is not None:
-        outputs = jax.eval_shape(lambda k, x: net.apply(*net.init(k, x), x, train=False)[0], jax.random.key(0), spec)
-        for part in sets:
-            if part is not None:
-                validate(outputs, part)
+def expect_outputs(
+    net: Layer,
+    loss: PerExample,
+    spec: Spec,
+    train: Dataset | Stream,
+    validation: Dataset | Stream | None,
+    *,
+    metrics: Mapping[str, PerExample] | None = None,
+) -> None:
+    """Let loss and metrics say whether the net's outputs fit the sets, and try them on the shapes of the validation.
+
+    A loss that needs what an augmentation makes, say, would fail there after the first epoch else.
+    """
+    functions = {"loss": loss, **(metrics or {})}
+    validates = [fn.validate for fn in functions.values() if hasattr(fn, "validate")]  # pyrefly: ignore
+    if not validates and validation is None:
+        return
+    weights: Any = jax.eval_shape(net.init, jax.random.key(0), spec)
+
+    def outputs(image: Any) -> Any:
+        return jax.eval_shape(lambda p, s, x: net.apply(p, s, x, train=False)[0], *weights, image)
+
+    def figures(outputs: Any, batch: Batch) -> Any:
+        return {name: per_example(name, fn, outputs, batch) for name, fn in functions.items()}
+
+    for part in (train, validation) if validates else ():
+        if part is not None:
+            given = outputs(part.spec)
+            for validate in validates:
+                validate(given, part)
+    if validation is not None:
+        batch = _evaluated(validation)
+        try:
+            jax.eval_shape(figures, outputs(batch["image"]), batch)
+        except Exception as error:
+            error.add_note("on a batch of the validation set, which is measured after each epoch, without augmentation")
+            raise
+
+
+def _evaluated(part: Dataset | Stream) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return shapes and dtypes of a batch as `evaluate` sees it."""
+    count = min(part.size, TOGETHER)
+    rows = {name: part[name] for name in part if name != "image"}
+    if isinstance(part, Stream):
+        rows["index"] = np.zeros(part.size, np.int32)
+
+    def batch_of(row: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((count, *row.shape[1:]), jax.dtypes.canonicalize_dtype(row.dtype))
+
+    return {name: batch_of(row) for name, row in {"image": part.spec, **rows}.items()}

@@ -18,9 +18,10 @@ from jaxcnn.layers.layer import Layer, apply, expect_arrays, expect_net
 from jaxcnn.training.mesh import mesh_of, own_rows, placed, replicated, rows
 from jaxcnn.training.step import Batch, PerExample, expect_batch, per_example, summarized, with_defaults
 
-__all__ = ["evaluate", "masked_sums", "padded_batches", "predict", "predictor"]
+__all__ = ["TOGETHER", "evaluate", "masked_sums", "padded_batches", "predict", "predictor"]
 
 Views = tuple[View, ...]
+TOGETHER = 256  # images that are evaluated at once, unless the caller says otherwise
 
 
 def evaluate(
@@ -32,7 +33,7 @@ def evaluate(
     loss: PerExample | None = None,
     metrics: Mapping[str, PerExample] | None = None,
     views: Sequence[View] = (),
-    batch_size: int = 256,
+    batch_size: int = TOGETHER,
 ) -> dict[str, float]:
     """Return the mean loss and metrics over a data set, with `train=False`, on the devices that the parameters are on.
 
@@ -42,7 +43,7 @@ def evaluate(
         net, params, state: the trained net.
         dataset: a `data.Dataset`, a `Stream`, or any mapping of arrays with one example per row.
         loss, metrics: as for `make_train_step`.
-        views: functions of images, such as `augment.mirrored`, over which outputs are averaged: see
+        views: functions of images, such as `augment.mirrored`, over which outputs are averaged, maps moved back: see
             `augment.test_time`.
         batch_size: images at once, made a multiple of the number of devices; the last batch is padded and masked, so
             that one program serves all.
@@ -51,7 +52,7 @@ def evaluate(
         {"loss": ..., "accuracy": ...}.
 
     Raises:
-        ValueError: no examples, a batch_size below 1.
+        ValueError: no examples, a batch_size below 1, maps of views that have no inverse.
     """
     loss, metrics = with_defaults("evaluate", loss, metrics)
     run = _evaluation(_forward("evaluate", net, params, state, views), loss, tuple(metrics.items()))
@@ -71,7 +72,7 @@ def predict(
     dataset: Stream | Mapping[str, Any],
     *,
     views: Sequence[View] = (),
-    batch_size: int = 256,
+    batch_size: int = TOGETHER,
 ) -> np.ndarray:
     """Return the outputs for every image of a data set, with `train=False`, in order.
 
@@ -85,7 +86,7 @@ def predict(
         (N, ...) on the host.
 
     Raises:
-        ValueError: no examples, a batch_size below 1.
+        ValueError: no examples, a batch_size below 1, maps of views that have no inverse.
     """
     forward = _forward("predict", net, params, state, views)
     _expect_known("predict", (params, state))

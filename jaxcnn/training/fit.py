@@ -169,7 +169,7 @@ def fit(
         optimizer = usual_optimizer(epochs * steps_per_epoch)
     expect_watched(where, monitor, metrics, validation, patience)
     stopping = early_stopping(patience, min_delta=min_delta)
-    expect_outputs(net, loss, train.spec, train, validation)
+    expect_outputs(net, loss, train.spec, train, validation, metrics=metrics)
     freeze = paths_in(where, freeze)
     surgery.freeze(net, freeze)  # says which paths are unknown
     expect_start(where, start)

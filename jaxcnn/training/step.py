@@ -36,7 +36,8 @@ PerExample = Callable[[jax.Array, Batch], jax.Array]
 """`(outputs, batch) -> (N,)`: a loss or a metric.
 
 A metric that is no mean over examples, such as `segmentation.mean_overlap`, gives (N, ...) and has a method `summary`:
-what those average to -> a float.
+what those average to -> a float. A loss that compares the examples of a batch with each other says so by an attribute,
+`whole_batch = True`: parts of a batch are no batch to it.
 """
 Augment = Callable[[jax.Array, Any], Any]
 """`(key, batch) -> batch`, on float images in [0, 1]; `augment.batched` makes one."""
@@ -81,7 +82,7 @@ def make_train_step(
             optimizer stay float32.
         accumulate: the batch goes through the net in so many parts, one after another, whose gradients are averaged:
             the memory of one part, and without batch norm and dropout the step of the whole. Batch norm sees a part
-            at a time, and its running statistics move with each.
+            at a time, and its running statistics move with each. Only of losses that see each example by itself.
         rematerialize: paths of blocks that are computed again in the backward pass, for memory: see
             `surgery.rematerialize`.
         freeze: paths of layers that stay as they are: see `surgery.freeze`. The state is one of
@@ -93,7 +94,8 @@ def make_train_step(
         for a skipped step, else 0.0.
 
     Raises:
-        ValueError: accumulate not a positive int, an unknown path; when called, a batch that it does not divide.
+        ValueError: accumulate not a positive int, or above 1 with a loss that compares the examples of a batch; an
+            unknown path; when called, a batch that accumulate does not divide.
     """
     where = "make_train_step"
     expect_net(where, net)
@@ -103,6 +105,9 @@ def make_train_step(
     expect_attack(where, attack)
     dtype = expect_dtype(where, dtype)
     accumulate = expect_count(where, "accumulate", accumulate)
+    ok = accumulate == 1 or not getattr(loss, "whole_batch", False)
+    fix = "Pass accumulate=1, and rematerialize blocks where memory is short."
+    expect(ok, where, "accumulate=1 with a loss that compares the examples of a batch", accumulate, fix)
     freeze = paths_in(where, freeze)
     optimizer = except_frozen(optimizer, freeze)
     net = surgery.freeze(surgery.rematerialize(net, rematerialize), freeze)

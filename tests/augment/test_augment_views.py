@@ -47,6 +47,47 @@ def test_averages_logits():
     close(jax.jit(weighted)(IMAGES[0]), weighted(IMAGES)[0])
 
 
+KERNEL = np.asarray(jax.random.normal(jax.random.key(2), (2, 3)))
+
+
+def maps_fn(images):
+    """Return maps of logits, each of which sees its own pixel alone: they move exactly as the images do."""
+    return jax.nn.tanh(images) @ KERNEL
+
+
+@pytest.mark.parametrize("average", ["logits", "probabilities"])
+def test_maps_are_moved_back_before_they_are_averaged(average):
+    expected = maps_fn(IMAGES) if average == "logits" else jax.nn.log_softmax(maps_fn(IMAGES))
+    upside_down = lambda images: jnp.flip(images, -3)  # noqa: E731
+    upside_down.back = upside_down
+    for views in ((lambda images: images, augment.mirrored), (augment.mirrored, upside_down)):
+        averaged = augment.test_time(maps_fn, views, average=average)
+        close(averaged(IMAGES), expected)
+        close(averaged(IMAGES[0]), expected[0])
+        close(averaged(IMAGES[None]), expected[None])
+    close(augment.test_time(maps_fn, average=average)(IMAGES), expected)
+
+
+def test_outputs_by_name_are_averaged_each():
+    both = augment.test_time(lambda images: {"logits": logits_fn(images), "maps": maps_fn(images)})(IMAGES)
+    close(both["maps"], maps_fn(IMAGES))
+    close(both["logits"], augment.test_time(logits_fn)(IMAGES))
+
+
+def test_maps_of_views_without_an_inverse_are_refused():
+    moved = partial(augment.shifted, down=1)
+    message = r"^test_time: expected views with an inverse, `back`, for maps, got functools\.partial\(.*\. Give it one"
+    for outputs in (maps_fn, lambda images: {"heat": maps_fn(images)}):
+        with pytest.raises(ValueError, match=message):
+            augment.test_time(outputs, (augment.mirrored, moved))(IMAGES)
+    points = lambda images: jnp.zeros((*images.shape[:-3], 5, 2))  # noqa: E731
+    with pytest.raises(
+        ValueError, match=r"^test_time: expected outputs \(\.\.\., classes\) or .*, got \(4, 5, 2\)\. Leave"
+    ):
+        augment.test_time(points)(IMAGES)
+    close(augment.test_time(points, (lambda images: images,))(IMAGES), points(IMAGES))
+
+
 def test_averages_probabilities():
     each = [jax.nn.softmax(logits_fn(view(IMAGES))) for view in VIEWS]
     out = augment.test_time(logits_fn, VIEWS, weights=(1, 2, 1), average="probabilities")(IMAGES)

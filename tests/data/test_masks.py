@@ -133,7 +133,7 @@ def test_hostile_files(tmp_path, monkeypatch):
     assert data.load_masks(archive, NAMES)[0].size == 2
     assert sorted(tmp_path.parent.rglob("*")) == before
     monkeypatch.setattr(decoding, "MOST_PIXELS", 40)
-    with pytest.raises(ValueError, match=r"got .*a\.png \(7x6 pixels, more than 40\)"):
+    with pytest.raises(ValueError, match=r"got .*a\.png \(expected at most 40 pixels, got 7 x 6\)"):
         data.load_masks(archive, NAMES)
 
 
@@ -144,6 +144,7 @@ def test_hostile_files(tmp_path, monkeypatch):
         ({"class_names": []}, TypeError, r"class_names as a list of texts, got \[\]\."),
         ({"class_names": [1, 2]}, TypeError, r"class_names as a list of texts, got \[1, 2\]\."),
         ({"class_names": NAMES, "void": 255}, ValueError, r"void as a tuple of ints, got 255\. Pass"),
+        ({"class_names": NAMES, "void": (255, 2)}, ValueError, r"void labels outside 0\.\.2, got \[2\]\. Take"),
     ],
 )
 def test_bad_options(tmp_path, options, error, message):

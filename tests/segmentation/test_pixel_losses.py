@@ -43,6 +43,36 @@ def test_cross_entropy_and_focal_loss_by_hand():
     np.testing.assert_allclose(focal(LOGITS, LABELS, gamma=0), cross_entropy(LOGITS, LABELS), rtol=1e-6)
 
 
+def test_focal_loss_of_gamma_0_is_cross_entropy_to_the_bit():
+    sure = LOGITS.at[1, 0, :3].set(jnp.array([40.0, 0, -40]))
+    for labels in (LABELS, jnp.where(LABELS == 255, 255, 0)):
+        ours, theirs = (
+            jax.value_and_grad(lambda z, loss=loss, labels=labels: loss(z, labels).sum())(sure)
+            for loss in (lambda z, labels: focal(z, labels, gamma=0), cross_entropy)
+        )
+        np.testing.assert_array_equal(ours[0], theirs[0])
+        np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+@pytest.mark.parametrize("gamma", [0, 0.01, 0.5, 1, 2])
+def test_slopes_of_the_focal_loss_are_those_of_float64_where_the_net_is_sure(gamma):
+    """Of right and of void pixels with a probability of 1, to rounding; and of some that it is less sure of."""
+    margins = np.array([0.0, 3, 10, 17, 40, 200, -40])
+    logits = jnp.asarray(np.stack([margins, 0 * margins, 0 * margins - 1], -1)[:, None], jnp.float32)
+    labels = jnp.zeros((7, 1), int)
+
+    def slope(labels):
+        return jax.grad(lambda z: focal(z, labels, gamma=gamma))(logits)
+
+    beside = np.exp(np.stack([-margins, -1 - margins], -1))  # exp(z_c - z_t)
+    total = beside.sum(-1)
+    p, off, log_p = 1 / (1 + total), total / (1 + total), -np.log1p(total)
+    of_log_p = -(off**gamma) + gamma * off ** (gamma - 1) * p * log_p
+    expected = of_log_p[:, None] * np.concatenate([off[:, None], -beside * p[:, None]], -1) / 7
+    np.testing.assert_allclose(slope(labels)[:, 0], expected, rtol=1e-3, atol=1e-7)
+    np.testing.assert_array_equal(slope(jnp.full_like(labels, 255)), 0)
+
+
 @pytest.mark.slow
 def test_dice_by_hand():
     soft = np.asarray(jax.nn.softmax(LOGITS), np.float64)
@@ -84,15 +114,38 @@ def test_the_trainers_loss():
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (np.zeros((2, 8, 8), np.uint8), r"expected masks \(N, 4, 6\), got \(2, 8, 8\)\. Resize the masks"),
+        (np.zeros((2, 8, 8), np.uint8), r"expected masks \(N, 4, 6\), got \(2, 8, 8\)\. Resize them, without"),
         (np.full((2, 4, 6), 3, np.uint8), r"expected labels in 0\.\.2 for 3 classes, got \[3\]\. Number the"),
-        (None, "expected data with 'mask', got"),
+        (None, "expected a batch with 'mask', got"),
     ],
 )
 def test_bad_masks_are_refused_before_any_work(mask, message):
     arrays = {"image": np.zeros((2, 4, 6, 3))} | ({} if mask is None else {"mask": mask})
     with pytest.raises(ValueError, match=f"^pixel_loss: {message}"):
         pixel_loss(void=(255,)).validate(jax.ShapeDtypeStruct((2, 4, 6, 3), jnp.float32), arrays)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "message"),
+    [
+        # Of images whose sides it cannot halve a net gives larger outputs: masks of that size would be stretched.
+        ((60, 60), (60, 60), r"outputs of the images' size \(60, 60\), got \(64, 64\)\. Pad or crop images and masks"),
+        ((60, 60), (64, 64), r"outputs of the images' size \(60, 60\), got \(64, 64\)\. Pad or crop images and masks"),
+        ((64, 68), (64, 68), r"outputs of the images' size \(64, 68\), got \(64, 64\)\. Pad or crop images and masks"),
+        ((128, 64), (128, 64), r"outputs of the images' size \(128, 64\), got \(64, 64\)\. Enlarge the outputs, or"),
+        ((64, 64), (60, 60), r"masks \(N, 64, 64\), got \(2, 60, 60\)\. Resize them, without"),
+    ],
+)
+def test_images_that_the_net_cannot_halve(image, mask, message):
+    arrays = {"image": np.zeros((2, *image, 3)), "mask": np.zeros((2, *mask), int)}
+    with pytest.raises(ValueError, match=f"^pixel_loss: expected {message}"):
+        pixel_loss().validate(jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32), arrays)
+
+
+@pytest.mark.parametrize("image", [(64, 64), (128, 192), (70, 70)])
+def test_masks_may_be_of_fewer_pixels_than_the_images_or_of_a_part_of_them(image):
+    arrays = {"image": np.zeros((2, *image, 3)), "mask": np.zeros((2, 64, 64), int)}
+    pixel_loss().validate(jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32), arrays)
 
 
 def test_void_labels_are_named():

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import losses
-from jaxcnn.layers import Flatten, Sequential
+from jaxcnn import augment, losses, segmentation
+from jaxcnn.layers import Conv, Flatten, Sequential
 from jaxcnn.training import evaluate, predict, predictor
 
 SIZE = 13
@@ -82,6 +82,22 @@ def test_nan_in_one_example_is_not_hidden(net, weights, some):
     assert np.isnan(found["loss"])
     clean = evaluate(net, *weights, some.take(np.arange(SIZE - 1)))
     assert found["accuracy"] * SIZE == pytest.approx(clean["accuracy"] * (SIZE - 1), abs=1e-4)
+
+
+def test_masks_over_views_are_those_of_a_net_that_moves_with_its_images():
+    """A convolution of 1x1 pixels sees what a view shows where it shows it: the average is what it says anyway."""
+    net = Sequential(conv=Conv(3, 1))
+    image = np.random.default_rng(0).random((5, 4, 6, 2), np.float32)
+    params, state = net.init(jax.random.key(0), image)
+    mask = predict(net, params, state, {"image": image}).argmax(-1)
+    some = {"image": image, "mask": mask}
+    options = {"loss": segmentation.pixel_loss(), "metrics": {"overlap": segmentation.mean_overlap(3)}}
+    views = (lambda images: images, augment.mirrored)
+    found = evaluate(net, params, state, some, views=views, batch_size=2, **options)
+    assert found == pytest.approx(evaluate(net, params, state, some, batch_size=2, **options), rel=1e-5)
+    assert found["overlap"] == 1
+    with pytest.raises(ValueError, match=r"^test_time: expected views with an inverse, `back`, for maps, got "):
+        evaluate(net, params, state, some, views=(lambda images: images[:, ::-1],), **options)
 
 
 @pytest.mark.parametrize("function", [evaluate, predict])

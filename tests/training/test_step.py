@@ -398,6 +398,22 @@ def test_parts_that_do_not_divide_the_batch(blocks, batch):
         make_train_step(BLOCKS, sgd(RATE), accumulate=0)
 
 
+def test_a_loss_that_compares_the_examples_of_a_batch_takes_no_parts_of_it():
+    class Spread:
+        whole_batch = True
+
+        def __call__(self, outputs, batch):
+            return ((outputs - outputs.mean(0)) ** 2).sum(-1)
+
+    for loss in (Spread(), losses.with_auxiliary(Spread())):
+        make_train_step(BLOCKS, sgd(RATE), loss)
+        with pytest.raises(
+            ValueError,
+            match=r"^make_train_step: expected accumulate=1 with a loss that compares the examples of a batch, got 2\.",
+        ):
+            make_train_step(BLOCKS, sgd(RATE), loss, accumulate=2)
+
+
 @pytest.mark.slow
 def test_blocks_computed_twice_change_nothing_but_the_memory(net, start, batch):
     once = jax.jit(make_train_step(BLOCKS, sgd(RATE)))
