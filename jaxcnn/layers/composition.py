@@ -135,8 +135,8 @@ class Residual(Layer):
             "Residual",
             f"a branch and a shortcut of one shape, {around.shape}",
             f"a branch of shape {y.shape}",
-            "Give a shortcut that changes the shape likewise, such as a 1x1 Conv with the branch's stride; or, where the "
-            "net enlarges maps again, images whose sides its strides divide.",
+            "Give a shortcut that changes the shape likewise, such as a 1x1 Conv with the branch's stride; or, where "
+            "maps are enlarged again, images whose sides the strides divide.",
         )
         return y + around, new_state
 
