@@ -1,25 +1,29 @@
 """What does each augmentation do to an image, and what does it bring to a net that has few images to learn from?
 
 `python -m experiments.augmentation` draws every operation of `jaxcnn.augment` at rising strengths, checks that masks,
-boxes and keypoints move with the image, and trains a small VGG on 100 images of each class of Fashion-MNIST, without
-augmentation and with each family of them, five seeds each. Without Fashion-MNIST (`$JAXCNN_DATA`) it takes the digits.
+boxes and keypoints move with the image, and trains a small VGG on 50 images of each class of Fashion-MNIST, without
+augmentation and with each family of them, 5 seeds, lanes of one program, and 100 epochs each: augmentation pays late.
+Without Fashion-MNIST (`$JAXCNN_DATA`) it takes the digits. A family is chosen for each seed by the accuracy of the
+other seeds on held-out images. What it promises: the family chosen is right more often on the test images than no
+augmentation, beyond the 95 % interval. About 8 min on 2 cores.
 """
 
 import dataclasses
-import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from experiments import augmentation_gallery as gallery
 from experiments.device import console
+from experiments.few_images import Parts, accuracies, parts, trained
 from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
-from jaxcnn import augment, data, layers, models, report, training
+from jaxcnn import augment, layers, models, report
 from jaxcnn.checking import expect
 
 NONE = "none"
@@ -29,73 +33,73 @@ QUICK = (NONE, "crop", "cutout", "mixup")  # the families that --quick trains wi
 @dataclass(frozen=True)
 class Config(Common):
     dataset: str | None = None  # one of jaxcnn.data.names(); None for fashion_mnist where it is, else digits
-    per_class: int = 100  # training images of each class
+    per_class: int = 50  # training images of each class
+    held_out: int = 1000  # images that a family is chosen by
     test_images: int = 2000  # at most
-    seeds: int = 5  # 2 or more, from --seed on: other images, weights and draws
-    epochs: int = 20  # passes through them
+    seeds: int = 5  # 2 or more: other images, weights and draws
+    epochs: int = 100  # passes through them
     batch_size: int = 50  # images per step
     learning_rate: float = 0.1  # peak of the schedule: warm-up over a tenth, then half a cosine
-    width: int = 16  # maps of the net's first stage
+    width: int = 8  # maps of the net's first stage
+
+
+class Found(NamedTuple):
+    """Accuracies on held-out and on test images, (seeds,)."""
+
+    held_out: np.ndarray
+    test: np.ndarray
 
 
 def main(config: Config) -> Result:
     if config.quick:
-        few = {"per_class": 20, "test_images": 500, "seeds": 2, "epochs": 2, "width": 8}
+        few = {"per_class": 10, "held_out": 200, "test_images": 300, "seeds": 2, "epochs": 2, "width": 4}
         fewer: dict[str, Any] = {n: min(getattr(config, n), value) for n, value in few.items()}
         config = dataclasses.replace(config, **fewer)
     expect(config.seeds >= 2, "augmentation", "at least 2 seeds", config.seeds, "One has no standard deviation.")
     expect(
         config.test_images >= 1, "augmentation", "at least 1 test image", config.test_images, "2000 are the default."
     )
-    train_set, test_set = load(config)
-    accuracies = measure(config, train_set, test_set)
-    gains = {name: gain(values, accuracies[NONE]) for name, values in accuracies.items() if name != NONE}
-    answer = sentence(config, train_set, accuracies[NONE], gains)
+    of = parts(config, (config.per_class,))
+    gallery_key, key = jax.random.split(of.key)
+    found = measure(config, of._replace(key=key))
+    gains = {name: one.test - found[NONE].test for name, one in found.items() if name != NONE}
+    families = chosen({name: found[name].held_out for name in gains})
+    won = summary([float(gains[name][seed]) for seed, name in enumerate(families)])
+    answer = sentence(config, of, found[NONE].test, gains, families, won)
 
-    key, example = jax.random.key(config.seed), gallery.scene(config.seed)
-    moved = gallery.moved(key, example)
+    moved_key, drawn_key = jax.random.split(gallery_key)
+    example = gallery.scene(config.seed)
+    moved = gallery.moved(moved_key, example)
     lost = gallery.left_behind(moved)
     figures = {
-        "dataset": train_set.info.name,
-        "accuracy": {name: summary(values) for name, values in accuracies.items()},
-        "gain": {name: summary(values) for name, values in gains.items()},
+        "dataset": of.info.name,
+        "accuracy": {name: summary(one.test.tolist()) for name, one in found.items()},
+        "held_out": {name: summary(one.held_out.tolist()) for name, one in found.items()},
+        "gain": {name: summary(values.tolist()) for name, values in gains.items()},
+        "chosen": {"family": families, "gain": won},
         "strays": {name: gallery.strays(one) for name, one in moved.items()},
     }
     columns = 3 if config.quick else gallery.COLUMNS
-    held = f"NOT so after {', '.join(lost)}" if lost else "so"
-    promise = (
+    moves = (
         f"Promised: boxes and keypoints stray at most {gallery.NEAR:g} pixels from the moved masks, {gallery.BENT:g} "
-        f"after elastic, which bends the sides of boxes. It is {held}."
+        f"after elastic, which bends the sides of boxes."
     )
     sections = [
-        report.Section("What it brings", [accuracy_picture(config, train_set, test_set, accuracies), answer]),
-        report.Section("What moves along", [gallery.pictured(moved), promise]),
-        *gallery.sections(key, example, columns),
+        report.Section("What it brings", [accuracy_picture(config, of, found), answer]),
+        report.Section("What moves along", [gallery.pictured(moved), moves]),
+        *gallery.sections(drawn_key, example, columns),
     ]
-    judgement = judge(config, answer, facts={f"boxes and keypoints on their objects after {held}": not lost})
-    best = max(gains, key=lambda name: statistics.fmean(gains[name]))
+    ahead = won["interval"][0] > 0
+    promises = {
+        "the family chosen on held-out images is better than none on test images, beyond the 95 % interval": ahead
+    }
+    facts = {f"boxes and keypoints on their objects after {each}": each not in lost for each in moved}
+    judgement = judge(config, answer, promises, facts)
     headline = [
-        report.Number("without augmentation", f"{100 * statistics.fmean(accuracies[NONE]):.1f} %", "test accuracy"),
-        report.Number(f"with {best}", f"{100 * statistics.fmean(accuracies[best]):.1f} %", "the best family"),
+        report.Number("without augmentation", f"{100 * found[NONE].test.mean():.1f} %", "test accuracy"),
+        report.Number("chosen", f"{100 * won['mean']:+.1f}", f"points with {spoken(families)}"),
     ]
     return Result(figures, sections, *judgement, headline)
-
-
-def load(config: Config) -> tuple[data.Dataset, data.Dataset]:
-    """Return the training set and some test images; the digits, and a line that says so, without Fashion-MNIST."""
-    try:
-        train_set, test_set = data.load(config.dataset or "fashion_mnist", split_seed=config.seed)
-    except (FileNotFoundError, ImportError) as missing:
-        if config.dataset is not None:
-            raise
-        console.print(f"The digits, since there is no Fashion-MNIST. {missing}", markup=False)
-        train_set, test_set = data.load("digits", split_seed=config.seed)
-    if not (isinstance(train_set, data.Dataset) and isinstance(test_set, data.Dataset)):
-        raise ValueError(
-            f"augmentation: expected a set that fits into memory, got {config.dataset}. Choose a smaller one."
-        )
-    order = np.asarray(jax.random.permutation(jax.random.key(config.seed), test_set.size))
-    return train_set, test_set.take(order[: config.test_images])
 
 
 def transforms(classes: int, side: int) -> dict[str, Callable[[jax.Array, Any], Any] | None]:
@@ -119,61 +123,69 @@ def transforms(classes: int, side: int) -> dict[str, Callable[[jax.Array, Any], 
     return {NONE: None, **{name: augment.batched(fn) for name, fn in one.items()}, **mixing}
 
 
-def measure(config: Config, train_set: data.Dataset, test_set: data.Dataset) -> dict[str, list[float]]:
-    """Return the test accuracies, one a seed, by family; of one seed all have the same images and initial weights."""
-    info = train_set.info
-    model = models.create("cifar_vgg", num_classes=len(info.class_names), width=config.width, convolutions=(1, 1, 1))
-    net = layers.Sequential(normalize=layers.Normalize(info.mean, info.std), **model.layers)
-    ways = transforms(len(info.class_names), min(train_set["image"].shape[1:3]))
-    ways = {name: way for name, way in ways.items() if not config.quick or name in QUICK}
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    for seed in range(config.seed, config.seed + config.seeds):
-        images_key, fit_key = jax.random.split(jax.random.key(seed))
-        few = data.per_class(train_set, config.per_class, key=images_key)
-        steps = config.epochs * (few.size // config.batch_size)
-        for name, way in ways.items():
-            result = training.fit(
-                net,
-                few,
-                optimizer=training.sgd(training.warmup_cosine(config.learning_rate, max(steps, 1))),
-                epochs=config.epochs,
-                batch_size=config.batch_size,
-                key=fit_key,
-                augment=way,
-            )
-            # The last state: nothing is chosen by what the test set says.
-            test = training.evaluate(net, result.state.params, result.state.model_state, test_set)
-            found[name].append(test["accuracy"])
-            console.print(f"seed {seed}  {name:<20}  test accuracy {test['accuracy']:.4f}", markup=False)
+def measure(config: Config, of: Parts) -> dict[str, Found]:
+    """Return the accuracies by family; of one seed all have the same images and initial weights."""
+    classes = len(of.info.class_names)
+    model = models.create("cifar_vgg", num_classes=classes, width=config.width, convolutions=(1, 1, 1))
+    net = layers.Sequential(normalize=layers.Normalize(of.info.mean, of.info.std), **model.layers)
+    found = {}
+    for name, way in transforms(classes, min(of.spec.shape[1:3])).items():
+        if config.quick and name not in QUICK:
+            continue
+        # The last states: nothing is chosen by what the test set says.
+        lanes = trained(config, net, of.pool, of.lanes, [config.learning_rate], of.key, augment=way)
+        found[name] = Found(*(accuracies(net, lanes, part) for part in (of.held_out, of.test)))
+        console.print(f"{name:<20}  test accuracy {np.round(found[name].test, 4)}", markup=False)
     return found
 
 
-def gain(values: Sequence[float], without: Sequence[float]) -> list[float]:
-    """Return, seed by seed, what is won."""
-    return [with_it - none for with_it, none in zip(values, without, strict=True)]
+def chosen(held_out: Mapping[str, np.ndarray]) -> list[str]:
+    """Return for each seed the family that is best on held-out images with the other seeds, on average.
+
+    A seed whose nets are lucky with a family has no say in whether it is that family's gain which is measured on it.
+    """
+    names, values = list(held_out), np.stack(list(held_out.values()))  # (families, seeds)
+    others = values.sum(axis=1, keepdims=True) - values
+    return [names[at] for at in others.argmax(axis=0)]
 
 
-def sentence(config: Config, train_set: data.Dataset, without: list[float], gains: Mapping[str, list[float]]) -> str:
+def spoken(families: Sequence[str]) -> str:
+    """Return the families that seeds choose, and how often where they differ."""
+    counts = Counter(families).most_common()
+    return counts[0][0] if len(counts) == 1 else ", ".join(f"{name} ({count}x)" for name, count in counts)
+
+
+def sentence(
+    config: Config,
+    of: Parts,
+    without: np.ndarray,
+    gains: Mapping[str, np.ndarray],
+    families: Sequence[str],
+    won: Mapping[str, Any],
+) -> str:
     """Return the answer: better or worse is only what is so with every seed."""
     groups: dict[str, list[str]] = {"better with every seed": [], "worse with every seed": [], "neither": []}
-    for name, won in sorted(gains.items(), key=lambda item: -statistics.fmean(item[1])):
-        words = "better with every seed" if min(won) > 0 else "worse with every seed" if max(won) < 0 else "neither"
-        groups[words].append(f"{name} {100 * statistics.fmean(won):+.1f}")
+    for name, values in sorted(gains.items(), key=lambda item: -item[1].mean()):
+        words = (
+            "better with every seed" if min(values) > 0 else "worse with every seed" if max(values) < 0 else "neither"
+        )
+        groups[words].append(f"{name} {100 * values.mean():+.1f}")
     told = "; ".join(f"{words}: {', '.join(names)}" for words, names in groups.items() if names)
+    low, high = won["interval"]
     return (
-        f"{train_set.info.name}, {config.per_class} images of each class, {config.epochs} epochs, {config.seeds} "
-        f"seeds: {100 * statistics.fmean(without):.1f} % without augmentation; in points of test accuracy, {told}."
+        f"{of.info.name}, {config.per_class} images of each class, {config.epochs} epochs, {config.seeds} seeds: "
+        f"{100 * without.mean():.1f} % without augmentation; chosen on held-out images: {spoken(families)}, "
+        f"{100 * won['mean']:+.1f} points of test accuracy ({100 * low:+.1f} to {100 * high:+.1f}). All families, "
+        f"{told}."
     )
 
 
-def accuracy_picture(
-    config: Config, train_set: data.Dataset, test_set: data.Dataset, accuracies: Mapping[str, list[float]]
-) -> report.Picture:
-    percent = {name: [100 * value for value in values] for name, values in accuracies.items()}
+def accuracy_picture(config: Config, of: Parts, found: Mapping[str, Found]) -> report.Picture:
+    percent = {name: (100 * one.test).tolist() for name, one in found.items()}
     return report.Picture(
         report.seed_dots(percent, quantity="test accuracy, %", reference=NONE, decimals=1),
-        f"Test accuracy after training on {config.per_class} images of each class of {train_set.info.name}, of "
-        f"{test_set.size:,} test images: a dot a seed, mean ± standard deviation.",
+        f"Test accuracy after training on {config.per_class} images of each class of {of.info.name}, of "
+        f"{of.test.size:,} test images: a dot a seed, mean ± standard deviation.",
         "Dots of test accuracy, a line for each family of augmentations.",
     )
 

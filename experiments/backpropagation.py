@@ -61,17 +61,17 @@ def main(config: Config) -> Result:
     expect(1 <= config.images <= train_set.size, where, f"1 to {train_set.size} images", config.images, "64 will do.")
     x = train_set["image"][: config.images].reshape(config.images, -1) / np.float32(255)
     t = np.eye(CLASSES, dtype=np.float32)[train_set["label"][: config.images]]
-    keys = jax.random.split(jax.random.key(config.seed), 2)
+    compared_key, draws_key, timed_key = jax.random.split(jax.random.key(config.seed), 3)
 
-    weights = drawn(keys[0], (x.shape[1], *config.units, CLASSES), initializers.glorot_normal)
+    weights = drawn(compared_key, (x.shape[1], *config.units, CLASSES), initializers.glorot_normal)
     off, by_layer = compared(weights, x, t)
-    draws = jax.random.split(keys[1], config.seeds)
+    draws = jax.random.split(draws_key, config.seeds)
     norms = {
         name: np.stack([gradient_norms(key, x, config, activation, init) for key in draws])
         for name, (activation, init) in KINDS.items()
     }  # fmt: skip
     kept = {name: values[:, 0] / values[:, -1] for name, values in norms.items()}
-    cost = timed(weights, x, t, config)
+    cost = timed(timed_key, x, t, config)
     figures = {
         "difference": off,
         "gradient_of_first_by_last_layer": {name: summary(values.tolist()) for name, values in kept.items()},
@@ -182,7 +182,7 @@ def central_differences(weights: Weights, x: np.ndarray, t: np.ndarray) -> list[
 def gradient_norms(
     key: jax.Array, x: np.ndarray, config: Config, activation: Callable[[jax.Array], jax.Array], init: Any
 ) -> np.ndarray:
-    """Return the length of the gradient of what enters each hidden layer's units, (depth,), through equal layers."""
+    """Return the length of the gradient of what each hidden layer gives, (depth,), through equal layers."""
     first, *keys = jax.random.split(key, config.depth + 1)
     enter = init(first, (x.shape[1], config.width), jnp.float32)
     matrices = jnp.stack([init(k, (config.width, config.width), jnp.float32) for k in keys[:-1]])
@@ -205,10 +205,10 @@ def _norms(z, matrices, key, activation):
     return jnp.concatenate([jnp.linalg.norm(delta)[None], norms])
 
 
-def timed(weights: Weights, x: np.ndarray, t: np.ndarray, config: Config) -> dict[str, Any]:
+def timed(key: jax.Array, x: np.ndarray, t: np.ndarray, config: Config) -> dict[str, Any]:
     """Return how many times as long as the value alone the value with its gradient takes."""
-    sizes = [len(weights[0][0]), *[1000] * 3, CLASSES]  # large enough for arithmetic to count
-    large = drawn(jax.random.key(config.seed), sizes, initializers.glorot_normal)
+    sizes = [x.shape[1], *[1000] * 3, CLASSES]  # large enough for arithmetic to count
+    large = drawn(key, sizes, initializers.glorot_normal)
     value = partial(error, activation=F.sigmoid)
     programs = []
     for fn in (jax.jit(value), jax.jit(jax.value_and_grad(value))):
@@ -247,7 +247,7 @@ def sections(config: Config, rows: list[dict[str, str]], norms: dict[str, np.nda
                     ),
                     f"The gradient of what each layer gives, by that of the last layer; {config.seeds} draws of the "
                     "weights. It is sent back from the right: a sigmoid's slope is at most 1/4.",
-                    "A line that falls by orders of magnitude towards the first layer, and one that stays level.",
+                    "Lines of the gradient's length against the layer, for sigmoid and for rectified units.",
                 )
             ],
         ),

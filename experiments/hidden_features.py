@@ -6,14 +6,15 @@ for the last: a net of 8 inputs, 3 hidden units and 8 outputs that repeats its i
 must find two features in which a line parts it; and of a convolutional net trained on images (five seeds), linear
 classifiers on each layer say how separable the classes have become, beside the same net untrained. Its first kernels
 are shown. Without Fashion-MNIST (`$JAXCNN_DATA`) the images are the digits. What it promises: most seeds find eight
-different codes, and XOR's hidden values are parted by a line where the net has learned it; in every seed the trained
-layer before the last parts the classes better than the pixels do and than it does untrained. About 2 min on 2 cores.
+different codes; no line parts XOR's inputs, and with most seeds one parts its hidden values; with every seed the linear
+classifiers are right more often on the last hidden layer than on the pixels, and than on that layer untrained. What
+each layer adds, it says. About 2 min on 2 cores.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +72,7 @@ def main(config: Config) -> Result:
     codes = np.array([len({tuple(row) for row in (one > 0.5).tolist()}) for one in eight.hidden])
     parted = np.array([separable(one, XOR[1][:, 0]) for one in xor.hidden])
     trained, untrained, kernels = layer_by_layer(key, config)
+    rises = [summary(rise) for rise in np.diff(trained, axis=1).T.tolist()]
     over_pixels = trained[:, -1] - trained[:, 0]
     over_untrained = trained[:, -1] - untrained[:, -1]
     figures = {
@@ -82,30 +84,38 @@ def main(config: Config) -> Result:
             name: {layer: summary(values[:, at].tolist()) for at, layer in enumerate(PROBED)}
             for name, values in (("trained", trained), ("untrained", untrained))
         },
+        "rise_to": dict(zip(PROBED[1:], rises, strict=True)),
         "over_pixels": summary(over_pixels.tolist()),
         "over_untrained": summary(over_untrained.tolist()),
     }
     promises = {
         "most seeds find eight different codes of three units": bool((codes == 8).mean() > 0.5),
-        "XOR: where it is learned a line parts the hidden values": bool(
-            parted[xor.learned].all() and xor.learned.any()
-        ),
+        "XOR: with most seeds a line parts the hidden values": bool(parted.mean() > 0.5),
         "the last hidden layer parts the classes better than pixels, with every seed": bool((over_pixels > 0).all()),
         "and better than untrained, with every seed": bool((over_untrained > 0).all()),
     }
+    facts = {"XOR: no line parts the inputs": not separable(XOR[0], XOR[1][:, 0])}
+    steps = ", ".join(f"{layer} {points(rise)}" for layer, rise in zip(PROBED[1:], rises, strict=True))
     answer = (
         f"8-3-8: {(codes == 8).sum()} of {config.small_seeds} seeds give the eight inputs different codes of three "
-        f"bits. XOR: {xor.learned.sum()} learn it, and in all of these a line parts what the hidden units say. Linear "
-        f"classifiers are right in {100 * trained[:, 0].mean():.1f} % on pixels and {100 * trained[:, -1].mean():.1f} "
-        f"% on the last hidden layer ({100 * untrained[:, -1].mean():.1f} % untrained)."
+        f"bits. XOR: {xor.learned.sum()} learn it, and with {parted.sum()} a line parts what the hidden units say. "
+        f"Linear classifiers are right in {100 * trained[:, 0].mean():.1f} % on pixels and "
+        f"{100 * trained[:, -1].mean():.1f} % on the last hidden layer ({100 * untrained[:, -1].mean():.1f} % "
+        f"untrained); points from layer to layer: {steps}."
     )
-    judgement = judge(config, answer, promises)
+    judgement = judge(config, answer, promises, facts)
     headline = [
         report.Number("8-3-8", f"{(codes == 8).sum()} of {config.small_seeds}", "seeds with eight codes"),
         report.Number("pixels to hidden", f"{100 * over_pixels.mean():+.1f}", "points of a linear classifier"),
     ]
     lines = {"trained": 100 * trained, "untrained": 100 * untrained}
     return Result(figures, sections(config, eight, xor, lines, kernels), *judgement, headline)
+
+
+def points(found: Mapping[str, Any]) -> str:
+    """Return a difference of accuracies with its interval as text."""
+    low, high = found["interval"]
+    return f"{100 * found['mean']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def small(key: jax.Array, x: np.ndarray, y: np.ndarray, units: int, config: Config) -> Small:
@@ -210,16 +220,16 @@ def sections(
     return [
         report.Section(
             "Eight inputs, three units",
-            [report.Table(rows, "What the hidden units of one seed say of each input: a code that nobody gave.")],
+            [report.Table(rows, "What the hidden units of one seed say of each input, and the code that this is.")],
         ),
         report.Section(
             "XOR",
             [
                 report.Picture(
                     xor_picture(xor.hidden[first]),
-                    "The four inputs, and what two hidden units of one seed make of them: there a line parts "
-                    "the classes.",
-                    "Four points at the corners of a square, and moved so that a line parts them.",
+                    f"The four inputs, and what two hidden units of one seed make of them: a line "
+                    f"{'parts' if separable(xor.hidden[first], XOR[1][:, 0]) else 'does not part'} the classes there.",
+                    "Four points at the corners of a square, and where the hidden units put them.",
                 )
             ],
         ),
@@ -230,11 +240,11 @@ def sections(
                     spread_lines("right, %", layer, places, lines, ticks=True),
                     f"Accuracy of a linear classifier on what each layer gives; mean and standard deviation of "
                     f"{config.seeds} seeds.",
-                    "A line that rises from layer to layer, and one of the untrained net.",
+                    "Lines of accuracy against the layer, of the trained and of the untrained net.",
                 ),
                 report.Picture(
                     report.filters(kernels),
-                    "The first kernels of one seed: many have become edges and bars.",
+                    "The first kernels of one seed, trained.",
                     "Small tiles of weights.",
                 ),
             ],

@@ -4,8 +4,9 @@
 as lanes of one program, for 5 seeds: other splits of the images, other weights. The best of K restarts is told for
 each K as its exact expectation, and the one with the lowest training error, or held-out error, is set beside the
 average one on the test set, which chooses nothing. A restart has its own weights and its own order of the images; 64
-more with the same orders but one start show what the orders do alone. What it promises: no best is worse than the
-median, the expected best of K does not rise with K, and every restart is a training of its own. About 1 min on 2 cores.
+more with the same orders but one start show what the orders do alone. What it promises: the best of all is right more
+often on the test set than the average restart, chosen by training error and chosen by held-out error, beyond the 95 %
+interval over seeds. About 1 min on 2 cores.
 """
 
 import dataclasses
@@ -87,6 +88,11 @@ def main(config: Config) -> Result:
         "final": {name: getattr(found, name).tolist() for name in ("training", "held_out", "test", "one_start")},
     }
     promises = {
+        f"the best of {config.restarts} {name} error beats the average restart on the test set, beyond the 95 % "
+        "interval": won["interval"][0] > 0
+        for name, won in figures["gain"].items()
+    }
+    facts = {
         "the best of all is no worse than the median, with every seed": bool(
             (best_of["training error"][:, -1] <= errors["median"]).all()
         ),
@@ -98,7 +104,7 @@ def main(config: Config) -> Result:
         ),
     }
     answer = sentence(config, figures)
-    judgement = judge(config, answer, promises)
+    judgement = judge(config, answer, promises, facts)
     headline = [
         report.Number("training error", f"{100 * errors['median'].mean():.1f} %", "of the median restart"),
         report.Number("best to worst", f"{percent(errors['best'])} to {percent(errors['worst'])}", "of all restarts"),

@@ -3,15 +3,17 @@
 `python -m experiments.text_1d` cuts the source files of eight packages of Python's standard library into pieces of 128
 characters and asks which package a piece is from; training and test pieces are of different files. A net of two
 one-dimensional convolutions (Zhang, Zhao, LeCun 2015) and one that knows only how often each character occurs learn
-from the same pieces, five seeds each: other pieces, other weights. Then the characters of each piece are shuffled. What
-it promises: convolutions are right more often than the bag, beyond the 95 % interval, and lose it where the characters
-are shuffled, which the bag cannot notice. About 3 min on 2 cores.
+from the same pieces, five seeds each: other pieces, other weights. Then the characters of each piece are shuffled,
+which the bag cannot notice; the convolutions are tested on such pieces as they are, and learn anew from such pieces,
+equally long. What it promises: convolutions are right more often than the bag, beyond the 95 % interval; of shuffled
+pieces, having learned from shuffled ones, they are not: the interval ends at 0 or below. About 2 min on 2 cores.
 """
 
 import dataclasses
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +33,8 @@ PACKAGES = ("asyncio", "email", "importlib", "logging", "multiprocessing", "unit
 FIRST, ALPHABET = 31, 96
 TEST = 4  # every fourth file
 EXACT = 1e-9
+CONVOLUTIONS, BAG = "convolutions", "bag of characters"
+ANEW = "convolutions, learned shuffled"
 
 
 @dataclass(frozen=True)
@@ -53,56 +57,51 @@ def main(config: Config) -> Result:
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
     expect(config.length >= 16, where, "pieces of at least 16 characters", config.length, "128 are the default.")
     train_text, test_text = texts()
-    pieces_key, test_key, shuffle_key, key = jax.random.split(jax.random.key(config.seed), 4)
-    test_set = pieces(test_text, config.length, config.test_pieces, test_key)
-    shuffled = data.from_arrays(of_shuffled(shuffle_key, test_set["image"]), test_set["label"], class_names=PACKAGES)
+    pieces_key, test_key, shuffle_key, mix_key, key = jax.random.split(jax.random.key(config.seed), 5)
+    written = pieces(test_text, config.length, config.test_pieces, test_key)
+    tests = {"written": written, "shuffled": of_shuffled(shuffle_key, written)}
     own = [pieces(train_text, config.length, config.per_class, k) for k in jax.random.split(pieces_key, config.seeds)]
     whole = data.from_arrays(
         np.concatenate([one["image"] for one in own]),
         np.concatenate([one["label"] for one in own]),
         class_names=PACKAGES,
     )
-    examples = np.arange(whole.size).reshape(config.seeds, -1)
-    found: dict[str, dict[str, np.ndarray]] = {}
-    steps = max(config.epochs * (examples.shape[1] // config.batch_size), 1)
-    for name, net in nets(config, whole.info).items():
-        console.print(f"{name}:", markup=False)
-        with LanesBar(console) as bar:
-            lanes = search.random_restarts(
-                net, whole, restarts=config.seeds, examples=examples, key=key, epochs=config.epochs,
-                batch_size=config.batch_size, callbacks=[bar],
-                optimizer=training.sgd(training.warmup_cosine(config.learning_rate, steps)),
-            )  # fmt: skip
-        sets = {"as written": test_set, "shuffled": shuffled}
-        found[name] = {way: accuracies(net, lanes, one) for way, one in sets.items()}
-    convolutions, bag = found["convolutions"], found["bag of characters"]
-    gain = summary((convolutions["as written"] - bag["as written"]).tolist())
-    lost = summary((convolutions["as written"] - convolutions["shuffled"]).tolist())
-    unmoved = bool(np.abs(bag["as written"] - bag["shuffled"]).max() <= EXACT)
+    both = nets(config, whole.info)
+    trainings = {CONVOLUTIONS: (both[CONVOLUTIONS], whole), BAG: (both[BAG], whole)}
+    trainings[ANEW] = (both[CONVOLUTIONS], of_shuffled(mix_key, whole))
+    found = {name: accuracy(name, config, net, learned, tests, key) for name, (net, learned) in trainings.items()}
+    convolutions, bag = found[CONVOLUTIONS], found[BAG]
+    gain = summary((convolutions["written"] - bag["written"]).tolist())
+    left = {name: summary((found[name]["shuffled"] - bag["shuffled"]).tolist()) for name in (CONVOLUTIONS, ANEW)}
+    unmoved = bool(np.abs(bag["written"] - bag["shuffled"]).max() <= EXACT)
     figures = {
         "accuracy": {n: {w: summary(v.tolist()) for w, v in one.items()} for n, one in found.items()},
         "chance": 1 / len(PACKAGES),
         "convolutions_over_bag": gain,
-        "convolutions_lose_by_shuffling": lost,
-        "training_pieces": int(examples.shape[1]),
-        "test_pieces": test_set.size,
+        "over_bag_where_shuffled": left,
+        "training_pieces": own[0].size,
+        "test_pieces": written.size,
     }
     promises = {
         "convolutions are right more often, beyond the 95 % interval": gain["interval"][0] > 0,
-        "and lose that where characters are shuffled": lost["interval"][0] > 0,
+        "of shuffled pieces, having learned from such, they are not": left[ANEW]["interval"][1] <= 0,
     }
     facts = {"the bag is the same where they are shuffled": unmoved}
     answer = (
         f"Which of {len(PACKAGES)} packages {config.length} characters are from, {config.seeds} seeds: convolutions "
-        f"{100 * convolutions['as written'].mean():.1f} % right, a bag of characters "
-        f"{100 * bag['as written'].mean():.1f} %, chance {100 / len(PACKAGES):.1f} %; of shuffled pieces convolutions "
-        f"{100 * convolutions['shuffled'].mean():.1f} %."
+        f"{100 * convolutions['written'].mean():.1f} % right, a bag of characters "
+        f"{100 * bag['written'].mean():.1f} %, chance {100 / len(PACKAGES):.1f} %; of shuffled pieces convolutions "
+        f"{100 * convolutions['shuffled'].mean():.1f} %, and {100 * found[ANEW]['shuffled'].mean():.1f} % where they "
+        f"learned from shuffled ones, {points(left[ANEW])} over the bag."
     )
     judgement = judge(config, answer, promises, facts)
-    headline = [report.Number(name, f"{100 * one['as written'].mean():.1f} %", "right") for name, one in found.items()]
-    dots = {f"{name}, {way}": (100 * v).tolist() for name, one in found.items() for way, v in one.items()}
+    headline = [
+        report.Number(name, f"{100 * found[name]['written'].mean():.1f} %", "right") for name in (CONVOLUTIONS, BAG)
+    ]
+    shown_as = {"convolutions": CONVOLUTIONS, "bag": BAG, "anew": ANEW}
+    dots = {f"{short}, {way}": (100 * found[name][way]).tolist() for short, name in shown_as.items() for way in tests}
     shown = [
-        {"package": PACKAGES[at], "a piece of it": read(test_set["image"][np.flatnonzero(test_set["label"] == at)[0]])}
+        {"package": PACKAGES[at], "a piece of it": read(written["image"][np.flatnonzero(written["label"] == at)[0]])}
         for at in range(len(PACKAGES))
     ]
     sections = [
@@ -111,8 +110,9 @@ def main(config: Config) -> Result:
             [
                 report.Picture(
                     report.seed_dots(dots, quantity="right, %", decimals=1),
-                    f"Accuracy on {test_set.size} pieces of files that were not learned from, as they are written and "
-                    "with the characters of each piece shuffled: a dot a seed, mean ± standard deviation.",
+                    f"Accuracy on {written.size} pieces of files that were not learned from, as they are written and "
+                    "with the characters of each piece shuffled: a dot a seed, mean ± standard deviation. Anew: "
+                    "convolutions that learned from shuffled pieces.",
                     "Dots of accuracy, a line for each net and each way to write.",
                 ),
                 report.Table(shown, "A test piece of each package."),
@@ -120,6 +120,33 @@ def main(config: Config) -> Result:
         ),
     ]
     return Result(figures, sections, *judgement, headline)
+
+
+def accuracy(
+    name: str,
+    config: Config,
+    net: layers.Sequential,
+    whole: data.Dataset,
+    tests: dict[str, data.Dataset],
+    key: jax.Array,
+) -> dict[str, np.ndarray]:
+    """Return how often each seed's net is right on each test set, having learned from its own part of the pieces."""
+    console.print(f"{name}:", markup=False)
+    examples = np.arange(whole.size).reshape(config.seeds, -1)
+    steps = max(config.epochs * (examples.shape[1] // config.batch_size), 1)
+    with LanesBar(console) as bar:
+        lanes = search.random_restarts(
+            net, whole, restarts=config.seeds, examples=examples, key=key, epochs=config.epochs,
+            batch_size=config.batch_size, callbacks=[bar],
+            optimizer=training.sgd(training.warmup_cosine(config.learning_rate, steps)),
+        )  # fmt: skip
+    return {way: accuracies(net, lanes, one) for way, one in tests.items()}
+
+
+def points(found: dict[str, Any]) -> str:
+    """Return a difference of accuracies with its interval as text."""
+    low, high = found["interval"]
+    return f"{100 * found['mean']:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def texts() -> tuple[list[str], list[str]]:
@@ -155,9 +182,10 @@ def pieces(text: list[str], length: int, count: int, key: jax.Array) -> data.Dat
     )
 
 
-def of_shuffled(key: jax.Array, image: np.ndarray) -> np.ndarray:
+def of_shuffled(key: jax.Array, dataset: data.Dataset) -> data.Dataset:
     """Return the pieces with the characters of each in an order of their own."""
-    return np.asarray(jax.random.permutation(key, jnp.asarray(image), axis=2, independent=True))
+    image = jax.random.permutation(key, jnp.asarray(dataset["image"]), axis=2, independent=True)
+    return data.from_arrays(np.asarray(image), dataset["label"], class_names=PACKAGES)
 
 
 def read(image: np.ndarray) -> str:
@@ -173,7 +201,7 @@ def one_hot(x: jax.Array) -> jax.Array:
 def nets(config: Config, info: data.DatasetInfo) -> dict[str, layers.Sequential]:
     """Return the two nets."""
     return {
-        "convolutions": layers.Sequential(
+        CONVOLUTIONS: layers.Sequential(
             characters=one_hot,
             conv1=layers.Conv(config.maps, (1, 5)),
             act1=F.relu,
@@ -183,7 +211,7 @@ def nets(config: Config, info: data.DatasetInfo) -> dict[str, layers.Sequential]
             anywhere=layers.GlobalMaxPool(),
             head=head(info),
         ),
-        "bag of characters": layers.Sequential(
+        BAG: layers.Sequential(
             characters=one_hot,
             counts=layers.GlobalAvgPool(),
             scale=counted,

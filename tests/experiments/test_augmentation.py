@@ -12,11 +12,12 @@ import pytest
 from experiments import augmentation
 from experiments import augmentation_gallery as gallery
 from experiments.__main__ import experiments
-from experiments.augmentation import Config, gain, load, measure, sentence, transforms
-from jaxcnn import augment, data
+from experiments.augmentation import Config, Found, chosen, measure, sentence, transforms
+from experiments.few_images import parts
+from jaxcnn import augment
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-SMALL = Config(dataset="digits", per_class=5, test_images=40, seeds=2, epochs=1, batch_size=25, width=2)
+SMALL = Config(dataset="digits", per_class=5, held_out=30, test_images=40, seeds=2, epochs=1, batch_size=25, width=2)
 
 
 @pytest.fixture(scope="module")
@@ -107,33 +108,68 @@ def test_some_motions_keep_everything_on_its_object(example, monkeypatch):
     assert [text.get_text() for text in figure.axes[0].texts] == list(moved)
 
 
-def test_the_run_is_recorded_and_does_not_hold_when_something_is_left_behind(monkeypatch):
-    accuracies = {"none": [0.5, 0.6], "crop": [0.7, 0.7], "cutout": [0.4, 0.5], "mixup": [0.6, 0.5]}
-    monkeypatch.setattr(augmentation, "measure", lambda *args: accuracies)
+def accuracies(**families):
+    """Return what is found of families, by held-out and by test accuracies of two seeds."""
+    return {name: Found(np.array(held_out), np.array(test)) for name, (held_out, test) in families.items()}
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave the gallery out."""
     monkeypatch.setattr(gallery, "sections", lambda key, example, columns: iter(()))
     still = gallery.scene(0)
     monkeypatch.setattr(gallery, "moved", lambda key, example: {"original": still})
+    return still
+
+
+def test_the_run_is_recorded_and_does_not_hold_when_something_is_left_behind(monkeypatch, undrawn):
+    found = accuracies(none=([0.5, 0.5], [0.5, 0.6]), crop=([0.7, 0.6], [0.7, 0.8]), cutout=([0.6, 0.5], [0.9, 0.9]))
+    monkeypatch.setattr(augmentation, "measure", lambda *args: found)
     result = augmentation.main(SMALL)
     assert result.holds
-    assert json.loads(json.dumps(result.figures))["gain"]["crop"]["mean"] == pytest.approx(0.15)
-    assert result.headline[1].label == "with crop"
-    left = {**still, "boxes": still["boxes"] + 5}
-    monkeypatch.setattr(gallery, "moved", lambda key, example: {"original": still, "shift": left})
+    figures = json.loads(json.dumps(result.figures))
+    assert figures["gain"]["crop"]["mean"] == pytest.approx(0.2)
+    assert figures["chosen"]["family"] == ["crop", "crop"]  # by held-out images, though cutout is best on the test
+    assert figures["chosen"]["gain"]["values"] == pytest.approx([0.2, 0.2])
+    assert result.headline[1].note == "points with crop"
+    left = {**undrawn, "boxes": undrawn["boxes"] + 5}
+    monkeypatch.setattr(gallery, "moved", lambda key, example: {"original": undrawn, "shift": left})
     result = augmentation.main(SMALL)
     assert not result.holds
-    assert result.verdict.startswith("NOT as promised: off their objects after shift. digits, 5 images of each class")
+    assert result.verdict.startswith(
+        "NOT as promised: boxes and keypoints on their objects after shift. digits, 5 images"
+    )
+
+
+@pytest.mark.parametrize("crop", [[0.5, 0.6], [0.4, 0.9], [0.4, 0.5]])  # no gain, perhaps chance, worse
+def test_it_does_not_hold_where_the_chosen_family_is_no_better_on_test_images(monkeypatch, undrawn, crop):
+    better = ([0.1, 0.1], [0.9, 0.9])  # on the test images, which choose nothing
+    found = accuracies(none=([0.5, 0.5], [0.5, 0.6]), crop=([0.7, 0.6], crop), cutout=better)
+    monkeypatch.setattr(augmentation, "measure", lambda *args: found)
+    result = augmentation.main(SMALL)
+    assert not result.holds
+    assert result.verdict.startswith(
+        "NOT as promised: the family chosen on held-out images is better than none on test images, beyond the 95 % "
+        "interval. digits, 5 images"
+    )
+
+
+def test_a_family_is_chosen_by_the_other_seeds():
+    held_out = {"crop": np.array([0.9, 0.1, 0.1]), "flip": np.array([0.2, 0.3, 0.2])}
+    assert chosen(held_out) == ["flip", "crop", "crop"]
 
 
 def test_the_sentence_claims_only_what_is_so_with_every_seed():
-    without = [0.50, 0.60]
+    without = np.array([0.50, 0.60])
     gains = {
-        name: gain(values, without)
+        name: np.array(values) - without
         for name, values in {"crop": [0.52, 0.63], "flip": [0.52, 0.59], "mixup": [0.4, 0.5]}.items()
     }
-    train_set, _ = data.load("digits")
-    assert sentence(SMALL, train_set, without, gains) == (
-        "digits, 5 images of each class, 1 epochs, 2 seeds: 55.0 % without augmentation; in points of test accuracy, "
-        "better with every seed: crop +2.5; worse with every seed: mixup -10.0; neither: flip +0.5."
+    won = {"mean": 0.025, "interval": [-0.01, 0.06]}
+    assert sentence(SMALL, parts(SMALL, (5,)), without, gains, ["crop", "flip"], won) == (
+        "digits, 5 images of each class, 1 epochs, 2 seeds: 55.0 % without augmentation; chosen on held-out images: "
+        "crop (1x), flip (1x), +2.5 points of test accuracy (-1.0 to +6.0). All families, better with every seed: crop "
+        "+2.5; worse with every seed: mixup -10.0; neither: flip +0.5."
     )
 
 
@@ -151,28 +187,29 @@ def test_families_keep_shapes_and_mixing_gives_soft_labels():
 def test_small_trainings_are_reproduced_and_differ_by_seed(monkeypatch):
     monkeypatch.setattr(augmentation, "QUICK", ("none", "mixup"))
     config = dataclasses.replace(SMALL, quick=True)
-    found = measure(config, *load(config))
+    of = parts(config, (config.per_class,))
+    found, again = measure(config, of), measure(config, of)
     assert list(found) == ["none", "mixup"]
-    assert [len(values) for values in found.values()] == [2, 2]
-    assert all(0 <= value <= 1 for values in found.values() for value in values)
-    again = measure(dataclasses.replace(config, seed=1, seeds=1), *load(config))
-    assert [values[1] for values in found.values()] == [values[0] for values in again.values()]
+    for name, one in found.items():
+        assert one.held_out.shape == one.test.shape == (2,)
+        assert all(((values >= 0) & (values <= 1)).all() for values in one)
+        np.testing.assert_array_equal(one.test, again[name].test)
+    assert set(map(tuple, of.lanes)) == {tuple(lane) for lane in of.lanes} and (of.lanes[0] != of.lanes[1]).any()
 
 
 def test_without_fashion_mnist_it_is_the_digits_and_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("JAXCNN_DATA", str(tmp_path))
-    train_set, test_set = load(Config(test_images=30))
-    assert train_set.info.name == "digits"
-    assert test_set.size == 30
-    assert re.match("The digits, since there is no Fashion-MNIST. load: expected ", capsys.readouterr().out)
-    with pytest.raises((FileNotFoundError, ImportError), match="fashion_mnist"):
-        load(Config(dataset="fashion_mnist"))
+    of = parts(dataclasses.replace(SMALL, dataset=None), (5,))
+    assert of.info.name == "digits"
+    assert of.test.size == 40
+    assert re.match("digits, since there is no fashion_mnist. load: expected ", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"seeds": 1}, "^augmentation: expected at least 2 seeds, got 1. "),
+        ({"held_out": 0}, "^experiment: expected 1 to [0-9]+ held-out images, got 0. "),
         ({"test_images": 0}, "^augmentation: expected at least 1 test image, got 0. "),
         ({"per_class": 0}, r"^per_class: expected n in 1\.\."),
         ({"dataset": "digit"}, "Did you mean 'digits'"),

@@ -233,7 +233,7 @@ def test_a_bad_start_is_the_best_line_turned_round():
     x, y = neuron.clouds(jax.random.split(KEY, 2), 2000)
     line = jnp.tile(neuron.fisher(), (2, 1))
     best = neuron.right(line, x, y)
-    assert (best > 0.95).all()
+    assert (best > 0.9).all()
     np.testing.assert_allclose(neuron.right(-neuron.BAD * line, x, y), 1 - best, atol=1e-3)
     turns = np.linspace(0, np.pi, 37)[1:]
     others = [np.array([[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]]) @ line[0, :2] for t in turns]
@@ -281,13 +281,8 @@ CODES = ((np.arange(8)[:, None] >> np.arange(3)) & 1).astype(float)
         ({"codes": CODES // 2}, ["most seeds find eight different codes of three units"]),
         ({"hidden": hidden_features.XOR[0]}, ["XOR: with most seeds a line parts the hidden values"]),
         (
-            {"trained": RISING[:, [0, 2, 1, 3]]},
-            ["linear classifiers are right more often from layer to layer, beyond the 95 % interval"],
-        ),
-        (
             {"trained": np.where([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], 0.4, RISING)},
             [
-                "linear classifiers are right more often from layer to layer, beyond the 95 % interval",
                 "the last hidden layer parts the classes better than pixels, with every seed",
                 "and better than untrained, with every seed",
             ],
@@ -309,6 +304,10 @@ def test_features_that_are_not_there_are_seen(monkeypatch, options, missed):
     assert [promise for promise, kept in result.promises.items() if not kept] == missed
     assert result.holds == (not missed)
     parted = 0 if "hidden" in options else 3
+    if not missed:
+        assert result.verdict.endswith(
+            "pool1 +10.3 (+8.9 to +11.8), pool2 +10.0 (+7.5 to +12.5), hidden +10.0 (+7.5 to +12.5)."
+        )
     assert f"XOR: 3 learn it, and with {parted} a line parts what the hidden units say" in result.verdict
 
 

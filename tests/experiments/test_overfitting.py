@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 
 from experiments import overfitting
 from experiments.__main__ import experiments
-from experiments.overfitting import Config, Found, reached, stopping, wrong_label_given
+from experiments.overfitting import Config, Found, drawn, reached, stopping, wrong_label_given
 from jaxcnn import data
 from jaxcnn.layers import Dense, Flatten, Sequential
 
@@ -18,8 +19,11 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(per_class=6, wrong=0.3, test_images=30, seeds=2, patience=1, most_epochs=4, more_epochs=3, batch_size=20)
 
 
+RISE = "the test loss is higher 3 epochs after the stop than that of the weights given back, beyond the 95 % interval"
+
+
 def curves(later_test=(0.5, 0.6, 0.7), later_loss=3.0, agree=True):
-    """Return the curves of three lanes over 5 epochs: best after 1, stopped after 2, and 3 epochs more."""
+    """Return the curves of three seeds over 5 epochs: best after 1, stopped after 2, and 3 epochs more."""
     flat = np.full((5, 3), 0.5)
     loss = flat.copy()
     loss[0], loss[4] = 0.2, later_loss
@@ -27,9 +31,10 @@ def curves(later_test=(0.5, 0.6, 0.7), later_loss=3.0, agree=True):
     test[0], test[4] = (0.1, 0.2, 0.3), later_test
     learned = np.linspace(0, 1, 5)[:, None] * np.ones(3)
     names = ("training loss", "training error", "validation error", "right labels learned")
-    lines = dict.fromkeys(names, flat) | {"validation loss": loss, "test error": test}
+    lines = dict.fromkeys(names, flat) | {"validation loss": flat, "test loss": loss, "test error": test}
     lines["wrong labels learned"] = learned
-    return Found(lines, np.array([1, 1, 1]), np.array([2, 2, 2]), test[0], agree, np.arange(1.0, 6))
+    seconds = np.tile(np.arange(1.0, 6)[:, None], 3)
+    return Found(lines, np.array([1, 1, 1]), np.array([2, 2, 2]), test[0], agree, seconds)
 
 
 @pytest.mark.parametrize(
@@ -59,10 +64,38 @@ def test_a_wrong_label_counts_where_it_is_given():
     assert wrong_label_given(outputs, batch).tolist() == [0, 1, 0, 0]
 
 
-def test_each_lane_is_read_at_its_own_epoch():
-    values = np.arange(12).reshape(4, 3)
-    assert reached(values, np.array([1, 4, 2])).tolist() == [0, 10, 5]
-    assert reached(values[:, :1], np.array([1, 4])).tolist() == [0, 9]
+def test_each_seed_is_read_at_its_own_epoch():
+    assert reached(np.arange(12).reshape(4, 3), np.array([1, 4, 2])).tolist() == [0, 10, 5]
+
+
+def test_each_seed_has_images_and_wrong_labels_of_its_own():
+    train_set, test_set = (overfitting.relabelled(part, 0.0, key=jax.random.key(0)) for part in data.load("digits"))
+    one, same, other = (drawn(SMALL, train_set, test_set, jax.random.key(seed)) for seed in (0, 0, 1))
+    for name in ("image", "label", "true"):
+        np.testing.assert_array_equal(one.learned[name], same.learned[name])
+    assert (one.learned["image"] != other.learned["image"]).any()
+    assert (one.held["image"] != other.held["image"]).any()
+    wrong = [
+        (s.learned["label"] != s.learned["true"]).sum() + (s.held["label"] != s.held["true"]).sum()
+        for s in (one, other)
+    ]
+    assert wrong == [18, 18]  # 30 % of 60
+    assert (one.learned["held"] == 0).all() and (one.held["held"] == 1).all()
+    np.testing.assert_array_equal(one.both["held"], np.arange(one.both.size) < one.held.size)
+    np.testing.assert_array_equal(one.both["image"], np.concatenate([one.held["image"], test_set["image"]]))
+    assert (jax.random.key_data(one.key) != jax.random.key_data(other.key)).any()
+
+
+def test_a_mean_over_two_sets_is_parted():
+    history = [
+        {
+            "validation_loss": np.array([2.0]),
+            "validation_held_loss": np.array([1.5]),
+            "validation_held": np.array([0.25]),
+        }
+    ]
+    held, other = overfitting.parted(types.SimpleNamespace(history=history), "loss")
+    assert (held.tolist(), other.tolist()) == ([[6.0]], [[pytest.approx(2 / 3)]])
 
 
 @pytest.fixture
@@ -76,12 +109,11 @@ def test_a_small_run_and_its_record(monkeypatch, smaller):
     assert found.agree
     epochs = int(found.stop.max()) + SMALL.more_epochs
     assert all(line.shape == (epochs, 2) for line in found.lines.values())
-    assert len(found.seconds) == epochs and (np.diff(found.seconds) >= 0).all()
+    assert found.seconds.shape == (epochs, 2) and (np.diff(found.seconds, axis=0) >= 0).all()
     np.testing.assert_allclose(found.given_back, reached(found.lines["test error"], found.best), atol=1e-5)
     wrong, right = found.lines["wrong labels learned"], found.lines["right labels learned"]
     assert ((wrong >= 0) & (wrong <= 1) & (right >= 0) & (right <= 1 + 1e-6)).all()
-    np.testing.assert_allclose(0.3 * wrong + 0.7 * right, 1 - found.lines["training error"], atol=1e-6)
-    np.testing.assert_allclose(wrong * 12, np.round(wrong * 12), atol=1e-5)  # of 12 wrong labels among 40
+    assert (found.lines["training error"][:, 0] != found.lines["training error"][:, 1]).any()
     monkeypatch.setattr(overfitting, "measured", lambda config: found)
     figures = json.loads(json.dumps(overfitting.main(SMALL).figures, allow_nan=False))
     assert figures["agree"]
@@ -105,12 +137,13 @@ def test_it_says_what_more_epochs_cost(monkeypatch):
     assert result.figures["cost"]["values"] == pytest.approx([0.4, 0.4, 0.4])
     assert result.figures["seconds"]["more"]["mean"] == pytest.approx(3)
     assert result.verdict == (
-        "digits, 6 images of each class, 30% of labels wrong, 3 lanes: stopped after 2 epochs, the best weights have "
+        "digits, 6 images of each class, 30% of labels wrong, 3 seeds: stopped after 2 epochs, the best weights have "
         "learned 0 % of the wrong labels, 3 epochs later the net has 100 %; the test error goes from 20.0 % to 60.0 %, "
-        "+40.0 points (+40.0 to +40.0), which is harm; they take 3.0 s more after 2.0 s."
+        "+40.0 points (+40.0 to +40.0), which is harm, the test loss from 0.20 to 3.00; they take 3.0 s more after "
+        "2.0 s."
     )
     pictures = [block for section in result.pictures for block in section.blocks if hasattr(block, "figure")]
-    assert [len(picture.figure.axes[0].get_lines()) for picture in pictures] == [4, 4, 5]  # and two marks in each
+    assert [len(picture.figure.axes[0].get_lines()) for picture in pictures] == [4, 5, 5]  # and two marks in each
 
 
 @pytest.mark.parametrize(
@@ -124,7 +157,8 @@ def test_harm_is_what_is_beyond_the_interval(monkeypatch, later, words):
 @pytest.mark.parametrize(
     ("found", "missed"),
     [
-        (curves(later_loss=(0.1, 3.0, 3.0)), "the validation loss is higher 3 epochs after the stop, with every lane"),
+        (curves(later_loss=(0.1, 3.0, 3.0)), RISE),  # it may be chance
+        (curves(later_loss=0.1), RISE),
         (curves(agree=False), "the trainings with and without patience agree up to the stop"),
     ],
 )
@@ -135,13 +169,13 @@ def test_it_does_not_hold_where_a_promise_is_broken(monkeypatch, found, missed):
     assert result.verdict.startswith(f"NOT as promised: {missed}. digits, 6 images")
 
 
-def test_quick_is_not_judged(monkeypatch):
-    broken = curves(agree=False)
-    monkeypatch.setattr(overfitting, "measured", lambda config: broken)
+@pytest.mark.parametrize(("agree", "holds"), [(True, True), (False, False)])
+def test_quick_is_held_to_the_facts(monkeypatch, agree, holds):
+    monkeypatch.setattr(overfitting, "measured", lambda config: curves(later_loss=0.1, agree=agree))
     monkeypatch.setattr(overfitting, "QUICK", {"seeds": 3, "more_epochs": 3})
     result = overfitting.main(dataclasses.replace(SMALL, quick=True))
-    assert result.holds
-    assert result.verdict.startswith("not judged: ")
+    assert result.holds == holds
+    assert "not judged: " in result.verdict
 
 
 @pytest.mark.slow
@@ -150,7 +184,7 @@ def test_trainings_that_differ_are_seen(monkeypatch, smaller):
 
     def altered(found, name):
         values = honest(found, name)
-        return values * 1.01 if len(found.validation["label"]) == 30 else values  # the one with the test images
+        return values * 1.01 if found.validation.size == 50 else values  # the one with the test images
 
     monkeypatch.setattr(overfitting, "column", altered)
     assert not overfitting.measured(SMALL).agree

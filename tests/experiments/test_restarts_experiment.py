@@ -57,7 +57,8 @@ def test_a_small_run_and_its_record(monkeypatch):
     assert found.keys.tolist() == [3, 3]
     assert len(np.unique(found.training)) > 3  # neither lanes nor seeds are alike
     assert not np.array_equal(found.one_start, found.training)
-    result = found_by(monkeypatch, found, seeds=2, restarts=3)
+    monkeypatch.setattr(restarts, "QUICK", {})
+    result = found_by(monkeypatch, found, seeds=2, restarts=3, quick=True)  # held to the facts alone
     assert result.holds, result.verdict
     figures = json.loads(json.dumps(result.figures, allow_nan=False))
     assert figures["final"]["training"] == found.training.tolist()
@@ -127,11 +128,26 @@ def test_a_best_that_is_worse_than_the_median_is_seen(monkeypatch):
     assert result.verdict.startswith("NOT as promised: the best of all is no worse than the median, with every seed. ")
 
 
-def test_quick_is_not_judged(monkeypatch):
+def test_choosing_that_brings_nothing_on_the_test_set_is_seen(monkeypatch):
+    found = errors()
+    found.test[:] = [0.4, 0.2, 0.2, 0.2]  # the lowest training error has the highest test error
+    result = found_by(monkeypatch, found)
+    missed = "the best of 4 by training error beats the average restart on the test set, beyond the 95 % interval"
+    assert not result.holds
+    assert result.verdict.startswith(f"NOT as promised: {missed}. digits")
+    found.test[:] = [[0.1, 0.2, 0.3, 0.4], [0.4, 0.2, 0.3, 0.1], [0.1, 0.2, 0.2, 0.3]]  # and where it may be chance
+    result = found_by(monkeypatch, found)
+    assert not any(kept for promise, kept in result.promises.items() if "beats the average restart" in promise)
+
+
+def test_quick_is_held_to_the_facts(monkeypatch):
     monkeypatch.setattr(restarts, "QUICK", {})
-    result = found_by(monkeypatch, errors(keys=3), quick=True)
+    found = errors()
+    found.test[:] = 0.5
+    result = found_by(monkeypatch, found, quick=True)
     assert result.holds
     assert result.verdict.startswith("not judged: digits")
+    assert not found_by(monkeypatch, errors(keys=3), quick=True).holds
 
 
 @pytest.mark.parametrize(
