@@ -193,8 +193,8 @@ def shown(test, truth, clear, each, chosen, names, what: str) -> report.Picture:
     wanted, found = ([rows[at] for at in chosen] for rows in (truth, clear))
     drawn = report.boxes(test["image"][chosen], wanted, found, names, captions)
     text = (
-        f"{what}: true boxes in blue dashes, found ones of a score of {CLEAR} or more in orange, with class and score; "
-        "below, the average precision of that image alone."
+        f"{what}: true boxes dashed, found ones of a score of {CLEAR} or more; below, the average precision of that "
+        "image alone."
     )
     return report.Picture(drawn, text, "Images with outlines of true and found boxes.")
 

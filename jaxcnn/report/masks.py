@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxcnn.checking import expect
-from jaxcnn.report.canvas import INK, MUTED, SMALL, WIDTH, drawing, names, style
-from jaxcnn.report.tiles import GAP, LINE, board, pixels, tile
+from jaxcnn.report.canvas import INK, MUTED, WIDTH, drawing, names, style
+from jaxcnn.report.tiles import GAP, LINE, board, legend, legend_height, pixels, tile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,9 +67,7 @@ def masks(
     step = tall + GAP + (LINE if captions else 0)
     rows = -(-shape[0] // ACROSS)
     used = sorted({int(label) for mask in (truth, found) for label in np.unique(mask) if 0 <= label < len(labels)})
-    per_line = 5
-    legend = LINE * 1.3 * -(-len(used) // per_line)
-    blank, axes = board(LINE + rows * step + legend)
+    blank, axes = board(LINE + rows * step + legend_height(len(used)))
     for case in range(min(ACROSS, shape[0])):
         left = case * (3 * (wide + GAP) + GAP)
         for place, word in enumerate(("image", "truth", "found")):
@@ -81,12 +79,8 @@ def masks(
             tile(axes, picture, left + place * (wide + GAP), top, wide, tall)
         if captions:
             axes.text(left, top + tall + 0.02, captions[case], va="top", **style(INK, 8.0))
-    for place, label in enumerate(used):
-        left = place % per_line * WIDTH / per_line
-        top = LINE + rows * step + place // per_line * LINE * 1.3
-        colour = COLOURS[label % len(COLOURS)]
-        axes.fill_between([left, left + LINE], top, top + LINE, color=colour, linewidth=0)
-        axes.text(left + LINE + 0.05, top + LINE / 2, labels[label], va="center", **style(MUTED, SMALL))
+    colours = [COLOURS[label % len(COLOURS)] for label in used]
+    legend(axes, LINE + rows * step, [labels[label] for label in used], colours)
     return blank
 
 

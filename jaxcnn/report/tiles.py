@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxcnn.checking import expect
-from jaxcnn.report.canvas import INK, LOST, MUTED, NORMAL, WIDTH, figure, style
+from jaxcnn.report.canvas import INK, LOST, MUTED, NORMAL, SMALL, WIDTH, figure, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +16,7 @@ __all__: list[str] = []
 
 LINE = 0.16  # inches a line of small text takes
 GAP = 0.08  # inches between tiles
+PER_LINE = 5  # classes of a legend
 
 
 def pixels(where: str, images: np.ndarray) -> np.ndarray:
@@ -59,6 +60,19 @@ def tile(axes: "Axes", image: np.ndarray, left: float, top: float, width: float,
     # Enlarged pixels stay squares; a photograph with more than two pixels for a dot of the screen is averaged.
     how = "none" if 1 / scale <= 192 else "antialiased"
     axes.imshow(image, extent=(left, left + across, top + down, top), interpolation=how, aspect="auto")
+
+
+def legend_height(count: int) -> float:
+    """Return the inches that `legend` takes for so many classes."""
+    return LINE * 1.3 * -(-count // PER_LINE)
+
+
+def legend(axes: "Axes", top: float, labels: Sequence[str], colours: Sequence[str]) -> None:
+    """Name classes beside their colours, some in each line."""
+    for place, (label, colour) in enumerate(zip(labels, colours, strict=True)):
+        left, above = place % PER_LINE * WIDTH / PER_LINE, top + place // PER_LINE * LINE * 1.3
+        axes.fill_between([left, left + LINE], above, above + LINE, color=colour, linewidth=0)
+        axes.text(left + LINE + 0.05, above + LINE / 2, label, va="center", **style(MUTED, SMALL))
 
 
 def outlined(axes: "Axes", box: np.ndarray, left: float, top: float, scale: float, colour: str, line: str) -> None:

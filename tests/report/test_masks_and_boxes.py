@@ -66,6 +66,21 @@ def test_true_boxes_are_dashed_and_found_ones_have_class_and_score():
     assert max(axes.lines[1].get_xdata()) <= side + 1e-6  # cut off at the image
 
 
+def test_many_boxes_have_the_colours_of_their_classes_and_no_words():
+    rows = [(0, 0, 4, 4, 1)] * 8 + [(2, 2, 6, 6, 2)] * 4
+    truth = [boxes_of(*rows), boxes_of()]
+    found = [
+        {"boxes": np.zeros((0, 4)), "score": np.zeros(0), "class": np.zeros(0, int)},
+        {"boxes": np.array([[1.0, 1, 5, 5]]), "score": np.array([0.876]), "class": np.array([2])},
+    ]
+    axes = report.boxes(IMAGES[:2], truth, found, NAMES).axes[0]
+    assert [text.get_text() for text in axes.texts] == [str(NAMES[1]), str(NAMES[2])]  # the legend alone
+    colours = [line.get_color() for line in axes.lines]
+    assert len(set(colours[:8])) == 1 and len(set(colours)) == 2
+    assert colours[8] == colours[12]  # the found one is of the class of the last true ones
+    assert [line.get_linestyle() for line in axes.lines] == ["--"] * 12 + ["-"]
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
