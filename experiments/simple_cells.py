@@ -7,7 +7,7 @@ untrained kernels, of shuffled ones, and of ones with the same power spectrum an
 frequencies, and the widths in cycles of Ringach (2002). Then gratings drift over each unit, over the net's own
 max-pooling of it, and over the energy of a quadrature pair, the textbook's complex cell: F1/F0 says how much the answer
 hangs on the phase. What it promises: learned kernels are nearer to Gabor functions than all the others, in the median
-and in the share of good fits, beyond the 95 % interval over seeds. About 12 min on 2 cores.
+and in the share of good fits, beyond the 95 % interval over seeds. About 5 min on 2 cores.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ COMPLEX = 1.0  # F1/F0 below which a cell is called complex (Skottun et al. 1991
 @dataclass(frozen=True)
 class Config(Common):
     dataset: str | None = None  # one of jaxcnn.data.names(); None for cifar10 where it is, else scenes
-    images: int = 50_000  # to train on, at most
+    images: int = 25_000  # to train on, at most
     features: int = 48  # kernels of the first layer
     kernel_size: int = 9  # of the first layer, pixels
     stride: int = 2  # of the first layer
