@@ -78,11 +78,11 @@ def main(config: Config) -> Result:
     images_key, untrained_key, key = jax.random.split(jax.random.key(config.seed), 3)
     train_set = some(train_set, config.images, images_key)
     net = small_net(config, train_set.info)
-    lanes = learned(config, net, train_set, key)
-    accuracy = accuracies(net, lanes, test_set)
+    states = learned(config, net, train_set, key)
+    accuracy = accuracies(net, states, test_set)
     seeds = [
-        of_seed(config, net, lanes.state(number), own, train_set.spec, np.random.default_rng([config.seed, number]))
-        for number, own in enumerate(jax.random.split(untrained_key, config.seeds))
+        of_seed(config, net, state, own, train_set.spec, np.random.default_rng([config.seed, number]))
+        for number, (state, own) in enumerate(zip(states, jax.random.split(untrained_key, config.seeds), strict=True))
     ]
     explained = {name: np.stack([seed.cells[name].fit.explained for seed in seeds]) for name in KINDS}
     for name, values in explained.items():
@@ -135,17 +135,20 @@ def small_net(config: Config, info: data.DatasetInfo) -> layers.Sequential:
     )  # fmt: skip
 
 
-def learned(config: Config, net: layers.Sequential, train_set: data.Dataset, key: jax.Array) -> search.Trainings:
-    """Return the trainings, a lane a seed."""
+def learned(
+    config: Config, net: layers.Sequential, train_set: data.Dataset, key: jax.Array
+) -> list[training.TrainState]:
+    """Return the trained state of each seed."""
     steps = config.epochs * (train_set.size // config.batch_size)
     schedule = training.warmup_cosine(config.learning_rate, max(steps, 1))
     with LanesBar(console) as bar:
-        return search.random_restarts(
+        lanes = search.random_restarts(
             net, train_set, restarts=config.seeds, key=key,
             optimizer=training.sgd(schedule, weight_decay=config.weight_decay),
             loss=losses.classification(0.1), epochs=config.epochs, batch_size=config.batch_size,
             augment=augment.batched(augment.flip), callbacks=[bar],
         )  # fmt: skip
+    return [lanes.state(lane) for lane in range(config.seeds)]
 
 
 def of_seed(

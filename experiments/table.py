@@ -59,7 +59,7 @@ def kept(folder: Path) -> Path:
     )
     options = json.loads((folder / "config.json").read_text())["config"]
     expect(not options["quick"], "table", "figures of a whole run", "those of --quick", "Run it without.")
-    name = record["experiment"].removeprefix("benchmarks.").replace("_", "-")
+    name = record["experiment"].replace(".", "-").replace("_", "-")
     cores = json.loads((folder / "environment.json").read_text())["cores"]
     device = f"cpu-{cores}-cores" if record["device"] == "cpu" else record["device"].replace(" ", "-").lower()
     target = RESULTS / f"{device}-{name}-a.json"

@@ -184,7 +184,7 @@ def test_trainings_that_differ_are_seen(monkeypatch, smaller):
 
     def altered(found, name):
         values = honest(found, name)
-        return values * 1.01 if found.validation.size == 50 else values  # the one with the test images
+        return values if found.validation["held"].all() else values * 1.01  # the one with the test images
 
     monkeypatch.setattr(overfitting, "column", altered)
     assert not overfitting.measured(SMALL).agree

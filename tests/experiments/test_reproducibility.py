@@ -14,7 +14,7 @@ from experiments.benchmarks.reproducibility import IDENTICAL, NOT_MEASURED, Case
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 ROOT = Path(__file__).parents[2]
-RESULT = ROOT / "experiments" / "benchmarks" / "results" / "cpu-2-cores-reproducibility-a.json"
+RESULT = ROOT / "experiments" / "benchmarks" / "results" / "cpu-2-cores-benchmarks-reproducibility-a.json"
 
 
 def outcome(parameter, loss=1.0):

@@ -34,6 +34,8 @@ def test_a_run_is_kept_and_shown(tmp_path, monkeypatch):
     results.mkdir()
     monkeypatch.setattr(table, "RESULTS", results)
     assert table.kept(run_of(tmp_path)) == results / "cpu-2-cores-pooling-a.json"
+    own = table.kept(run_of(tmp_path, experiment="benchmarks.restarts")).name
+    assert own == "cpu-2-cores-benchmarks-restarts-a.json" != table.kept(run_of(tmp_path, experiment="restarts")).name
     line = next(line for line in table.page().splitlines() if line.startswith("| `pooling` |"))
     assert (
         "| It is so. | change, max: 0.25 ± 0.01 (5) | 2 min | [cpu](benchmarks/results/cpu-2-cores-pooling-a.json) |"
