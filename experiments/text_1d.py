@@ -20,11 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import accuracies, head
-from experiments.progress import LanesBar
+from experiments.few_images import accuracies, head, trained
 from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
-from jaxcnn import data, layers, report, search, training
+from jaxcnn import data, layers, report
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
 
@@ -133,13 +132,7 @@ def accuracy(
     """Return how often each seed's net is right on each test set, having learned from its own part of the pieces."""
     console.print(f"{name}:", markup=False)
     examples = np.arange(whole.size).reshape(config.seeds, -1)
-    steps = max(config.epochs * (examples.shape[1] // config.batch_size), 1)
-    with LanesBar(console) as bar:
-        lanes = search.random_restarts(
-            net, whole, restarts=config.seeds, examples=examples, key=key, epochs=config.epochs,
-            batch_size=config.batch_size, callbacks=[bar],
-            optimizer=training.sgd(training.warmup_cosine(config.learning_rate, steps)),
-        )  # fmt: skip
+    lanes = trained(config, net, whole, examples, [config.learning_rate], key)
     return {way: accuracies(net, lanes, one) for way, one in tests.items()}
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from experiments import simple_cells
 from experiments.__main__ import experiments
-from experiments.simple_cells import KINDS, LEARNED, PHASES, Config, gratings, modulation, scrambled, shuffled
+from experiments.gabor_cells import PHASES, gratings, modulation, scrambled, shuffled
+from experiments.simple_cells import KINDS, LEARNED, Config
 from jaxcnn.explain import probes
 
 pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
@@ -75,7 +76,7 @@ def test_a_quadrature_pair_does_not_see_the_phase_and_the_cell_does():
     net = simple_cells.small_net(config, train.info)
     params, state = net.init(jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 1), np.float32))
     params["conv1"]["kernel"] = pattern[:, :, None, :].astype(np.float32)
-    found = simple_cells.answers(net, params, state, cells, config, (32, 32, 1))
+    found = simple_cells.answers(net, params, state, cells, (32, 32, 1))
     assert all(values.shape == (1, PHASES) for values in found.values())
     ratios = {name: float(modulation(values)[0]) for name, values in found.items()}
     assert ratios["fitted simple cell"] == pytest.approx(math.pi / 2, abs=0.05)
