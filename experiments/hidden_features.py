@@ -1,19 +1,24 @@
 """Do hidden units construct features? Codes for eight inputs, features that part XOR, layers that part classes.
 
-`python -m experiments.hidden_features` looks at what hidden units come to stand for, three times, ten seeds each but
-for the last: a net of 8 inputs, 3 hidden units and 8 outputs that repeats its input (Rumelhart et al. 1986; Mitchell
-1997, section 4.6.4) must find a distributed code, three units for eight things; a net of 2 hidden units that learns XOR
+`python -m experiments.hidden_features` looks at what hidden units come to stand for, three times, forty seeds each but
+for the last: a net of 8 inputs, 3 hidden units and 8 outputs that repeats its input must find a distributed code, three
+units for eight things (Rumelhart et al. 1986; Mitchell 1997, section 4.6.4); a net of 2 hidden units that learns XOR
 must find two features in which a line parts it; and of a convolutional net trained on images (five seeds), linear
 classifiers on each layer say how separable the classes have become, beside the same net untrained. Its first kernels
 are shown. Without Fashion-MNIST (`$JAXCNN_DATA`) the images are the digits. What it promises: most seeds find eight
 different codes; no line parts XOR's inputs, and with most seeds one parts its hidden values; with every seed the linear
 classifiers are right more often on the last hidden layer than on the pixels, and than on that layer untrained. What
 each layer adds, it says. About 2 min on 2 cores.
+
+The small nets learn as the textbook's do, by plain gradient descent from small weights. Seeds other than those of the
+run chose it: of 300, 76 % find eight codes and 96 % learn XOR, with Adam from weights of a normal distribution about
+half.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -37,15 +42,16 @@ if TYPE_CHECKING:
 
 PROBED = ("normalize", "pool1", "pool2", "hidden")  # the first are the pixels
 EIGHT = np.eye(8, dtype=np.float32)
+START = 0.5  # the largest weight of the small nets at the start
 XOR = (np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([[0], [1], [1], [0]], np.float32))
 
 
 @dataclass(frozen=True)
 class Config(Common):
     dataset: str | None = None  # one of jaxcnn.data.names(); None for fashion_mnist where it is, else digits
-    small_seeds: int = 10  # of the nets for eight inputs and for XOR, 2 or more
-    steps: int = 3000  # of their training, on all inputs at once
-    learning_rate: float = 0.03  # Adam's
+    small_seeds: int = 40  # of the nets for eight inputs and for XOR, 2 or more
+    steps: int = 5000  # of their plain gradient descent, on all inputs at once
+    learning_rate: float = 1.0
     train_images: int = 4000  # at most, for the convolutional net
     probe_images: int = 2000  # that the linear classifiers learn from, and as many to measure on
     seeds: int = 5  # of the convolutional net, 2 or more
@@ -65,7 +71,7 @@ def main(config: Config) -> Result:
         config = dataclasses.replace(config, epochs=2, **few)
     where = "hidden_features"
     expect(min(config.seeds, config.small_seeds) >= 2, where, "at least 2 seeds", config.seeds, "One has no deviation.")
-    expect(config.steps >= 1, where, "at least 1 step", config.steps, "3000 are the default.")
+    expect(config.steps >= 1, where, "at least 1 step", config.steps, "5000 are the default.")
     code_key, xor_key, key = jax.random.split(jax.random.key(config.seed), 3)
     eight = small(code_key, EIGHT, EIGHT, 3, config)
     xor = small(xor_key, *XOR, 2, config)
@@ -120,31 +126,28 @@ def points(found: Mapping[str, Any]) -> str:
 
 def small(key: jax.Array, x: np.ndarray, y: np.ndarray, units: int, config: Config) -> Small:
     """Return what nets of one hidden layer of sigmoid units learn, all seeds as one program."""
+    draw = partial(jax.random.uniform, minval=-START, maxval=START)
 
     def outputs(params, x):
         hidden = F.sigmoid(x @ params["in"] + params["in_bias"])
         return F.sigmoid(hidden @ params["out"] + params["out_bias"]), hidden
-
-    optimizer = optax.adam(config.learning_rate)
 
     @jax.jit
     @jax.vmap
     def learn(key):
         first, second = jax.random.split(key)
         params = {
-            "in": jax.random.normal(first, (x.shape[1], units)),
+            "in": draw(first, (x.shape[1], units)),
             "in_bias": jnp.zeros(units),
-            "out": jax.random.normal(second, (units, y.shape[1])),
+            "out": draw(second, (units, y.shape[1])),
             "out_bias": jnp.zeros(y.shape[1]),
         }
 
-        def step(carry, _):
-            params, state = carry
+        def step(params, _):
             gradient = jax.grad(lambda p: jnp.sum((outputs(p, x)[0] - y) ** 2))(params)
-            updates, state = optimizer.update(gradient, state, params)
-            return (optax.apply_updates(params, updates), state), None
+            return jax.tree.map(lambda value, slope: value - config.learning_rate * slope, params, gradient), None
 
-        (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), length=config.steps)
+        params, _ = jax.lax.scan(step, params, length=config.steps)
         given, hidden = outputs(params, x)
         return hidden, ((given > 0.5) == (y > 0.5)).all()
 
