@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import parts, size, tuned, widest
+from experiments.few_images import parts, tuned
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import size, widest
 from experiments.statistics import mean_sd, summary
 from jaxcnn import data, initializers, layers, models, report, surgery, training
 from jaxcnn import functional as F

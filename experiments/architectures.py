@@ -20,7 +20,8 @@ import numpy as np
 import optax
 
 from experiments.device import console
-from experiments.few_images import better, loaded
+from experiments.few_images import better
+from experiments.image_sets import loaded
 from experiments.runner import Common, Result, judge, run
 from experiments.statistics import mean_sd, summary
 from jaxcnn import data, layers, models, report, training

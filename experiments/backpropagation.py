@@ -22,7 +22,7 @@ import numpy as np
 
 from experiments.benchmarks.pairs import Program, compare
 from experiments.device import console
-from experiments.hidden_units import load
+from experiments.image_sets import load
 from experiments.lines import spread_lines
 from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary

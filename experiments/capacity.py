@@ -20,9 +20,10 @@ import numpy as np
 import optax
 
 from experiments.device import console
-from experiments.hidden_units import masked, mistakes, of_the_best, one_hidden_layer
+from experiments.few_images import mistakes, of_the_best
 from experiments.progress import LanesBar
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import masked, one_hidden_layer
 from experiments.statistics import summary
 from jaxcnn import data, report, search, training
 from jaxcnn.checking import expect

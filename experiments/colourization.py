@@ -21,7 +21,7 @@ import optax
 
 from experiments.denoising import signal_to_noise
 from experiments.device import console
-from experiments.few_images import few_scenes, loaded, some
+from experiments.image_sets import few_scenes, loaded, some
 from experiments.progress import ProgressBar
 from experiments.runner import Common, Result, judge, run
 from experiments.statistics import mean_sd, summary

@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import head, parts, size, tuned
+from experiments.few_images import parts, tuned
 from experiments.lines import spread_lines
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import head, size
 from experiments.statistics import summary
 from jaxcnn import data, layers, report
 from jaxcnn import functional as F

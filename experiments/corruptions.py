@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import in_memory, some
+from experiments.image_sets import in_memory, some
 from experiments.lines import spread_lines
 from experiments.progress import LanesBar
 from experiments.recipes import recipe

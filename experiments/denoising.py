@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 from experiments.device import console
-from experiments.few_images import few_scenes, loaded, some
+from experiments.image_sets import few_scenes, loaded, some
 from experiments.lines import spread_lines
 from experiments.progress import ProgressBar
 from experiments.runner import Common, Result, judge, run

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import head, parts, tuned, widest
+from experiments.few_images import parts, tuned
 from experiments.lines import spread_lines
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import head, widest
 from experiments.statistics import mean_sd, summary
 from jaxcnn import data, layers, models, report
 from jaxcnn import functional as F

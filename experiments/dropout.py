@@ -14,6 +14,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import drawn, loaded, some
+from experiments.few_images import drawn, trained
+from experiments.image_sets import loaded, some
 from experiments.lines import spread_lines
-from experiments.progress import LanesBar
 from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary
 from jaxcnn import data, layers, losses, models, report, search, surgery, training
@@ -33,6 +34,7 @@ EXACT = 1e-5
 NEAR = 0.02  # of accuracy
 INPUTS = 10  # of the layer all of whose masks are averaged
 HIDDEN = ("hidden1", "hidden2")
+WITHOUT_DECAY = partial(training.sgd, weight_decay=0.0)  # dropout is the one regularisation
 
 
 @dataclass(frozen=True)
@@ -139,16 +141,11 @@ def measured(config: Config) -> dict[str, Found]:
     images_key, test_key, key, masks_key = jax.random.split(jax.random.key(config.seed), 4)
     test_set = some(test_set, config.test_images, test_key)
     few, examples = drawn(train_set, (config.per_class,), jax.random.split(images_key, config.seeds))
-    steps = max(config.epochs * (examples.shape[1] // config.batch_size), 1)
     found = {}
     for name, rate in (("without", 0.0), ("with dropout", config.rate)):
         console.print(f"{name}:", markup=False)
-        with LanesBar(console) as bar:
-            lanes = search.random_restarts(
-                net(config, train_set.info, rate), few, restarts=config.seeds, examples=examples, key=key,
-                epochs=config.epochs, batch_size=config.batch_size, callbacks=[bar],
-                optimizer=training.sgd(training.warmup_cosine(config.learning_rate, steps), weight_decay=0.0),
-            )  # fmt: skip
+        model = net(config, train_set.info, rate)
+        lanes = trained(config, model, few, examples, [config.learning_rate], key, optimizer=WITHOUT_DECAY)
         found[name] = judged(masks_key, config, net(config, train_set.info, config.rate), lanes, test_set)
     return found
 

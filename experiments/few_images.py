@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.device import console
+from experiments.image_sets import loaded, some, split_off
 from experiments.progress import LanesBar
 from experiments.statistics import mean_sd, summary
-from jaxcnn import data, initializers, layers, models, search, training
+from jaxcnn import data, layers, losses, search, training
 from jaxcnn.checking import expect
-
-STAGES = 4
 
 
 def expect_sizes(where: str, sizes: Sequence[int]) -> None:
@@ -22,71 +22,6 @@ def expect_sizes(where: str, sizes: Sequence[int]) -> None:
     ok = len(sizes) >= 2 and sizes[0] >= 1 and rising and all(sizes[-1] % n == 0 for n in sizes)
     what = "two or more rising numbers of images that divide the last"
     expect(ok, where, what, sizes, "Pass 5, 10, 20, 50 and 100, say.")
-
-
-def loaded(name: str | None, usual: str, otherwise: str) -> tuple[data.Dataset, data.Dataset]:
-    """Return the set called `name`, else the usual one; another one, and a line that says so, where that is missing."""
-    try:
-        train, test = data.load(name or usual)
-    except (FileNotFoundError, ImportError) as missing:
-        if name is not None:
-            raise
-        console.print(f"{otherwise}, since there is no {usual}. {missing}", markup=False)
-        train, test = data.load(otherwise)
-    return in_memory(train), in_memory(test)
-
-
-def few_scenes(train: int, test: int) -> tuple[data.Dataset, data.Dataset]:
-    """Return so many scenes: to draw all of `data.load("scenes")` takes 10 s."""
-    keys = jax.random.split(jax.random.key(0))
-    drawn = data.Scenes().dataset(keys[0], train)
-    return drawn, data.Scenes().dataset(keys[1], test).with_moments_of(drawn)
-
-
-def in_memory(dataset: data.Dataset | data.Stream, where: str = "experiment") -> data.Dataset:
-    """Return the set; raise `ValueError` for a stream."""
-    fix = "Choose a smaller set, or images of one size."
-    expect(isinstance(dataset, data.Dataset), where, "a set that fits into memory", dataset, fix)
-    return dataset  # pyrefly: ignore
-
-
-def some(dataset: data.Dataset, count: int, key: jax.Array) -> data.Dataset:
-    """Return so many random examples, or all there are."""
-    return dataset.take(np.asarray(jax.random.permutation(key, dataset.size))[:count])
-
-
-def small_vgg(info: data.DatasetInfo, width: int) -> layers.Sequential:
-    """Return the net: four stages of one convolution, then a dense layer that sees 3 x 3 places of the last maps."""
-    stages = models.create("cifar_vgg", width=width, convolutions=(1,) * STAGES)[:STAGES]
-    return layers.Sequential(
-        normalize=layers.Normalize(info.mean, info.std),
-        **stages.layers,
-        pool=layers.AdaptiveAvgPool(3),
-        flatten=layers.Flatten(),
-        head=head(info),
-    )
-
-
-def head(info: data.DatasetInfo) -> layers.Dense:
-    """Return the last layer for the classes of a set."""
-    return layers.Dense(len(info.class_names), kernel_init=initializers.lecun_normal)
-
-
-def size(net: layers.Sequential, spec: jax.ShapeDtypeStruct) -> int:
-    """Return how many parameters a net has."""
-    params, _ = jax.eval_shape(net.init, jax.random.key(0), spec)
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
-def widest(make: Callable[[int], layers.Sequential], spec: jax.ShapeDtypeStruct, most: int) -> tuple[int, int]:
-    """Return the largest width whose net has at most so many parameters, 1 at least, and how many it has."""
-    low, high = 1, 2
-    while size(make(high), spec) <= most:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if size(make(middle), spec) <= most else (low, middle)
-    return low, size(make(low), spec)
 
 
 def drawn(dataset: data.Dataset, sizes: Sequence[int], keys: jax.Array) -> tuple[data.Dataset, np.ndarray]:
@@ -132,15 +67,6 @@ def parts(config: Any, sizes: Sequence[int]) -> Parts:
     held_out, rest = split_off(train_set, config.held_out, split_key)
     pool, lanes = drawn(rest, sizes, jax.random.split(images_key, config.seeds))
     return Parts(pool, lanes, held_out, some(test_set, config.test_images, test_key), key)
-
-
-def split_off(dataset: data.Dataset, count: int, key: jax.Array) -> tuple[data.Dataset, data.Dataset]:
-    """Return so many random examples, and the rest."""
-    fits = 1 <= count < dataset.size
-    expect(fits, "experiment", f"1 to {dataset.size - 1} held-out images", count, "Pass --held-out 100, say.")
-    order = np.asarray(jax.random.permutation(key, dataset.size))
-    some_, rest = (dataset.take(np.sort(part)) for part in np.split(order, [count]))
-    return some_, rest
 
 
 class Tuned(NamedTuple):
@@ -211,6 +137,23 @@ def trained(
             net, pool, over={"rate": rates}, restarts=len(lanes), examples=lanes, optimizer=make, epochs=epochs,
             batch_size=config.batch_size, key=key, callbacks=[bar], **options,
         )  # fmt: skip
+
+
+def mistakes(found: search.Trainings, dataset: data.Dataset) -> np.ndarray:
+    """Return which images of a set each lane gets wrong, 1.0 or 0.0, (lanes, N)."""
+    image, label = jnp.asarray(dataset["image"]), jnp.asarray(dataset["label"])
+
+    def wrong(numbers: Any, state: training.TrainState) -> jax.Array:
+        logits = training.predictor(found.make_net(numbers), state.params, state.model_state)(image)
+        return 1 - losses.accuracy(logits, label)
+
+    return np.asarray(jax.jit(jax.vmap(wrong))(found.numbers, found.states), np.float64)
+
+
+def of_the_best(values: np.ndarray, loss: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Return, of lanes in that order with restarts last, the value of the restart with the lowest training loss."""
+    best = np.where(np.isfinite(loss), loss, np.inf).reshape(shape).argmin(axis=-1)
+    return np.take_along_axis(values.reshape(shape), best[..., None], axis=-1)[..., 0]
 
 
 def accuracies(

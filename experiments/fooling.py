@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import some
 from experiments.fooled_images import (
     ASCENT,
     DIRECT,
@@ -39,6 +38,7 @@ from experiments.fooled_images import (
     warned,
     ways,
 )  # fmt: skip
+from experiments.image_sets import some
 from experiments.liked_images import NEIGHBOURS
 from experiments.lines import spread_lines
 from experiments.runner import Result, judge, run

@@ -27,9 +27,10 @@ import numpy as np
 import optax
 
 from experiments.device import console
-from experiments.few_images import head, loaded, some
+from experiments.image_sets import loaded, some
 from experiments.lines import spread_lines
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import head
 from experiments.statistics import summary
 from jaxcnn import data, layers, report, training
 from jaxcnn import functional as F

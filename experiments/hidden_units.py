@@ -10,22 +10,22 @@ fewest units do harm; whether the most do, it says. About 3 min on 2 cores.
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import in_memory
+from experiments.few_images import mistakes, of_the_best
+from experiments.image_sets import load, relabelled
 from experiments.lines import spread_lines
 from experiments.progress import LanesBar
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import masked, one_hidden_layer
 from experiments.statistics import summary
-from jaxcnn import data, initializers, layers, losses, report, search, surgery, training
-from jaxcnn import functional as F
+from jaxcnn import data, report, search, training
 from jaxcnn.checking import expect
 from jaxcnn.report.canvas import BLUE, MUTED, ORANGE, drawing, figure, panel, style
 
@@ -180,65 +180,6 @@ def learned(found: search.CrossValidation, shape: Sequence[int]) -> np.ndarray:
     """Return the training error of each width in the last epoch, the mean over the folds of the restarts that count."""
     last = found.lanes.history[-1]
     return of_the_best(1 - last["train_accuracy"], last["train_loss"], shape).mean(axis=1)
-
-
-def load(where: str, name: str, seed: int) -> tuple[data.Dataset, data.Dataset]:
-    """Return the training and the test set of that name, in memory."""
-    train_set, test_set = data.load(name, split_seed=seed)
-    return in_memory(train_set, where), in_memory(test_set, where)
-
-
-def relabelled(dataset: data.Dataset, fraction: float, *, key: jax.Array) -> data.Dataset:
-    """Return the set with this part of its labels, drawn at random, exchanged; `["true"]` has the right ones."""
-    where, fix = "relabelled", "0.2 exchanges every fifth label."
-    expect(0 <= fraction < 1, where, "a fraction in [0, 1)", fraction, fix)
-    info, label, classes = dataset.info, dataset["label"], len(dataset.info.class_names)
-    which, by = jax.random.split(key)
-    exchanged = np.asarray(jax.random.permutation(which, dataset.size)) < round(fraction * dataset.size)
-    other = (label + np.asarray(jax.random.randint(by, label.shape, 1, classes))) % classes
-    given = np.where(exchanged, other, label)
-    names = {"class_names": info.class_names, "name": info.name, "source": info.source}
-    return data.from_arrays(dataset["image"], given, true=label, **names)
-
-
-def one_hidden_layer(info: data.DatasetInfo, width: int) -> layers.Sequential:
-    """Return a net with one hidden layer.
-
-    Its head begins at zero, so that what a net begins with has nothing to do with how many units it has.
-    """
-    return layers.Sequential(
-        normalize=layers.Normalize(info.mean, info.std),
-        flatten=layers.Flatten(),
-        hidden=layers.Dense(width, kernel_init=initializers.lecun_normal),
-        act=F.tanh,
-        head=layers.Dense(len(info.class_names), kernel_init=initializers.zeros),
-    )
-
-
-def masked(net: Callable[[int], layers.Sequential], most: int) -> Callable[..., layers.Sequential]:
-    """Return the net as a function of a width that may be traced: of `most` units, the others are zero and stay so."""
-
-    def make(width: Any) -> Any:
-        return surgery.edit(net(most), {"act": lambda y: y * (jnp.arange(most) < width)})
-
-    return make
-
-
-def mistakes(found: search.Trainings, dataset: data.Dataset) -> np.ndarray:
-    """Return which images of a set each lane gets wrong, 1.0 or 0.0, (lanes, N)."""
-    image, label = jnp.asarray(dataset["image"]), jnp.asarray(dataset["label"])
-
-    def wrong(numbers: Any, state: training.TrainState) -> jax.Array:
-        logits = training.predictor(found.make_net(numbers), state.params, state.model_state)(image)
-        return 1 - losses.accuracy(logits, label)
-
-    return np.asarray(jax.jit(jax.vmap(wrong))(found.numbers, found.states), np.float64)
-
-
-def of_the_best(values: np.ndarray, loss: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Return, of lanes in that order with restarts last, the value of the restart with the lowest training loss."""
-    best = np.where(np.isfinite(loss), loss, np.inf).reshape(shape).argmin(axis=-1)
-    return np.take_along_axis(values.reshape(shape), best[..., None], axis=-1)[..., 0]
 
 
 def of(values: np.ndarray, widths: np.ndarray, chosen: np.ndarray) -> np.ndarray:

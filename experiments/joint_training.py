@@ -19,8 +19,9 @@ import jax
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import head, parts
+from experiments.few_images import parts
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import head
 from experiments.statistics import summary
 from jaxcnn import data, layers, report, training
 from jaxcnn import functional as F

@@ -21,9 +21,11 @@ import jax
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import better, loaded, small_vgg, some
+from experiments.few_images import better
+from experiments.image_sets import loaded, some
 from experiments.progress import LanesBar
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import small_vgg
 from experiments.statistics import mean_sd, summary
 from jaxcnn import augment, data, initializers, layers, matching, report, search, training
 from jaxcnn.checking import expect

@@ -23,7 +23,7 @@ import numpy as np
 import optax
 
 from experiments.device import console
-from experiments.hidden_units import load
+from experiments.image_sets import load
 from experiments.lines import spread_lines
 from experiments.progress import LanesBar
 from experiments.runner import Common, Result, judge, run

@@ -23,10 +23,12 @@ import numpy as np
 import optax
 
 from experiments.device import console
-from experiments.hidden_units import load, mistakes, one_hidden_layer
+from experiments.few_images import mistakes
+from experiments.image_sets import load
 from experiments.lines import COLOURS, spread_lines
 from experiments.progress import LanesBar
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import one_hidden_layer
 from experiments.statistics import mean_sd, summary
 from jaxcnn import data, losses, report, search, training
 from jaxcnn.checking import expect

@@ -21,12 +21,13 @@ import numpy as np
 
 from experiments.convolution import photograph
 from experiments.device import console
-from experiments.few_images import accuracies, drawn, head, loaded, some
+from experiments.few_images import accuracies, drawn, trained
+from experiments.image_sets import loaded, some
 from experiments.lines import spread_lines
-from experiments.progress import LanesBar
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import head
 from experiments.statistics import mean_sd, summary
-from jaxcnn import data, filters, layers, report, search, training
+from jaxcnn import data, filters, layers, report
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
 
@@ -128,17 +129,11 @@ def measured(config: Config) -> dict[str, np.ndarray]:
     images_key, test_key, key = jax.random.split(jax.random.key(config.seed), 3)
     test_set = some(test_set, config.test_images, test_key)
     few, examples = drawn(train_set, (config.per_class,), jax.random.split(images_key, config.seeds))
-    steps = max(config.epochs * (examples.shape[1] // config.batch_size), 1)
-    make = lambda rate: training.sgd(training.warmup_cosine(rate, steps))  # noqa: E731
     found = {}
     for name in NORMS:
         console.print(f"normalization: {name}", markup=False)
         model = net(config, train_set.info, name)
-        with LanesBar(console) as bar:
-            lanes = search.sweep(
-                model, few, over={"rate": config.rates}, restarts=config.seeds, examples=examples, optimizer=make,
-                epochs=config.epochs, batch_size=config.batch_size, key=key, callbacks=[bar],
-            )  # fmt: skip
+        lanes = trained(config, model, few, examples, config.rates, key)
         right = accuracies(model, lanes, test_set)
         right = np.where(lanes.diverged | ~np.isfinite(right), 1 / len(train_set.info.class_names), right)
         found[name] = right.reshape(len(config.rates), config.seeds)

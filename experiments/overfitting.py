@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import better
-from experiments.hidden_units import load, mistakes, relabelled
+from experiments.few_images import better, mistakes
+from experiments.image_sets import load, relabelled
 from experiments.lines import spread_lines
 from experiments.progress import LanesBar
 from experiments.runner import Common, Result, judge, run

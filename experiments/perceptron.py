@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.hidden_units import load
+from experiments.image_sets import load
 from experiments.lines import spread_lines
 from experiments.runner import Common, Result, judge, run
 from experiments.statistics import summary

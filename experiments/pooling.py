@@ -21,9 +21,10 @@ import numpy as np
 
 from experiments.connectivity import shifted
 from experiments.device import console
-from experiments.few_images import Tuned, head, parts, tuned
+from experiments.few_images import Tuned, parts, tuned
 from experiments.lines import spread_lines
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import head
 from experiments.statistics import summary
 from jaxcnn import data, layers, report, surgery, training
 from jaxcnn import functional as F

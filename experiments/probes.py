@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import some
+from experiments.image_sets import some
 from experiments.layer_views import activation_functions
 from experiments.lines import spread_lines
 from experiments.progress import ProgressBar

@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.device import console
-from experiments.hidden_units import load, mistakes
+from experiments.few_images import mistakes
+from experiments.image_sets import load
 from experiments.lines import spread_lines
 from experiments.progress import LanesBar
 from experiments.runner import Common, Result, judge, run

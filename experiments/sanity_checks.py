@@ -21,7 +21,7 @@ import optax
 
 from experiments.attributions import attributions, edges
 from experiments.device import console
-from experiments.few_images import some
+from experiments.image_sets import some
 from experiments.located import located
 from experiments.progress import ProgressBar
 from experiments.runner import Result, judge, run

@@ -3,7 +3,7 @@
 `python -m experiments.segmentation` draws scenes of ten shapes on a textured ground, trains a net that gives classes
 for every pixel by cross-entropy and Dice, and measures the intersection over union of each class on other scenes
 (Ronneberger et al. 2015; Long et al. 2015; Chen et al. 2017). The masks that fit worst are shown. What it promises of
-the U-Net on scenes: a mean intersection over union of 0.90. About 13 min on 2 cores. `--dataset camvid` takes streets
+the U-Net on scenes: a mean intersection over union of 0.90. About 9 min on 2 cores. `--dataset camvid` takes streets
 seen from a car (Brostow et al. 2009), in the split of the SegNet tutorial, at half of its size, with weights for rare
 classes, where pixels without a class do not count; nothing is promised of them. About 15 min.
 """

@@ -20,21 +20,12 @@ import jax
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import (
-    accuracies,
-    better,
-    by_size,
-    drawn,
-    expect_sizes,
-    loaded,
-    rows,
-    small_vgg,
-    some,
-    trained,
-)
+from experiments.few_images import accuracies, better, by_size, drawn, expect_sizes, rows, trained
+from experiments.image_sets import loaded, some
 from experiments.lines import spread_lines
 from experiments.progress import ProgressBar
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import small_vgg
 from experiments.statistics import mean_sd, summary
 from jaxcnn import augment, data, initializers, layers, matching, report, training
 from jaxcnn import functional as F

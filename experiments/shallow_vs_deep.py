@@ -27,11 +27,11 @@ from experiments.few_images import (
     expect_sizes,
     parts,
     rows,
-    small_vgg,
     trained,
 )
 from experiments.lines import spread_lines
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import small_vgg
 from jaxcnn import data, report
 from jaxcnn.checking import expect
 

@@ -19,8 +19,9 @@ import jax
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import accuracies, better, loaded, some
+from experiments.few_images import accuracies, better
 from experiments.gabor_cells import PHASES, Cells, answers, cells_of, joined, modulation, scrambled, shuffled
+from experiments.image_sets import loaded, some
 from experiments.lines import spread_lines
 from experiments.progress import LanesBar
 from experiments.runner import Common, Result, judge, run

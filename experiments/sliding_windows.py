@@ -20,7 +20,7 @@ import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
 from experiments.device import console
-from experiments.hidden_units import load
+from experiments.image_sets import load
 from experiments.progress import ProgressBar
 from experiments.runner import Common, Result, judge, run
 from jaxcnn import data, detection, models, report, surgery, training

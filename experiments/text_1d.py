@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.device import console
-from experiments.few_images import accuracies, head, trained
+from experiments.few_images import accuracies, trained
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import head
 from experiments.statistics import summary
 from jaxcnn import data, layers, report
 from jaxcnn import functional as F

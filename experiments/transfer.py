@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import few_images
+from experiments import small_nets
 from experiments.device import console
 from experiments.few_images import (
     accuracies,
@@ -32,16 +32,14 @@ from experiments.few_images import (
     crossing,
     drawn,
     expect_sizes,
-    head,
-    in_memory,
     rows,
-    small_vgg,
-    some,
     trained,
 )
+from experiments.image_sets import in_memory, some
 from experiments.lines import spread_lines
 from experiments.progress import ProgressBar
 from experiments.runner import Common, Result, judge, run
+from experiments.small_nets import head, small_vgg
 from experiments.statistics import summary
 from jaxcnn import data, layers, report, training, transfer
 from jaxcnn.checking import expect
@@ -210,7 +208,7 @@ def measured(config: Config, task: Task, sizes: Sequence[int]) -> Measured:
 def ways(task: Task) -> dict[str, dict[str, Any]]:
     """Return, by way of training, what a search begins with and leaves alone."""
     params, _ = task.start
-    stages = [f"stage{number}" for number in range(1, few_images.STAGES)]
+    stages = [f"stage{number}" for number in range(1, small_nets.STAGES)]
     return {
         SCRATCH: {},
         LAST: {"start": ({"head": params["head"]}, {})},

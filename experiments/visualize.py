@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.few_images import some
+from experiments.image_sets import some
 from experiments.layer_views import PIXELS, Space, Units, behind_activations, spaces_of, units_of
 from experiments.runner import Result, judge, run
 from experiments.trained import OfNet, Trained, trained

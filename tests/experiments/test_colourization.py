@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import colourization, few_images
+from experiments import colourization, image_sets
 from experiments.__main__ import experiments
 from experiments.colourization import CLASSES, GREY, MEAN, SIDE, STEP, Config, Painted
 from jaxcnn import data
@@ -26,7 +26,7 @@ def scenes(monkeypatch):
 
 @functools.cache
 def few():
-    return few_images.few_scenes(16, 8)
+    return image_sets.few_scenes(16, 8)
 
 
 def test_brightness_and_colours_make_the_image_again():

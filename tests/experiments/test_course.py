@@ -16,7 +16,6 @@ from experiments import (
     convolution,
     depth,
     dropout,
-    few_images,
     hidden_features,
     joint_training,
     momentum,
@@ -25,6 +24,7 @@ from experiments import (
     perceptron,
     pooling,
     shallow_vs_deep,
+    small_nets,
     text_1d,
 )
 from experiments.__main__ import experiments
@@ -317,7 +317,7 @@ def test_nets_of_a_depth_keep_to_their_parameters():
     for kind in depth.KINDS.values():
         for layers in (1, 3):
             make = lambda width, kind=kind, layers=layers: kind(train_set.info, layers, width)  # noqa: E731
-            width, size = few_images.widest(make, train_set.spec, 3000)
+            width, size = small_nets.widest(make, train_set.spec, 3000)
             wider = sum(
                 leaf.size for leaf in jax.tree.leaves(make(width + 1).init(KEY, train_set.spec)[0])
             )  # fmt: skip

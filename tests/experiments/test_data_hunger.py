@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import data_hunger, few_images
+from experiments import data_hunger, few_images, small_nets
 from experiments.__main__ import experiments
 from experiments.data_hunger import Config, short
 from jaxcnn import data
@@ -21,7 +21,7 @@ SMALL = Config(
 @pytest.fixture(autouse=True)
 def two_stages(monkeypatch):
     """Let nets have two stages: they compile in half the time."""
-    monkeypatch.setattr(few_images, "STAGES", 2)
+    monkeypatch.setattr(small_nets, "STAGES", 2)
 
 
 def accuracy(seeds=3, **widths):

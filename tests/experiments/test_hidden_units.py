@@ -8,9 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import hidden_units
+from experiments import hidden_units, image_sets
 from experiments.__main__ import experiments
-from experiments.hidden_units import Config, Found, masked, mistakes, of, of_the_best, one_hidden_layer, relabelled
+from experiments.few_images import mistakes, of_the_best
+from experiments.hidden_units import Config, Found, of
+from experiments.image_sets import relabelled
+from experiments.small_nets import masked, one_hidden_layer
 from jaxcnn import data, search, training
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -163,7 +166,7 @@ def test_bad_options(options, message):
 def test_a_stream_is_refused(monkeypatch):
     monkeypatch.setattr(data, "load", lambda name, split_seed: (None, None))
     with pytest.raises(ValueError, match=r"^here: expected a set that fits into memory, got None\. Choose"):
-        hidden_units.load("here", "large", 0)
+        image_sets.load("here", "large", 0)
 
 
 def test_it_is_listed():

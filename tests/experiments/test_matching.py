@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import few_images, matching
+from experiments import matching, small_nets
 from experiments.__main__ import experiments
 from experiments.matching import MEASURES, PIXELS, PRECISION, TRAINED, UNTRAINED, Config, Found
 from jaxcnn import data
@@ -21,7 +21,7 @@ SMALL = Config(
 @pytest.fixture(autouse=True)
 def two_stages(monkeypatch):
     """Let nets have two stages: they compile in half the time."""
-    monkeypatch.setattr(few_images, "STAGES", 2)
+    monkeypatch.setattr(small_nets, "STAGES", 2)
 
 
 @pytest.mark.slow

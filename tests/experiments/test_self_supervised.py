@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import few_images, self_supervised
+from experiments import self_supervised, small_nets
 from experiments.__main__ import experiments
 from experiments.self_supervised import AUGMENTED, PIXELS, SCRATCH, UNTRAINED, VIEWS, Config
 from jaxcnn import data
@@ -23,7 +23,7 @@ WAYS = [VIEWS, UNTRAINED, PIXELS, SCRATCH, AUGMENTED]
 @pytest.fixture(autouse=True)
 def two_stages(monkeypatch):
     """Let nets have two stages: they compile in half the time."""
-    monkeypatch.setattr(few_images, "STAGES", 2)
+    monkeypatch.setattr(small_nets, "STAGES", 2)
 
 
 @pytest.mark.slow

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import few_images
+from experiments import few_images, small_nets
 from experiments import transfer as experiment
 from experiments.__main__ import experiments
-from experiments.few_images import better, crossing, drawn, loaded, trained
+from experiments.few_images import better, crossing, drawn, trained
+from experiments.image_sets import loaded
 from experiments.transfer import ALL, LAST, SCRATCH, STAGE, Config, Measured, fitted, whole
 from jaxcnn import data, training, transfer
 
@@ -27,7 +28,7 @@ KEY = jax.random.key(0)
 def two_stages():
     """Let nets have two stages: they compile in half the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(few_images, "STAGES", 2)
+        patch.setattr(small_nets, "STAGES", 2)
         yield
 
 
@@ -93,7 +94,7 @@ def test_the_last_layer_on_features_is_the_net_with_all_else_frozen(task):
     features, back = transfer.features(task.net, *task.start, pool, at="flatten")
     found = trained(SMALL, back, features, lanes, [0.1], KEY, **experiment.ways(task)[LAST])
     optimizer = training.sgd(training.warmup_cosine(0.1, 4))
-    frozen = [f"stage{number}" for number in range(1, few_images.STAGES + 1)]
+    frozen = [f"stage{number}" for number in range(1, small_nets.STAGES + 1)]
     options = {"epochs": 2, "batch_size": 20, "optimizer": optimizer, "key": found.keys[1]}
     whole = training.fit(task.net, pool.take(lanes[1]), start=task.start, freeze=frozen, **options).state
     for name, leaf in found.state(1).params["head"].items():
