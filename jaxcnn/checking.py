@@ -1,9 +1,10 @@
 """The form of every error message: `<function>: expected <what>, got <value>. <what to do>.`"""
 
+import difflib
 import functools
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 
 __all__ = [
     "array",
+    "did_you_mean",
     "expect",
     "expect_choice",
     "expect_count",
@@ -55,6 +57,19 @@ def expect(ok: bool, where: str, what: str, got: object, fix: str, error: type[E
         raise error(f"{where}: expected {what}, got {got if isinstance(got, str) and got else shown(got)}. {fix}")
 
 
+def did_you_mean(name: object, known: Iterable[str], otherwise: str, cutoff: float = 0.6) -> str:
+    """Return the sentence that names what is known and nearly called so; `otherwise` where nothing is.
+
+    Args:
+        name: what was given.
+        known: what there is.
+        otherwise: the sentence where nothing is near.
+        cutoff: how much two texts have to share, of [0, 1]; less is right for long paths.
+    """
+    near = difflib.get_close_matches(str(name), list(dict.fromkeys(known)), n=3, cutoff=cutoff)
+    return f"Did you mean {' or '.join(map(repr, near))}?" if near else otherwise
+
+
 @contextmanager
 def installed(where: str, package: str, how: str) -> Iterator[None]:
     """Raise `ImportError` with the sentence that says how to install `package`, where importing it inside fails."""
@@ -92,6 +107,8 @@ def is_array(value: Any) -> bool:
 
 def is_int(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
     """Return whether `value` is a known integer in `least..most`, NumPy's and JAX's included, bools not."""
+    if isinstance(value, jax.core.Tracer):  # JAX's message that it is not known takes long: it reads the whole program
+        return False
     try:
         known = operator.index(value)
     except TypeError:  # what has no integer value: arrays of several numbers and traced ones among them
@@ -111,9 +128,11 @@ def plain(value: Any) -> Any:
 
 def is_number(value: Any) -> bool:
     """Return whether `value` is one known real number, NumPy's and JAX's included, bools not."""
+    if isinstance(value, jax.core.Tracer):  # as in `is_int`
+        return False
     try:
         float(value)
-    except (TypeError, ValueError, OverflowError):  # of traced ones, among others
+    except (TypeError, ValueError, OverflowError):
         return False
     kind = getattr(getattr(value, "dtype", None), "kind", "f")  # of jax's own small floats "V"
     return (

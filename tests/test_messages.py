@@ -22,6 +22,7 @@ from jaxcnn.layers import (
     Dense,
     DepthwiseConv,
     Dropout,
+    Flatten,
     GroupNorm,
     LayerNorm,
     LocalConv,
@@ -96,6 +97,26 @@ def test_traced_values_are_called_so():
     traced(lambda value: seen.append((shown(value), shown((value, 1)), is_number(value))), 1.0)
     text = "a traced array of shape () and dtype float32"
     assert seen == [(text, f"({text}, 1)", False)]
+
+
+def test_a_traced_value_is_never_asked_for_its_number(monkeypatch):
+    """To say that it has none JAX reads the whole program, once a layer: tracing a net would take the square of it."""
+
+    def asked(self):
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(jax.core.Tracer, "__float__", asked)
+    monkeypatch.setattr(jax.core.Tracer, "__index__", asked)
+    net = Sequential(conv=Conv(2), norm=BatchNorm(), drop=Dropout(0.5), pool=MaxPool(2), flat=Flatten(), head=Dense(3))
+    x = jnp.ones((2, 4, 4, 1))
+
+    @jax.jit
+    def learned(key, scale):
+        assert not is_number(scale)
+        params, state = net.init(key, jax.ShapeDtypeStruct(x.shape, x.dtype))
+        return jax.grad(lambda p: net.apply(p, state, scale * x, train=True, key=key)[0].sum())(params)
+
+    jax.eval_shape(learned, jax.random.key(0), 1.0)
 
 
 def test_numbers_are_known_and_single():
