@@ -17,12 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.device import console
-from experiments.few_images import parts, tuned
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import size, widest
-from experiments.statistics import mean_sd, summary
-from jaxcnn import data, initializers, layers, models, report, surgery, training
+from experiments.apparatus.few_images import Parts, parts, tuned
+from experiments.apparatus.small_nets import head, size, widest
+from experiments.apparatus.statistics import mean_sd, summary
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, judge, run
+from jaxcnn import data, layers, models, report, surgery, training
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
 from jaxcnn.report.canvas import BLUE, MUTED, ORANGE, drawing, figure, panel
@@ -46,7 +46,7 @@ CURVES: dict[str, Callable[[jax.Array], jax.Array]] = {
 class Config(Common):
     dataset: str | None = None  # one of jaxcnn.data.names(); None for fashion_mnist where it is, else digits
     per_class: int = 200  # training images of each class
-    held_out: int = 1000  # further training images, that choose the learning rate
+    held_out: int = 1000  # further training images, that choose the learning rate, a fifth of all at most
     test_images: int = 2000  # at most
     units: int = 64  # of each hidden layer; of maxout so many that its net has as many parameters
     depth: int = 4  # hidden layers
@@ -74,7 +74,8 @@ def main(config: Config) -> Result:
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
     expect(len(config.rates) >= 1 and min(config.rates) > 0, where, "positive rates", config.rates, "Pass 0.1, say.")
     expect(config.depth >= 1, where, "at least 1 hidden layer", config.depth, "4 are the default.")
-    found = measured(config)
+    config, of = parts(config)
+    found = measured(config, of)
     gain = summary((found["ReLU"].accuracy - found["sigmoid"].accuracy).tolist())
     figures = {
         "nets": {
@@ -109,14 +110,12 @@ def net(config: Config, info: data.DatasetInfo, name: str, units: int) -> layers
         body = models.mlp(len(info.class_names), units=(units,) * config.depth, activation=CURVES[name])
         return layers.Sequential(normalize=layers.Normalize(info.mean, info.std), **body.layers)
     hidden = {f"hidden{at}": layers.Sequential(act=layers.Maxout(units, PIECES)) for at in range(1, config.depth + 1)}
-    head = layers.Dense(len(info.class_names), kernel_init=initializers.lecun_normal)
     normalize = layers.Normalize(info.mean, info.std)
-    return layers.Sequential(normalize=normalize, flatten=layers.Flatten(), **hidden, head=head)
+    return layers.Sequential(normalize=normalize, flatten=layers.Flatten(), **hidden, head=head(info))
 
 
-def measured(config: Config) -> dict[str, Found]:
+def measured(config: Config, of: Parts) -> dict[str, Found]:
     """Return what is found with each nonlinearity; rates and seeds are lanes of one program."""
-    of = parts(config, (config.per_class,))
     most = size(net(config, of.info, next(iter(CURVES)), config.units), of.spec)
     found = {}
     for name in (*CURVES, MAXOUT):

@@ -22,12 +22,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.adversarial_pictures import certified_section, gradient_section, overfitting_section, table_section
-from experiments.device import console
-from experiments.image_sets import loaded, some
-from experiments.progress import ProgressBar
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import head
+from experiments.apparatus.adversarial_pictures import (
+    certified_section,
+    gradient_section,
+    overfitting_section,
+    table_section,
+)
+from experiments.apparatus.image_sets import loaded, some
+from experiments.apparatus.small_nets import head
+from experiments.framework.device import console
+from experiments.framework.progress import ProgressBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, layers, losses, report, training
 from jaxcnn import functional as F
 from jaxcnn.attack.defence import certify, fast_training, free_training, noise_training, pgd_training, trades

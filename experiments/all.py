@@ -14,10 +14,10 @@ from pathlib import Path
 
 import jax
 
-from experiments import book
-from experiments.device import console
-from experiments.run_folder import write_json
-from experiments.runner import Common, Result, record, run
+from experiments.framework import book
+from experiments.framework.device import console
+from experiments.framework.run_folder import write_json
+from experiments.framework.runner import Common, Result, facts, record, run
 from jaxcnn import report, training
 from jaxcnn.checking import expect
 
@@ -70,9 +70,7 @@ def one(config: Config, name: str) -> book.Told:
 
 def report_of(config: Config, told: dict[str, book.Told], answer: str) -> Result:
     """Write the index, and return the result."""
-    here = training.environment()
-    facts = {name: value for name, value in here.items() if name != "packages"} | here["packages"]
-    index = book.index(told, facts, quick=config.quick)
+    index = book.index(told, facts(training.environment()), quick=config.quick)
     console.print(f"book: {index.write(Path(config.run) / 'index.html')}", markup=False)
     figures = {name: each._asdict() for name, each in told.items()}
     write_json(Path(config.run) / "book.json", figures)

@@ -19,11 +19,10 @@ import jax
 import numpy as np
 import optax
 
-from experiments.device import console
-from experiments.few_images import better
-from experiments.image_sets import loaded
-from experiments.runner import Common, Result, judge, run
-from experiments.statistics import mean_sd, summary
+from experiments.apparatus.image_sets import loaded
+from experiments.apparatus.statistics import better, mean_sd, summary
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, layers, models, report, training
 from jaxcnn.checking import expect
 from jaxcnn.layers.layer import Spec
@@ -187,7 +186,7 @@ def row(net: Net) -> dict[str, Any]:
         "parameters": f"{net.parameters:,}",
         "multiply-adds, M": round(net.multiply_adds / 1e6, 2),
         "step, ms": round(net.step_ms, 1),
-        "test accuracy, %": f"{100 * net.accuracy.mean():.1f} ± {100 * net.accuracy.std(ddof=1):.1f}",
+        "test accuracy, %": mean_sd(100 * net.accuracy),
     }
 
 

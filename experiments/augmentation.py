@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import augmentation_gallery as gallery
-from experiments.device import console
-from experiments.few_images import Parts, accuracies, parts, trained
-from experiments.runner import Common, Result, judge, run
-from experiments.statistics import summary
-from jaxcnn import augment, layers, models, report
+from experiments.apparatus import augmentation_gallery as gallery
+from experiments.apparatus.few_images import Parts, accuracies, parts, trained
+from experiments.apparatus.small_nets import three_stages
+from experiments.apparatus.statistics import in_points, summary
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, judge, run
+from jaxcnn import augment, report
 from jaxcnn.checking import expect
 
 NONE = "none"
@@ -34,7 +35,7 @@ QUICK = (NONE, "crop", "cutout", "mixup")  # the families that --quick trains wi
 class Config(Common):
     dataset: str | None = None  # one of jaxcnn.data.names(); None for fashion_mnist where it is, else digits
     per_class: int = 50  # training images of each class
-    held_out: int = 1000  # images that a family is chosen by
+    held_out: int = 1000  # images that a family is chosen by, a fifth of all at most
     test_images: int = 2000  # at most
     seeds: int = 5  # 2 or more: other images, weights and draws
     epochs: int = 100  # passes through them
@@ -59,7 +60,7 @@ def main(config: Config) -> Result:
     expect(
         config.test_images >= 1, "augmentation", "at least 1 test image", config.test_images, "2000 are the default."
     )
-    of = parts(config, (config.per_class,))
+    config, of = parts(config)
     gallery_key, key = jax.random.split(of.key)
     found = measure(config, of._replace(key=key))
     gains = {name: one.test - found[NONE].test for name, one in found.items() if name != NONE}
@@ -106,7 +107,7 @@ def transforms(classes: int, side: int) -> dict[str, Callable[[jax.Array, Any], 
     """Return the augmentation of a batch by family, in strengths that are usual for images of 28 or 32 pixels."""
     one = {
         "flip": augment.flip,
-        "shift": partial(augment.shift, max_shift=max(side // 14, 1)),
+        # A shift by so many pixels is the same operation.
         "crop": partial(augment.crop, padding=max(side // 14, 1)),
         "rotation, zoom": partial(augment.affine, degrees=10.0, factor=(0.9, 1.1)),
         "brightness, contrast": augment.compose(
@@ -126,8 +127,7 @@ def transforms(classes: int, side: int) -> dict[str, Callable[[jax.Array, Any], 
 def measure(config: Config, of: Parts) -> dict[str, Found]:
     """Return the accuracies by family; of one seed all have the same images and initial weights."""
     classes = len(of.info.class_names)
-    model = models.create("cifar_vgg", num_classes=classes, width=config.width, convolutions=(1, 1, 1))
-    net = layers.Sequential(normalize=layers.Normalize(of.info.mean, of.info.std), **model.layers)
+    net = three_stages(of.info, config.width)
     found = {}
     for name, way in transforms(classes, min(of.spec.shape[1:3])).items():
         if config.quick and name not in QUICK:
@@ -171,11 +171,10 @@ def sentence(
         )
         groups[words].append(f"{name} {100 * values.mean():+.1f}")
     told = "; ".join(f"{words}: {', '.join(names)}" for words, names in groups.items() if names)
-    low, high = won["interval"]
     return (
         f"{of.info.name}, {config.per_class} images of each class, {config.epochs} epochs, {config.seeds} seeds: "
         f"{100 * without.mean():.1f} % without augmentation; chosen on held-out images: {spoken(families)}, "
-        f"{100 * won['mean']:+.1f} points of test accuracy ({100 * low:+.1f} to {100 * high:+.1f}). All families, "
+        f"{100 * won['mean']:+.1f} points of test accuracy ({in_points(won)}). All families, "
         f"{told}."
     )
 

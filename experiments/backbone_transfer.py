@@ -22,13 +22,13 @@ import jax
 import numpy as np
 import optax
 
-from experiments.device import console
-from experiments.few_images import better, by_size, expect_sizes, trained
-from experiments.lines import spread_lines
-from experiments.progress import ProgressBar
-from experiments.runner import Common, Result, judge, run
-from experiments.scene_tasks import CLASSES, Task, classifier, decoded, drawn, said, tasks
-from experiments.statistics import mean_sd
+from experiments.apparatus.few_images import by_size, expect_sizes, trained
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.scene_tasks import CLASSES, Task, classifier, decoded, drawn, said, tasks
+from experiments.apparatus.statistics import better, mean_sd
+from experiments.framework.device import console
+from experiments.framework.progress import ProgressBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import augment, data, report, training, transfer
 from jaxcnn.checking import expect
 

@@ -20,12 +20,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.apparatus.image_sets import load
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.statistics import summary
 from experiments.benchmarks.pairs import Program, compare
-from experiments.device import console
-from experiments.image_sets import load
-from experiments.lines import spread_lines
-from experiments.runner import Common, Result, judge, run
-from experiments.statistics import summary
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import functional as F
 from jaxcnn import initializers, report
 from jaxcnn.checking import expect

@@ -13,9 +13,9 @@ Source: Croce & Hein 2020; Carlini et al. 2019, "On evaluating adversarial robus
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.robustness import Effort, broken
-from experiments.runner import Result, judge, run
-from experiments.trained import OfNet, trained
+from experiments.apparatus.robustness import Effort, broken
+from experiments.apparatus.trained import OfNet, trained
+from experiments.framework.runner import Result, judge, run
 from jaxcnn.checking import expect
 
 QUICK = Effort(32, 200, 16, 50, 20, 7, 64, 20)
@@ -43,4 +43,4 @@ def main(config: Config) -> Result:
 
 
 if __name__ == "__main__":
-    run(main, Config, name=lambda config: f"breaking-{Path(config.source).stem or config.dataset}-seed{config.seed}")
+    run(main, Config, name=lambda config: f"breaking-{Path(config.source).stem or config.dataset}{config.ending}")

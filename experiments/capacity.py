@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.device import console
-from experiments.few_images import mistakes, of_the_best
-from experiments.progress import LanesBar
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import masked, one_hidden_layer
-from experiments.statistics import summary
+from experiments.apparatus.few_images import mistakes, of_the_best
+from experiments.apparatus.small_nets import masked, one_hidden_layer
+from experiments.apparatus.statistics import summary
+from experiments.framework.device import console
+from experiments.framework.progress import LanesBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, report, search, training
 from jaxcnn.checking import expect
 from jaxcnn.report.canvas import BLUE, GRID, INK, ORANGE, PAPER, drawing, figure, style

@@ -5,10 +5,10 @@ says how often the mean of the runs names a test image right, and how long a run
 images lie on the device; the clock runs while they are normalised and augmented, the first kernel is made of them, the
 net learns and is tested; it stands still while the program is compiled and runs once on labels by chance, which is
 reported apart. `--recipe 96` is the one for 96 %, "muon" (the default) the faster one for 94 %; see
-`experiments/speed_recipes.py`. `--at-once 8` also measures 8 runs as one program. It exits with 1 where a recipe's
-accuracy or time on a GPU is missed. Without a GPU a run takes hours; `--quick` does all of it on small images.
+`experiments/apparatus/speed_recipes.py`. `--at-once 8` also measures 8 runs as one program. It exits with 1 where a
+recipe's accuracy or time on a GPU is missed. Without a GPU a run takes hours; `--quick` does all of it on small images.
 
-A result worth keeping: copy the run's `cifar_speedrun-RECIPE.json` to `experiments/benchmarks/results/`.
+A result worth keeping: copy the run's `figures.json` to `experiments/benchmarks/results/NAME.json`.
 
 Source: Jordan 2024 (94% on CIFAR-10 in 3.29 seconds on a single GPU).
 """
@@ -24,13 +24,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.device import console
-from experiments.machine import machine
-from experiments.run_folder import write_json
-from experiments.runner import Common, Result, run
-from experiments.speed_recipes import RECIPES, SpeedRecipe
-from experiments.speed_training import Images, SpeedTraining
-from experiments.statistics import summary
+from experiments.apparatus.speed_recipes import RECIPES, SpeedRecipe
+from experiments.apparatus.speed_training import Images, SpeedTraining
+from experiments.apparatus.statistics import summary
+from experiments.framework.device import console
+from experiments.framework.machine import machine
+from experiments.framework.runner import Common, Result, run
 from jaxcnn import data, report
 from jaxcnn.checking import expect
 from jaxcnn.data.cifar10 import from_sprites
@@ -48,7 +47,7 @@ TARGETS: dict[str, tuple[float, float | None, float]] = {
 
 @dataclass(frozen=True)
 class Config(Common):
-    recipe: Literal["94", "muon", "hiverge", "95", "96"] = "muon"  # see experiments/speed_recipes.py
+    recipe: Literal["94", "muon", "hiverge", "95", "96"] = "muon"  # see experiments/apparatus/speed_recipes.py
     runs: int = 200  # one after another, each with a seed of its own
     seconds: float = 420.0  # after which no further run begins
     at_once: int = 0  # runs as one program, by vmap; 0 for none
@@ -91,8 +90,6 @@ def main(config: Config) -> Result:
         "options": dataclasses.asdict(recipe),
         **machine(),
     }
-    if config.run:
-        write_json(Path(config.run) / f"cifar_speedrun-{config.recipe}.json", figures)
     missed = None if config.quick else misses(config.recipe, figures)
     judged = "not judged (a small set)" if missed is None else "; ".join(missed) or "as promised"
     return Result(
@@ -232,4 +229,4 @@ def sections(figures: dict[str, Any], recipe: SpeedRecipe) -> list[report.Sectio
 
 
 if __name__ == "__main__":
-    run(main, Config, name=lambda config: f"cifar_speedrun-{config.recipe}-seed{config.seed}")
+    run(main, Config, name=lambda config: f"cifar_speedrun-{config.recipe}{config.ending}")

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments import run_folder
-from experiments.runner import Common, Result, run
+from experiments.framework import run_folder
+from experiments.framework.runner import Common, Result, run
 from jaxcnn import report
 from jaxcnn.checking import expect
 from jaxcnn.training import read_metrics

@@ -18,12 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.device import console
-from experiments.few_images import parts, tuned
-from experiments.lines import spread_lines
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import head, size
-from experiments.statistics import summary
+from experiments.apparatus.few_images import Parts, parts, tuned
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.small_nets import head, size
+from experiments.apparatus.statistics import mean_sd, summary
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, layers, report
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
@@ -36,7 +36,7 @@ INPUTS, UNITS, SEEN, STEP = 7, 3, 3, 2  # of the small layers: inputs, units, ne
 class Config(Common):
     dataset: str | None = None  # one of jaxcnn.data.names(); None for fashion_mnist where it is, else digits
     per_class: int = 50  # training images of each class
-    held_out: int = 1000  # further training images, that choose the learning rate
+    held_out: int = 1000  # further training images, that choose the learning rate, a fifth of all at most
     test_images: int = 2000  # at most
     maps: int = 8  # hidden units at each place
     window: int = 5  # pixels that a hidden unit sees, along each side
@@ -64,7 +64,8 @@ def main(config: Config) -> Result:
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
     expect(min(config.shifts, default=-1) >= 0, where, "shifts of 0 pixels or more", config.shifts, "Pass 0 1 2 3.")
     counts = {name: weights(layer) for name, layer in small_layers().items()}
-    found = measured(config)
+    config, of = parts(config)
+    found = measured(config, of)
     gain = found["convolution"].accuracy - found["dense"].accuracy  # (seeds, shifts)
     figures = {
         "weights_of_7_to_3": counts,
@@ -127,9 +128,8 @@ def nets(config: Config, train_set: data.Dataset) -> dict[str, layers.Sequential
     }
 
 
-def measured(config: Config) -> dict[str, Found]:
+def measured(config: Config, of: Parts) -> dict[str, Found]:
     """Return what is found of every net; rates and seeds are lanes of one program."""
-    of = parts(config, (config.per_class,))
     found = {}
     for name, net in nets(config, of.pool).items():
         console.print(f"{name}:", markup=False)
@@ -170,10 +170,7 @@ def sections(config: Config, found: Mapping[str, Found], counts: Mapping[str, in
     ]
     rows = [
         {"hidden layer": name, "parameters of the net": f"{one.parameters:,}"}
-        | {
-            f"shifted by {by}": f"{100 * a.mean():.1f} ± {100 * a.std(ddof=1):.1f} %"
-            for by, a in zip(config.shifts, one.accuracy.T, strict=True)
-        }
+        | {f"shifted by {by}": f"{mean_sd(100 * a)} %" for by, a in zip(config.shifts, one.accuracy.T, strict=True)}
         for name, one in found.items()
     ]
     lines = {name: 100 * one.accuracy for name, one in found.items()}

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.runner import Common, Result, judge, run
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import filters, report
 from jaxcnn import functional as F
 from jaxcnn.checking import expect

@@ -19,16 +19,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.device import console
-from experiments.image_sets import in_memory, some
-from experiments.lines import spread_lines
-from experiments.progress import LanesBar
-from experiments.recipes import recipe
-from experiments.runner import Result, judge, run
-from experiments.statistics import summary
-from experiments.trained import OfNet, Trained, trained
-from experiments.training_options import Config as TrainConfig
-from experiments.training_options import augmentation
+from experiments.apparatus.image_sets import in_memory, some
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.recipes import recipe
+from experiments.apparatus.statistics import in_points, summary
+from experiments.apparatus.trained import OfNet, Trained, trained
+from experiments.apparatus.training_options import Config as TrainConfig
+from experiments.apparatus.training_options import augmentation
+from experiments.framework.device import console
+from experiments.framework.progress import LanesBar
+from experiments.framework.runner import Result, judge, run
 from jaxcnn import augment, data, report, search, training
 from jaxcnn.attack import corruptions
 from jaxcnn.attack.corruptions import CORRUPTIONS, SEVERITIES, CorruptionReport
@@ -73,7 +73,7 @@ def main(config: Config) -> Result:
         expect_choice(where, f"kinds out of {tuple(CORRUPTIONS)}", kind, tuple(CORRUPTIONS))
     found = trained(where, config)
     test_key, key, fit_key = jax.random.split(jax.random.key(config.seed), 3)
-    test = some(in_memory(found.test), config.images, test_key)
+    test = some(in_memory(where, found.test), config.images, test_key)
     nets = compared(config, found, fit_key)
     own = training.predictor(found.net, found.params, found.state)
     measured = {GIVEN: [measure(config, key, own, test)]}
@@ -111,7 +111,7 @@ def main(config: Config) -> Result:
 def compared(config: Config, found: Trained, key: jax.Array) -> dict[str, list[Logits]]:
     """Return nets of the same form by what they were augmented with, one a seed; all begin with the same weights."""
     some_key, key = jax.random.split(key)
-    few = some(in_memory(found.train), config.learned, some_key)
+    few = some(in_memory("corruptions", found.train), config.learned, some_key)
     few = data.from_arrays(few["image"], few["label"], class_names=found.class_names, name=few.info.name)
     own = TrainConfig(dataset=few.info.name, seed=config.seed)
     own = dataclasses.replace(own, **recipe(few.info.name, jax.default_backend()))
@@ -286,7 +286,7 @@ def sentence(measured: Mapping[str, Sequence[Measured]], gains: Mapping[str, Map
     for name, gain in gains.items():
         low, high = gain["interval"]
         words = "helps" if low > 0 else "harms" if high < 0 else "may help or harm"
-        parts.append(f"{name} {words} ({100 * gain['mean']:+.1f} points, {100 * low:+.1f} to {100 * high:+.1f})")
+        parts.append(f"{name} {words} ({100 * gain['mean']:+.1f} points, {in_points(gain)})")
     least = own.corrupted.accuracy.mean(1)
     worst = own.corrupted.kinds[int(least.argmin())].replace("_", " ")
     return (

@@ -12,8 +12,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.device import console
-from experiments.runner import Common, Result, run
+from experiments.apparatus.image_sets import taken
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, run
 from jaxcnn import data, report
 from jaxcnn.checking import expect
 
@@ -36,7 +37,7 @@ def main(config: Config) -> Result:
     train, test = data.load(config.dataset, path=config.path, image_size=config.image_size, split_seed=config.seed)
     info = train.info
     order = np.asarray(jax.random.permutation(jax.random.key(config.seed), train.size))
-    sample = in_memory(train, order[: SAMPLE_OF_STREAM if isinstance(train, data.Stream) else SAMPLE])
+    sample = taken(train, order[: SAMPLE_OF_STREAM if isinstance(train, data.Stream) else SAMPLE])
     counts = {
         name: np.bincount(part["label"], minlength=len(info.class_names))
         for name, part in (("train", train), ("test", test))
@@ -69,12 +70,6 @@ def main(config: Config) -> Result:
     return Result(figures, pictures, verdict)
 
 
-def in_memory(part: data.Dataset | data.Stream, indices: np.ndarray) -> data.Dataset:
-    """Return some examples; those of a stream are read and decoded."""
-    chosen = part.take(indices)
-    return chosen.dataset() if isinstance(chosen, data.Stream) else chosen
-
-
 def describe(train: Any, test: Any, sample: data.Dataset) -> dict[str, Any]:
     info, image = train.info, sample["image"]
     streamed = isinstance(train, data.Stream)
@@ -98,7 +93,7 @@ def contact_sheet(train: data.Dataset | data.Stream, order: np.ndarray, per_clas
     names, label = train.info.class_names, train["label"][order]
     shown = range(min(len(names), MOST_CLASSES))
     chosen = np.concatenate([order[label == c][:per_class] for c in shown])
-    sheet = in_memory(train, chosen)
+    sheet = taken(train, chosen)
     rows = {names[c]: sheet["image"][sheet["label"] == c] for c in shown}
     more = f" {len(names) - MOST_CLASSES} more classes are not shown." if len(names) > MOST_CLASSES else ""
     return report.Picture(

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.device import console
-from experiments.few_images import (
+from experiments.apparatus.few_images import (
     Parts,
     accuracies,
-    better,
     by_size,
     chosen_rate,
     crossing,
@@ -26,9 +24,11 @@ from experiments.few_images import (
     rows,
     trained,
 )
-from experiments.lines import spread_lines
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import size, small_vgg
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.small_nets import size, small_vgg
+from experiments.apparatus.statistics import better
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, report
 from jaxcnn.checking import expect
 
@@ -38,7 +38,7 @@ class Config(Common):
     dataset: str | None = None  # one of jaxcnn.data.names(); None for fashion_mnist where it is, else digits
     widths: tuple[int, ...] = (2, 4, 8)  # maps of the first stage, rising; each later stage has twice as many
     per_class: tuple[int, ...] = (5, 20, 50, 100)  # images of each class, rising, divisors of the last
-    held_out: int = 1000  # further training images, that choose the learning rate
+    held_out: int = 1000  # further training images, that choose the learning rate, a fifth of all at most
     test_images: int = 2000  # at most
     seeds: int = 5  # other images, weights and orders; 2 or more
     steps: int = 400  # of every training
@@ -54,7 +54,7 @@ def main(config: Config) -> Result:
     expect(len(config.widths) >= 2 and rising, where, "two rising widths or more", config.widths, "4 and 8, say.")
     expect_sizes(where, config.per_class)
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
-    of = parts(config, config.per_class)
+    config, of = parts(config)
     found, counts, rates = measured(config, of)
     named = {width: f"width {width} ({short(count)})" for width, count in counts.items()}
     cross = crossing(config.per_class, found[config.widths[0]], found[config.widths[-1]])

@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.device import console
-from experiments.image_sets import few_scenes, loaded, some
-from experiments.lines import spread_lines
-from experiments.progress import ProgressBar
-from experiments.runner import Common, Result, judge, run
-from experiments.statistics import mean_sd, summary
+from experiments.apparatus.image_sets import few_scenes, loaded, some
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.statistics import mean_sd, summary
+from experiments.framework.device import console
+from experiments.framework.progress import ProgressBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, models, report, training
 from jaxcnn.checking import expect
 from jaxcnn.layers import LayerScale, Normalize, Residual, Sequential

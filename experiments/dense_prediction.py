@@ -18,13 +18,13 @@ from dataclasses import dataclass
 import jax
 import optax
 
-from experiments.device import console
-from experiments.erased import Erased, erased
-from experiments.explained_outputs import explained_outputs
-from experiments.largest_object import largest_objects
-from experiments.progress import ProgressBar
-from experiments.runner import Common, Result, judge, run
-from experiments.scene_tasks import Task, drawn, said, tasks
+from experiments.apparatus.erased import Erased, erased
+from experiments.apparatus.explained_outputs import explained_outputs
+from experiments.apparatus.largest_object import largest_objects
+from experiments.apparatus.scene_tasks import Task, drawn, said, tasks
+from experiments.framework.device import console
+from experiments.framework.progress import ProgressBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import augment, data, report, training
 from jaxcnn.checking import expect
 from jaxcnn.training import TrainState

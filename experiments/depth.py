@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.device import console
-from experiments.few_images import parts, tuned
-from experiments.lines import spread_lines
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import head, widest
-from experiments.statistics import mean_sd, summary
+from experiments.apparatus.few_images import Parts, parts, tuned
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.small_nets import head, widest
+from experiments.apparatus.statistics import in_points, mean_sd, summary
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, layers, models, report
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
@@ -31,7 +31,7 @@ from jaxcnn.checking import expect
 class Config(Common):
     dataset: str | None = None  # one of jaxcnn.data.names(); None for fashion_mnist where it is, else digits
     per_class: int = 100  # training images of each class
-    held_out: int = 1000  # further training images, that choose learning rates and depths
+    held_out: int = 1000  # further training images, that choose learning rates and depths, a fifth of all at most
     test_images: int = 2000  # at most
     parameters: int = 10_000  # of every net, nearly
     depths: tuple[int, ...] = (1, 2, 4, 8)  # hidden layers, rising
@@ -59,7 +59,8 @@ def main(config: Config) -> Result:
     rising = len(depths) >= 2 and depths[0] >= 1 and all(a < b for a, b in itertools.pairwise(depths))
     expect(rising, where, "two depths or more, rising from 1", depths, "Pass 1 2 4, say.")
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
-    found = measured(config)
+    config, of = parts(config)
+    found = measured(config, of)
     best = {name: int(one.held_out.mean(axis=1).argmax()) for name, one in found.items()}
     gain = {name: summary((one.accuracy[best[name]] - one.accuracy[0]).tolist()) for name, one in found.items()}
     figures = {
@@ -76,15 +77,13 @@ def main(config: Config) -> Result:
     told = "; ".join(
         f"{name} nets of {', '.join(map(str, depths))} hidden layers are right in "
         f"{', '.join(f'{100 * a.mean():.1f}' for a in one.accuracy)} %, {depths[best[name]]} over {depths[0]} brings "
-        f"{100 * gain[name]['interval'][0]:+.1f} to {100 * gain[name]['interval'][1]:+.1f} points"
+        f"{in_points(gain[name])} points"
         for name, one in found.items()
     )
     answer = f"About {config.parameters:,} parameters each, {config.seeds} seeds: {told}."
     deeper = best["convolutional"] > 0 and gain["convolutional"]["interval"][0] > 0
     judgement = judge(config, answer, {"more convolutions beat one": deeper})
-    headline = [
-        report.Number(name, f"{depths[best[name]]}", "hidden layers are best") for name in found
-    ]  # fmt: skip
+    headline = [report.Number(name, f"{depths[best[name]]}", "hidden layers are best") for name in found]
     return Result(figures, sections(config, found), *judgement, headline)
 
 
@@ -120,9 +119,8 @@ KINDS: dict[str, Callable[[data.DatasetInfo, int, int], layers.Sequential]] = {
 }
 
 
-def measured(config: Config) -> dict[str, Found]:
+def measured(config: Config, of: Parts) -> dict[str, Found]:
     """Return what is found of each kind of net; rates and seeds are lanes of one program."""
-    of = parts(config, (config.per_class,))
     found = {}
     for name, kind in KINDS.items():
         nets = []

@@ -20,9 +20,9 @@ import jax
 import numpy as np
 import optax
 
-from experiments.device import console
-from experiments.progress import ProgressBar
-from experiments.runner import Common, Result, judge, run
+from experiments.framework.device import console
+from experiments.framework.progress import ProgressBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import augment, data, detection, models, report, training
 from jaxcnn.checking import expect
 from jaxcnn.data.tfds import data_folder

@@ -21,14 +21,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.device import console
-from experiments.dissection_speed import measured_speed, speed_section
-from experiments.layer_views import activation_functions
-from experiments.planted_units import planted_found, planted_section
-from experiments.runner import Result, judge, run
-from experiments.trained import OfNet, Trained, trained
-from experiments.unit_counts import category_counts
-from experiments.unit_removal import removal_section, removals, worth
+from experiments.apparatus.dissection_speed import measured_speed, speed_section
+from experiments.apparatus.layer_views import activation_functions
+from experiments.apparatus.planted_units import planted_found, planted_section
+from experiments.apparatus.trained import OfNet, Trained, trained
+from experiments.apparatus.unit_counts import category_counts
+from experiments.apparatus.unit_removal import removal_section, removals, worth
+from experiments.framework.device import console
+from experiments.framework.runner import Result, judge, run
 from jaxcnn import data, report
 from jaxcnn.checking import expect
 from jaxcnn.explain import dissection

@@ -21,12 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.device import console
-from experiments.few_images import drawn, trained
-from experiments.image_sets import loaded, some
-from experiments.lines import spread_lines
-from experiments.runner import Common, Result, judge, run
-from experiments.statistics import summary
+from experiments.apparatus.few_images import drawn, trained
+from experiments.apparatus.image_sets import loaded, some
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.statistics import mean_sd, summary
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, layers, losses, models, report, search, surgery, training
 from jaxcnn.checking import expect
 
@@ -217,7 +217,7 @@ def sections(config: Config, found: Mapping[str, Found]) -> list[report.Section]
         row = {"": told}
         for way, one in found.items():
             values, digits = scale * getattr(one, name), 1 if scale == 100 else 3
-            row[way] = f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f} {unit}".strip()
+            row[way] = f"{mean_sd(values, digits)} {unit}".strip()
         rows.append(row)
     return [
         report.Section(

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.explanation import explained, surest_mistake, test_image
+from experiments.apparatus.explanation import explained, surest_mistake, test_image
+from experiments.apparatus.trained import OfNet, Trained, trained
+from experiments.framework.runner import Result, run
 from experiments.predict import read_images
-from experiments.runner import Result, run
-from experiments.trained import OfNet, Trained, trained
 from jaxcnn.checking import expect, expect_count
 
 
@@ -63,4 +63,4 @@ def chosen(config: Config, found: Trained) -> tuple[np.ndarray, str]:
 
 
 if __name__ == "__main__":
-    run(main, Config, name=lambda config: f"explain-{Path(config.source).stem or config.dataset}-seed{config.seed}")
+    run(main, Config, name=lambda config: f"explain-{Path(config.source).stem or config.dataset}{config.ending}")

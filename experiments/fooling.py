@@ -22,8 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.device import console
-from experiments.fooled_images import (
+from experiments.apparatus.fooled_images import (
     ASCENT,
     DIRECT,
     PATTERNS,
@@ -38,12 +37,13 @@ from experiments.fooled_images import (
     warned,
     ways,
 )  # fmt: skip
-from experiments.image_sets import some
-from experiments.liked_images import NEIGHBOURS
-from experiments.lines import spread_lines
-from experiments.runner import Result, judge, run
-from experiments.statistics import summary
-from experiments.trained import OfNet, Trained, trained
+from experiments.apparatus.image_sets import some
+from experiments.apparatus.liked_images import NEIGHBOURS
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.statistics import summary
+from experiments.apparatus.trained import OfNet, Trained, trained
+from experiments.framework.device import console
+from experiments.framework.runner import Result, judge, run
 from jaxcnn import data, report, training
 from jaxcnn.attack import fooling
 from jaxcnn.checking import expect

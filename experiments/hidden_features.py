@@ -19,19 +19,19 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.device import console
-from experiments.image_sets import loaded, some
-from experiments.lines import spread_lines
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import head
-from experiments.statistics import summary
+from experiments.apparatus.image_sets import loaded, some
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.small_nets import head
+from experiments.apparatus.statistics import in_points, summary
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, layers, report, training
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
@@ -71,7 +71,8 @@ def main(config: Config) -> Result:
         few = {"dataset": "digits", "small_seeds": 3, "train_images": 400, "probe_images": 150, "seeds": 2}
         config = dataclasses.replace(config, epochs=2, **few)
     where = "hidden_features"
-    expect(min(config.seeds, config.small_seeds) >= 2, where, "at least 2 seeds", config.seeds, "One has no deviation.")
+    fewest = min(config.seeds, config.small_seeds)
+    expect(fewest >= 2, where, "at least 2 seeds", fewest, "One has no standard deviation.")
     expect(config.steps >= 1, where, "at least 1 step", config.steps, "5000 are the default.")
     code_key, xor_key, key = jax.random.split(jax.random.key(config.seed), 3)
     eight = small(code_key, EIGHT, EIGHT, 3, config)
@@ -102,7 +103,9 @@ def main(config: Config) -> Result:
         "and better than untrained, with every seed": bool((over_untrained > 0).all()),
     }
     facts = {"XOR: no line parts the inputs": not separable(XOR[0], XOR[1][:, 0])}
-    steps = ", ".join(f"{layer} {points(rise)}" for layer, rise in zip(PROBED[1:], rises, strict=True))
+    steps = ", ".join(
+        f"{layer} {100 * rise['mean']:+.1f} ({in_points(rise)})" for layer, rise in figures["rise_to"].items()
+    )
     answer = (
         f"8-3-8: {(codes == 8).sum()} of {config.small_seeds} seeds give the eight inputs different codes of three "
         f"bits. XOR: {xor.learned.sum()} learn it, and with {parted.sum()} a line parts what the hidden units say. "
@@ -117,12 +120,6 @@ def main(config: Config) -> Result:
     ]
     lines = {"trained": 100 * trained, "untrained": 100 * untrained}
     return Result(figures, sections(config, eight, xor, lines, kernels), *judgement, headline)
-
-
-def points(found: Mapping[str, Any]) -> str:
-    """Return a difference of accuracies with its interval as text."""
-    low, high = found["interval"]
-    return f"{100 * found['mean']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def small(key: jax.Array, x: np.ndarray, y: np.ndarray, units: int, config: Config) -> Small:

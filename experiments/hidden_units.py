@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.device import console
-from experiments.few_images import mistakes, of_the_best
-from experiments.image_sets import load, relabelled
-from experiments.lines import spread_lines
-from experiments.progress import LanesBar
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import masked, one_hidden_layer
-from experiments.statistics import summary
+from experiments.apparatus.few_images import mistakes, of_the_best
+from experiments.apparatus.image_sets import load, relabelled
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.small_nets import masked, one_hidden_layer
+from experiments.apparatus.statistics import in_points, summary
+from experiments.framework.device import console
+from experiments.framework.progress import LanesBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, report, search, training
 from jaxcnn.checking import expect
 from jaxcnn.report.canvas import BLUE, MUTED, ORANGE, drawing, figure, panel, style
@@ -191,7 +191,7 @@ def sentence(config: Config, found: Found, best: int, cost: dict[str, Any], chos
     """Return the answer: harm is only what is so beyond the 95 % interval."""
     low, high = cost["most"]["interval"]
     harm = "too many do harm" if low > 0 else "more only help" if high < 0 else "too many do no harm that is seen"
-    beside = f"({config.widths[-1]} beside {config.widths[best]}: {100 * low:+.1f} to {100 * high:+.1f} points)"
+    beside = f"({config.widths[-1]} beside {config.widths[best]}: {in_points(cost['most'])} points)"
     most = f"{harm} {beside}" if best < len(config.widths) - 1 else "none of these are too many"
     error = 100 * found.test.mean(axis=0)
     places = dict.fromkeys((0, best, len(config.widths) - 1))

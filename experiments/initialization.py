@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import jax
 import numpy as np
 
-from experiments.deep_net import ACTIVATIONS, SMALL, Variances, measured
-from experiments.device import console
-from experiments.runner import Common, Result, judge, run
+from experiments.apparatus.deep_net import ACTIVATIONS, SMALL, Variances, measured
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import report
 from jaxcnn.checking import expect
 from jaxcnn.report.canvas import BLUE, INK, MUTED, ORANGE, drawing, figure, panel, style

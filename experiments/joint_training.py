@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.device import console
-from experiments.few_images import parts
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import head
-from experiments.statistics import summary
+from experiments.apparatus.few_images import Parts, parts
+from experiments.apparatus.small_nets import head
+from experiments.apparatus.statistics import in_points, summary
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, layers, report, training
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
@@ -35,7 +35,7 @@ GRID = 2  # places along each side that a classifier sees
 class Config(Common):
     dataset: str | None = None  # one of jaxcnn.data.names(); None for fashion_mnist where it is, else digits
     per_class: int = 200  # training images of each class
-    held_out: int = 1000  # further training images, that choose the learning rates
+    held_out: int = 1000  # further training images, that choose the learning rates, a fifth of all at most
     test_images: int = 2000  # at most
     maps: int = 16  # of the first convolution; the others have twice as many
     seeds: int = 5  # 2 or more, from --seed on
@@ -50,7 +50,8 @@ def main(config: Config) -> Result:
         config = dataclasses.replace(config, epochs=3, rates=config.rates[:2], **few)
     where = "joint_training"
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
-    found, rates = measured(config)
+    config, of = parts(config)
+    found, rates = measured(config, of)
     gains = {name: summary((found["jointly"] - found[name]).tolist()) for name in ("greedily", "random")}
     figures = {
         "accuracy": {name: summary(values.tolist()) for name, values in found.items()},
@@ -62,7 +63,7 @@ def main(config: Config) -> Result:
     told = ", ".join(f"{name} {100 * values.mean():.1f} %" for name, values in found.items())
     answer = (
         f"{config.per_class} images of each class, {config.seeds} seeds: {told} right. Joint training is {beside} "
-        f"greedy layers ({100 * low:+.1f} to {100 * high:+.1f} points)."
+        f"greedy layers ({in_points(gains['greedily'])} points)."
     )
     judgement = judge(config, answer, {"better jointly than with random layers": gains["random"]["interval"][0] > 0})
     headline = [report.Number(name, f"{100 * values.mean():.1f} %", "right") for name, values in found.items()]
@@ -95,9 +96,8 @@ def net(config: Config, info: data.DatasetInfo, blocks: Sequence[str]) -> layers
     )
 
 
-def measured(config: Config) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+def measured(config: Config, of: Parts) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Return the test accuracy of each way, one a seed, and the learning rate of each."""
-    of = parts(config, (config.per_class,))
     first_key, *_ = keys = jax.random.split(of.key, config.seeds)
     first = of.pool.take(of.lanes[0])
     chosen = {}

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.device import console
-from experiments.few_images import mistakes
-from experiments.image_sets import load
-from experiments.lines import COLOURS, spread_lines
-from experiments.progress import LanesBar
-from experiments.runner import Common, Result, judge, run
-from experiments.statistics import summary
+from experiments.apparatus.few_images import mistakes
+from experiments.apparatus.image_sets import load
+from experiments.apparatus.lines import COLOURS, spread_lines
+from experiments.apparatus.statistics import summary
+from experiments.framework.device import console
+from experiments.framework.progress import LanesBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, initializers, layers, report, search, training
 from jaxcnn import functional as F
 from jaxcnn.checking import expect

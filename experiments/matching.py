@@ -20,13 +20,12 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from experiments.device import console
-from experiments.few_images import better
-from experiments.image_sets import loaded, some
-from experiments.progress import LanesBar
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import small_vgg
-from experiments.statistics import mean_sd, summary
+from experiments.apparatus.image_sets import loaded, some
+from experiments.apparatus.small_nets import small_vgg
+from experiments.apparatus.statistics import better, in_points, mean_sd, summary
+from experiments.framework.device import console
+from experiments.framework.progress import LanesBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import augment, data, initializers, layers, matching, report, search, training
 from jaxcnn.checking import expect
 from jaxcnn.explain import inside
@@ -224,8 +223,8 @@ def sentence(config: Config, dataset: data.Dataset, values: Values) -> str:
     told = []
     for test, of in values.items():
         means = ", ".join(f"{way} {percent(by_seed)}" for way, by_seed in of[PRECISION].items())
-        low, high = summary((of[PRECISION][TRAINED] - of[PRECISION][PIXELS]).tolist())["interval"]
-        told.append(f"{test}: {means} ({100 * low:+.1f} to {100 * high:+.1f} points beside pixels)")
+        beside = summary((of[PRECISION][TRAINED] - of[PRECISION][PIXELS]).tolist())
+        told.append(f"{test}: {means} ({in_points(beside)} points beside pixels)")
     return (
         f"{dataset.info.name}, {config.unseen} classes never seen in training, {config.loss} loss, {config.seeds} "
         f"seeds, {PRECISION} by classes of test images: {'; '.join(told)}."

@@ -23,11 +23,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.layer_views import behind_activations
-from experiments.liked_images import CHOSEN, NEIGHBOURS, WAYS, Liked, channels_liked, liked, mean_images
-from experiments.remade_images import dream_section, inversion_section, inverted
-from experiments.runner import Result, judge, run
-from experiments.trained import OfNet, Trained, trained
+from experiments.apparatus.layer_views import behind_activations
+from experiments.apparatus.liked_images import CHOSEN, NEIGHBOURS, WAYS, Liked, channels_liked, liked, mean_images
+from experiments.apparatus.remade_images import dream_section, inversion_section, inverted
+from experiments.apparatus.trained import OfNet, Trained, trained
+from experiments.framework.runner import Result, judge, run
 from jaxcnn import report
 from jaxcnn.checking import expect
 from jaxcnn.data import to_float
@@ -125,7 +125,7 @@ def floored(probability: float) -> str:
 
 def gallery_section(mine: Trained, best: Liked, steps: int) -> report.Section:
     """Return the images, large, each above its class."""
-    titles = [f"{name}: {floored(p)} %" for name, p in zip(mine.class_names, best.eight_bit, strict=True)]
+    titles = [f"{name}\n{floored(p)} %" for name, p in zip(mine.class_names, best.eight_bit, strict=True)]
     caption = (
         f"Found from noise in {steps} steps: the image of the highest score for each class ({CHOSEN}), and how sure "
         "the net is of it after rounding to 8 bits."

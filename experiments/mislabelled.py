@@ -22,12 +22,12 @@ import jax
 import numpy as np
 import optax
 
-from experiments.device import console
-from experiments.image_sets import load
-from experiments.lines import spread_lines
-from experiments.progress import LanesBar
-from experiments.runner import Common, Result, judge, run
-from experiments.statistics import summary
+from experiments.apparatus.image_sets import load
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.statistics import summary
+from experiments.framework.device import console
+from experiments.framework.progress import LanesBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, layers, report, search
 from jaxcnn import functional as F
 from jaxcnn.checking import expect

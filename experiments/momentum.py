@@ -22,14 +22,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.device import console
-from experiments.few_images import mistakes
-from experiments.image_sets import load
-from experiments.lines import COLOURS, spread_lines
-from experiments.progress import LanesBar
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import one_hidden_layer
-from experiments.statistics import mean_sd, summary
+from experiments.apparatus.few_images import mistakes
+from experiments.apparatus.image_sets import load
+from experiments.apparatus.lines import COLOURS, spread_lines
+from experiments.apparatus.small_nets import one_hidden_layer
+from experiments.apparatus.statistics import mean_sd, summary
+from experiments.framework.device import console
+from experiments.framework.progress import LanesBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, losses, report, search, training
 from jaxcnn.checking import expect
 from jaxcnn.report.canvas import GRID, INK, drawing, figure, panel, style
@@ -225,8 +225,7 @@ def sections(
         }
         for name, one in found.items()
     ]
-    longest = max(len(one.places) for one in found.values())
-    shared = max(found.values(), key=lambda one: len(one.places) == longest).places
+    shared = max((one.places for one in found.values()), key=len)
     lines = {
         name: np.stack([np.interp(shared, one.places, curve, left=np.nan) for curve in one.curve])
         for name, one in found.items()

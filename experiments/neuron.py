@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lines import spread_lines
-from experiments.runner import Common, Result, judge, run
-from experiments.statistics import summary
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.statistics import summary
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import functional as F
 from jaxcnn import report
 from jaxcnn.checking import expect
@@ -58,7 +58,8 @@ def main(config: Config) -> Result:
         config = dataclasses.replace(config, seeds=2)
     where = "neuron"
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
-    expect(min(config.points, config.test_points) >= 2, where, "at least 2 points", config.points, "One of each class.")
+    fewest = min(config.points, config.test_points)
+    expect(fewest >= 2, where, "at least 2 points", fewest, "One of each class.")
     expect(config.steps >= 1, where, "at least 1 step", config.steps, "2000 are the default.")
     points_key, weights_key = jax.random.split(jax.random.key(config.seed))
     keys = jax.random.split(points_key, config.seeds)

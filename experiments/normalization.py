@@ -19,14 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.apparatus.few_images import accuracies, drawn, trained
+from experiments.apparatus.image_sets import loaded, some
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.small_nets import head
+from experiments.apparatus.statistics import mean_sd, summary
 from experiments.convolution import photograph
-from experiments.device import console
-from experiments.few_images import accuracies, drawn, trained
-from experiments.image_sets import loaded, some
-from experiments.lines import spread_lines
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import head
-from experiments.statistics import mean_sd, summary
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, filters, layers, report
 from jaxcnn import functional as F
 from jaxcnn.checking import expect

@@ -17,13 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.device import console
-from experiments.few_images import better, mistakes
-from experiments.image_sets import load, relabelled
-from experiments.lines import spread_lines
-from experiments.progress import LanesBar
-from experiments.runner import Common, Result, judge, run
-from experiments.statistics import summary
+from experiments.apparatus.few_images import mistakes
+from experiments.apparatus.image_sets import load, relabelled
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.statistics import better, in_points, summary
+from experiments.framework.device import console
+from experiments.framework.progress import LanesBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, layers, losses, models, report, search, training
 from jaxcnn.checking import expect
 
@@ -295,7 +295,7 @@ def sections(config: Config, found: Found, values: Mapping[str, Mapping[str, np.
 
 def sentence(config: Config, values: Mapping[str, Mapping[str, np.ndarray]], figures: Mapping[str, Any]) -> str:
     """Return the answer: a cost is only what is so beyond the 95 % interval."""
-    cost, (low, high) = figures["cost"]["mean"], figures["cost"]["interval"]
+    low, high = figures["cost"]["interval"]
     harm = "which is harm" if low > 0 else "which is a gain" if high < 0 else "which may be chance"
     stop, more = figures["epoch"]["stop"]["mean"], figures["seconds"]
     learned = [100 * values[when]["wrong labels learned"].mean() for when in ("best", "later")]
@@ -304,7 +304,7 @@ def sentence(config: Config, values: Mapping[str, Mapping[str, np.ndarray]], fig
         f"{config.seeds} seeds: stopped after {stop:.0f} epochs, the best weights have learned {learned[0]:.0f} % of "
         f"the wrong labels, {config.more_epochs} epochs later the net has {learned[1]:.0f} %; the test error goes from "
         f"{100 * values['best']['test error'].mean():.1f} % to {100 * values['later']['test error'].mean():.1f} %, "
-        f"{100 * cost:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}), {harm}, the "
+        f"{100 * figures['cost']['mean']:+.1f} points ({in_points(figures['cost'])}), {harm}, the "
         f"test loss from {values['best']['test loss'].mean():.2f} to {values['later']['test loss'].mean():.2f}; they "
         f"take {more['more']['mean']:.1f} s more after {more['to the stop']['mean']:.1f} s."
     )

@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.image_sets import load
-from experiments.lines import spread_lines
-from experiments.runner import Common, Result, judge, run
-from experiments.statistics import summary
+from experiments.apparatus.image_sets import load
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.statistics import summary
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import report
 from jaxcnn.checking import expect
 from jaxcnn.report.canvas import BLUE, INK, MUTED, ORANGE, drawing, figure, panel, style

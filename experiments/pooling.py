@@ -19,13 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.apparatus.few_images import Parts, Tuned, parts, tuned
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.small_nets import head
+from experiments.apparatus.statistics import summary
 from experiments.connectivity import shifted
-from experiments.device import console
-from experiments.few_images import Tuned, parts, tuned
-from experiments.lines import spread_lines
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import head
-from experiments.statistics import summary
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, layers, report, surgery, training
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
@@ -43,7 +43,7 @@ SEEN = "pool2"  # the layer whose output is compared
 class Config(Common):
     dataset: str | None = None  # one of jaxcnn.data.names(); None for fashion_mnist where it is, else digits
     per_class: int = 100  # training images of each class
-    held_out: int = 1000  # further training images, that choose the learning rate
+    held_out: int = 1000  # further training images, that choose the learning rate, a fifth of all at most
     test_images: int = 2000  # at most
     maps: int = 16  # of the first convolution; the second has twice as many
     shifts: tuple[int, ...] = (0, 1, 2, 3, 4)  # pixels to the right and down, rising from 0
@@ -68,7 +68,8 @@ def main(config: Config) -> Result:
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
     rising = len(shifts) >= 2 and shifts[0] == 0 and all(a < b for a, b in itertools.pairwise(shifts))
     expect(rising, where, "shifts that rise from 0", shifts, "Pass 0 1 2, say.")
-    found = measured(config)
+    config, of = parts(config)
+    found = measured(config, of)
     change = {name: one.change[:, 1] for name, one in found.items()}
     less = {
         "maximum_than_every_second_value": summary((change[THINNED] - change[MAXIMUM]).tolist()),
@@ -124,9 +125,8 @@ def net(config: Config, info: data.DatasetInfo, pool: layers.Layer) -> layers.Se
     )
 
 
-def measured(config: Config) -> dict[str, Found]:
+def measured(config: Config, of: Parts) -> dict[str, Found]:
     """Return what is found with each pooling; rates and seeds are lanes of one program."""
-    of = parts(config, (config.per_class,))
     found = {}
     for name, pool in POOLS.items():
         console.print(f"{name}:", markup=False)

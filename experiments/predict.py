@@ -16,8 +16,8 @@ import numpy as np
 import tyro
 
 import jaxcnn
-from experiments.device import console
-from experiments.runner import BAD_INPUT, INTERRUPTED
+from experiments.framework.device import console
+from experiments.framework.runner import BAD_INPUT, INTERRUPTED
 from jaxcnn.checking import expect
 from jaxcnn.data.decoding import Decoder, require_pillow
 from jaxcnn.interop.model import Model

@@ -18,16 +18,16 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.device import console
-from experiments.image_sets import some
-from experiments.layer_views import activation_functions
-from experiments.lines import spread_lines
-from experiments.progress import ProgressBar
-from experiments.run_folder import stored_options
-from experiments.runner import Result, judge, run
-from experiments.trained import OfNet, Trained, trained
-from experiments.training_options import Config as TrainConfig
-from experiments.training_options import augmentation, optimizer, resolve, steps_per_epoch
+from experiments.apparatus.image_sets import some
+from experiments.apparatus.layer_views import activation_functions
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.trained import OfNet, Trained, trained
+from experiments.apparatus.training_options import Config as TrainConfig
+from experiments.apparatus.training_options import augmentation, optimizer, resolve, steps_per_epoch
+from experiments.framework.device import console
+from experiments.framework.progress import ProgressBar
+from experiments.framework.run_folder import stored_options
+from experiments.framework.runner import Result, judge, run
 from jaxcnn import data, losses, report, training
 from jaxcnn.checking import expect
 from jaxcnn.explain import probes

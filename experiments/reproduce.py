@@ -14,13 +14,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments import run_record, train
-from experiments.device import banner, console
-from experiments.run_folder import stored_options
-from experiments.runner import BAD_INPUT, INTERRUPTED
+from experiments import train
+from experiments.framework import run_record
+from experiments.framework.device import banner, console
+from experiments.framework.run_folder import read_starts, stored_options
+from experiments.framework.runner import BAD_INPUT, INTERRUPTED
 from jaxcnn.checking import expect
 from jaxcnn.training import environment, read_metrics
-from jaxcnn.training.files import read_lines
 
 TIMES = ("seconds", "images_per_second", "data_wait_ms")  # of an epoch: never the same twice
 
@@ -79,12 +79,6 @@ def read_record(folder: Path) -> tuple[train.Config, Mapping[str, Any], Mapping[
         what = f"epoch {number} with 'epoch' and 'params_sha256' in {folder / 'metrics.jsonl'}"
         expect(sound, where, what, epoch, "Restore the file.")
     return config, there, data
-
-
-def read_starts(folder: Path) -> list[dict[str, Any]]:
-    """Return where the run was begun and gone on with."""
-    path = folder / "starts.jsonl"
-    return read_lines(path) if path.exists() else []
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:

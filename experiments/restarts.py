@@ -19,13 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.device import console
-from experiments.few_images import mistakes
-from experiments.image_sets import load
-from experiments.lines import spread_lines
-from experiments.progress import LanesBar
-from experiments.runner import Common, Result, judge, run
-from experiments.statistics import summary
+from experiments.apparatus.few_images import mistakes
+from experiments.apparatus.image_sets import load
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.statistics import in_points, summary
+from experiments.framework.device import console
+from experiments.framework.progress import LanesBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, initializers, layers, losses, report, search, training
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
@@ -248,7 +248,7 @@ def sentence(config: Config, figures: Mapping[str, Any]) -> str:
     def told(found: Mapping[str, Any]) -> str:
         low, high = found["interval"]
         words = "" if low > 0 or high < 0 else ", which may be chance"
-        return f"{100 * found['mean']:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}){words}"
+        return f"{100 * found['mean']:+.1f} points ({in_points(found)}){words}"
 
     gains = "; ".join(f"chosen {name} error {told(found)}" for name, found in figures["gain"].items())
     lost = sum(figures["diverged"])

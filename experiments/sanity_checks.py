@@ -19,15 +19,15 @@ import jax
 import numpy as np
 import optax
 
-from experiments.attributions import attributions, edges
-from experiments.device import console
-from experiments.image_sets import some
-from experiments.located import located
-from experiments.progress import ProgressBar
-from experiments.runner import Result, judge, run
-from experiments.sanity_pictures import cascade_lines, rows_of_maps
-from experiments.trained import OfNet, Trained, trained
-from experiments.trust_measures import explained, measures, rows, summaries
+from experiments.apparatus.attributions import attributions, edges
+from experiments.apparatus.image_sets import some
+from experiments.apparatus.located import located
+from experiments.apparatus.sanity_pictures import cascade_lines, rows_of_maps
+from experiments.apparatus.trained import OfNet, Trained, trained
+from experiments.apparatus.trust_measures import explained, measures, rows, summaries
+from experiments.framework.device import console
+from experiments.framework.progress import ProgressBar
+from experiments.framework.runner import Result, judge, run
 from jaxcnn import data, report, training
 from jaxcnn.checking import expect
 from jaxcnn.explain import trust

@@ -18,10 +18,10 @@ import jax
 import numpy as np
 import optax
 
-from experiments.device import console
-from experiments.masked_sets import Masked, camvid, scenes
-from experiments.progress import ProgressBar
-from experiments.runner import Common, Result, judge, run
+from experiments.apparatus.masked_sets import Masked, camvid, scenes
+from experiments.framework.device import console
+from experiments.framework.progress import ProgressBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import models, report, segmentation, training
 from jaxcnn.layers import Layer, Normalize, Sequential
 
@@ -73,7 +73,8 @@ def main(config: Config) -> Result:
     seconds = time.perf_counter() - started
     found, counted = measured(net, result, images)
     overlaps = segmentation.class_overlaps(counted.sum(0))
-    each = np.array([np.nanmean(segmentation.class_overlaps(one)) for one in counted])
+    metric = segmentation.mean_overlap(len(images.names), void=images.void)
+    each = np.array([metric.summary(one) for one in counted])  # NaN of an image without a pixel that counts
     mean, accuracy = float(np.nanmean(overlaps)), float(np.trace(counted.sum(0)) / counted.sum())
     figures = {
         "mean_overlap": mean,

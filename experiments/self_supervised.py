@@ -19,14 +19,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.device import console
-from experiments.few_images import accuracies, better, by_size, drawn, expect_sizes, rows, trained
-from experiments.image_sets import loaded, some
-from experiments.lines import spread_lines
-from experiments.progress import ProgressBar
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import small_vgg
-from experiments.statistics import mean_sd, summary
+from experiments.apparatus.few_images import accuracies, by_size, drawn, expect_sizes, rows, trained
+from experiments.apparatus.image_sets import loaded, some
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.small_nets import small_vgg
+from experiments.apparatus.statistics import better, in_points, mean_sd, summary
+from experiments.framework.device import console
+from experiments.framework.progress import ProgressBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import augment, data, initializers, layers, matching, report, training
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
@@ -201,11 +201,11 @@ def sentence(config: Config, dataset: data.Dataset, accuracy: Mapping[str, np.nd
     for at in (0, -1):
         means = ", ".join(f"{way} {mean_sd(100 * v[:, at])}" for way, v in accuracy.items())
         told.append(f"with {config.per_class[at]} labelled images of each class {means} %")
-    low, high = summary((accuracy[VIEWS] - accuracy[AUGMENTED])[:, 0].tolist())["interval"]
+    beside = summary((accuracy[VIEWS] - accuracy[AUGMENTED])[:, 0].tolist())
     return (
         f"{dataset.info.name}, {config.seeds} seeds, test accuracy: {'; '.join(told)}. The first was learned from "
         f"{min(config.unlabelled, dataset.size):,} images without labels; with the fewest labels it is "
-        f"{100 * low:+.1f} to {100 * high:+.1f} points beside training on views of the labelled ones."
+        f"{in_points(beside)} points beside training on views of the labelled ones."
     )
 
 

@@ -4,9 +4,9 @@
 beside each other a linear support vector machine on pixels, one on histograms of oriented gradients (HOG, Dalal and
 Triggs 2005; by scikit-image), and a small convolutional net that learns its features from the same images. The
 machines' C, the size of a histogram's cell and the net's learning rate are chosen on held-out images. Without
-Fashion-MNIST (`$JAXCNN_DATA`) it takes the digits, and fewer images.
-What it promises: made features beat pixels with the fewest images, and learned ones beat made ones with the most, both
-beyond the 95 % interval; from how many images on, it says. About 4 min on 2 cores.
+Fashion-MNIST (`$JAXCNN_DATA`) it takes the digits, and fewer images. What it promises: made features beat pixels with
+the fewest images, and learned ones beat made ones with the most, both beyond the 95 % interval; from how many images
+on, it says. About 4 min on 2 cores.
 """
 
 import dataclasses
@@ -17,10 +17,9 @@ from functools import partial
 
 import numpy as np
 
-from experiments.few_images import (
+from experiments.apparatus.few_images import (
     Parts,
     accuracies,
-    better,
     by_size,
     chosen_rate,
     crossing,
@@ -29,9 +28,10 @@ from experiments.few_images import (
     rows,
     trained,
 )
-from experiments.lines import spread_lines
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import small_vgg
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.small_nets import small_vgg
+from experiments.apparatus.statistics import better
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, report
 from jaxcnn.checking import expect
 
@@ -44,7 +44,7 @@ CELLS = (4, 7)  # histograms along each side of the image, to choose from
 class Config(Common):
     dataset: str | None = None  # one of jaxcnn.data.names(); None for fashion_mnist where it is, else digits
     per_class: tuple[int, ...] = (20, 50, 100, 200)  # images of each class, rising, divisors of the last
-    held_out: int = 1000  # further training images, that choose C, cells and learning rate
+    held_out: int = 1000  # further training images, that choose C, cells and learning rate, a fifth of all at most
     test_images: int = 2000  # at most
     seeds: int = 5  # other images and weights; 2 or more
     width: int = 8  # maps of the net's first stage; each later stage has twice as many
@@ -60,7 +60,7 @@ def main(config: Config) -> Result:
     where = "shallow_vs_deep"
     expect_sizes(where, config.per_class)
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
-    of = parts(config, config.per_class)
+    config, of = parts(config)
     machines = {name: fitted(config, kinds, of) for name, kinds in features(of.spec.shape[1]).items()}
     found = {name: accuracy for name, (accuracy, _) in machines.items()}
     net = small_vgg(of.info, config.width)

@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.device import console
-from experiments.progress import LanesBar
-from experiments.runner import Common, Result, judge, run
-from experiments.statistics import summary
-from jaxcnn import data, layers, models, report, search, training
+from experiments.apparatus.small_nets import three_stages
+from experiments.apparatus.statistics import mean_sd, summary
+from experiments.framework.device import console
+from experiments.framework.progress import LanesBar
+from experiments.framework.runner import Common, Result, judge, run
+from jaxcnn import data, report, search, training
 from jaxcnn.checking import expect
 from jaxcnn.data.scenes import Scenes
 
@@ -154,7 +155,7 @@ def learned(
             for each, (cue, strength) in zip(keys, kinds.values(), strict=True)
         ]
     )
-    net = small_net(pool.info, config.width)
+    net = three_stages(pool.info, config.width)
     lanes = np.arange(pool.size).reshape(-1, config.scenes)  # a lane's own scenes
     steps = config.epochs * max(1, config.scenes // config.batch_size)
     with LanesBar(console) as bar:
@@ -171,12 +172,6 @@ def learned(
             answer = training.predict(net, state.params, state.model_state, test).argmax(-1)
             says[-1][name] = Seen(float((answer == test["label"]).mean()), float((answer == test["cue"]).mean()))
     return {name: says[at * config.seeds : (at + 1) * config.seeds] for at, name in enumerate(kinds)}
-
-
-def small_net(info: data.DatasetInfo, width: int) -> layers.Sequential:
-    """Return the net: three stages of one convolution."""
-    net = models.create("cifar_vgg", num_classes=len(info.class_names), width=width, convolutions=(1, 1, 1))
-    return layers.Sequential(normalize=layers.Normalize(info.mean, info.std), **net.layers)
 
 
 def biases(seeds: list[dict[str, Seen]], cue: str) -> list[float]:
@@ -210,7 +205,7 @@ def known(values: list[float]) -> dict[str, Any] | None:
 
 def percent(values: Any) -> str:
     """Return the mean of fractions and their standard deviation as text."""
-    return f"{100 * np.mean(values):.1f} ± {100 * np.std(values, ddof=1):.1f} %"
+    return f"{mean_sd(100 * np.asarray(values))} %"
 
 
 def sentence(config: Config, found: Found) -> str:

@@ -18,15 +18,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.device import console
-from experiments.few_images import accuracies, better
-from experiments.gabor_cells import PHASES, Cells, answers, cells_of, joined, modulation, scrambled, shuffled
-from experiments.image_sets import loaded, some
-from experiments.lines import spread_lines
-from experiments.progress import LanesBar
-from experiments.runner import Common, Result, judge, run
-from experiments.simple_cell_pictures import tuning, widths
-from experiments.statistics import mean_sd, summary
+from experiments.apparatus.few_images import accuracies
+from experiments.apparatus.gabor_cells import PHASES, Cells, answers, cells_of, joined, modulation, scrambled, shuffled
+from experiments.apparatus.image_sets import loaded, some
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.simple_cell_pictures import tuning, widths
+from experiments.apparatus.statistics import better, mean_sd, summary
+from experiments.framework.device import console
+from experiments.framework.progress import LanesBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import augment, data, layers, losses, report, search, training
 from jaxcnn import functional as F
 from jaxcnn.checking import expect

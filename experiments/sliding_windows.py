@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
-from experiments.device import console
-from experiments.image_sets import load
-from experiments.progress import ProgressBar
-from experiments.runner import Common, Result, judge, run
+from experiments.apparatus.image_sets import load
+from experiments.framework.device import console
+from experiments.framework.progress import ProgressBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, detection, models, report, surgery, training
 from jaxcnn.layers import Normalize, Sequential
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import tyro
 
-from experiments import book
 from experiments.__main__ import experiments
+from experiments.framework import book
 from jaxcnn.checking import expect
 from jaxcnn.report.values import shown
 

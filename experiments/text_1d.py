@@ -13,17 +13,16 @@ import dataclasses
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.device import console
-from experiments.few_images import accuracies, trained
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import head
-from experiments.statistics import summary
+from experiments.apparatus.few_images import accuracies, trained
+from experiments.apparatus.small_nets import head
+from experiments.apparatus.statistics import in_points, summary
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, layers, report
 from jaxcnn import functional as F
 from jaxcnn.checking import expect
@@ -92,7 +91,7 @@ def main(config: Config) -> Result:
         f"{100 * convolutions['written'].mean():.1f} % right, a bag of characters "
         f"{100 * bag['written'].mean():.1f} %, chance {100 / len(PACKAGES):.1f} %; of shuffled pieces convolutions "
         f"{100 * convolutions['shuffled'].mean():.1f} %, and {100 * found[ANEW]['shuffled'].mean():.1f} % where they "
-        f"learned from shuffled ones, {points(left[ANEW])} over the bag."
+        f"learned from shuffled ones, {100 * left[ANEW]['mean']:+.1f} points ({in_points(left[ANEW])}) over the bag."
     )
     judgement = judge(config, answer, promises, facts)
     headline = [
@@ -135,12 +134,6 @@ def accuracy(
     examples = np.arange(whole.size).reshape(config.seeds, -1)
     lanes = trained(config, net, whole, examples, [config.learning_rate], key)
     return {way: accuracies(net, lanes, one) for way, one in tests.items()}
-
-
-def points(found: dict[str, Any]) -> str:
-    """Return a difference of accuracies with its interval as text."""
-    low, high = found["interval"]
-    return f"{100 * found['mean']:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def texts() -> tuple[list[str], list[str]]:

@@ -19,17 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxcnn
-from experiments.device import console
-from experiments.explanation import explained, surest_mistake, test_image
-from experiments.predict import MODEL
-from experiments.progress import ProgressBar
-from experiments.robustness import BRIEF, broken
-from experiments.run_folder import notes_resumption, write_json
-from experiments.run_record import write_data
-from experiments.runner import Result, record, run
-from experiments.statistics import sentence, summary
-from experiments.tensorboard import event_files
-from experiments.training_options import (
+from experiments.apparatus.explanation import explained, surest_mistake, test_image
+from experiments.apparatus.image_sets import taken
+from experiments.apparatus.robustness import BRIEF, broken
+from experiments.apparatus.statistics import sentence, summary
+from experiments.apparatus.training_options import (
     VIEWS,
     Config,
     Resolved,
@@ -43,6 +37,13 @@ from experiments.training_options import (
     run_name,
     steps_per_epoch,
 )
+from experiments.framework.device import console
+from experiments.framework.progress import ProgressBar
+from experiments.framework.run_folder import notes_resumption, write_json
+from experiments.framework.run_record import write_data
+from experiments.framework.runner import Result, record, run
+from experiments.framework.tensorboard import event_files
+from experiments.predict import MODEL
 from jaxcnn import data, fingerprint, layers, losses, report, training
 from jaxcnn.checking import expect
 from jaxcnn.interop.model import Model
@@ -117,7 +118,7 @@ def train(config: Resolved) -> Result:
         "train_data_sha256": train_set.info.fingerprint,
         "test_data_sha256": test_set.info.fingerprint,
     }
-    shown_set = test_set.take(range(min(SHOWN, test_set.size))).dataset() if streamed else test_set
+    shown_set = taken(test_set, range(min(SHOWN, test_set.size))) if streamed else test_set
     sections = report.classifier_sections(net, result, shown_set, views=views)
     shown = report.Picture(
         report.image_grid(first),
@@ -170,7 +171,7 @@ def explanation(net: layers.Layer, state: Any, train_set: Any, test_set: data.Da
     """Return the sections about the test image that the net got wrong most surely."""
     model = Model(net, state.params, state.model_state, train_set.spec, train_set.info.class_names)
     if isinstance(train_set, data.Stream):
-        train_set = train_set.take(range(min(SHOWN, train_set.size))).dataset()
+        train_set = taken(train_set, range(min(SHOWN, train_set.size)))
     image, title = test_image(test_set, surest_mistake(model, test_set))
     return explained(model, train_set, test_set, image, title=title, seed=seed)[0]
 

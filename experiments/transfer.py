@@ -13,20 +13,16 @@ Source: Yosinski et al. 2014 (how transferable features are, by layer).
 """
 
 import dataclasses
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from experiments import small_nets
-from experiments.device import console
-from experiments.few_images import (
+from experiments.apparatus import small_nets
+from experiments.apparatus.few_images import (
     accuracies,
-    better,
     by_size,
     chosen_rate,
     crossing,
@@ -35,14 +31,16 @@ from experiments.few_images import (
     rows,
     trained,
 )
-from experiments.image_sets import in_memory, some
-from experiments.lines import spread_lines
-from experiments.progress import ProgressBar
-from experiments.runner import Common, Result, judge, run
-from experiments.small_nets import head, small_vgg
-from experiments.statistics import summary
+from experiments.apparatus.image_sets import load, some
+from experiments.apparatus.lines import spread_lines
+from experiments.apparatus.small_nets import head, small_vgg
+from experiments.apparatus.statistics import better, in_points, summary
+from experiments.framework.device import console
+from experiments.framework.progress import ProgressBar
+from experiments.framework.runner import Common, Result, judge, run
 from jaxcnn import data, layers, report, training, transfer
 from jaxcnn.checking import expect
+from jaxcnn.data.tfds import data_folder
 
 SCRATCH, LAST, STAGE, ALL = "from scratch", "last layer", "last stage and layer", "all layers"
 PAIRS = (("fashion_mnist", "mnist"), ("mnist", "digits"))
@@ -130,20 +128,14 @@ def pairs(config: Config) -> Iterator[tuple[data.Dataset, tuple[data.Dataset, da
     some_there = False
     for source, target in chosen:
         try:
-            yield whole(source)[0], whole(target)
+            yield load("transfer", source)[0], load("transfer", target)
             some_there = True
         except (FileNotFoundError, ImportError) as missing:
             if given:
                 raise
             console.print(f"Without {source} to {target}. {missing}", markup=False)
     if not some_there:
-        yield whole(INSTEAD[0])[0], whole(INSTEAD[1])
-
-
-def whole(name: str, **options: Any) -> tuple[data.Dataset, data.Dataset]:
-    """Return the training and the test set called `name`."""
-    train, test = data.load(name, **options)
-    return in_memory(train), in_memory(test)
+        yield load("transfer", INSTEAD[0])[0], load("transfer", INSTEAD[1])
 
 
 def fitted(dataset: data.Dataset, size: int, channels: int) -> data.Dataset:
@@ -262,9 +254,9 @@ def sentence(found: Measured) -> str:
         means.append(f"with {sizes[at]} images of each class {values} %")
     shown, beside = False, []
     for way in (LAST, STAGE):
-        low, high = summary((accuracy[way] - accuracy[ALL])[:, 0].tolist(), comparisons=2)["interval"]
-        shown |= low > 0
-        beside.append(f"{way} {100 * low:+.1f} to {100 * high:+.1f}")
+        gain = summary((accuracy[way] - accuracy[ALL])[:, 0].tolist(), comparisons=2)
+        shown |= gain["interval"][0] > 0
+        beside.append(f"{way} {in_points(gain)}")
     claim = "is shown" if shown else "is NOT shown"
     passing = f" {passed(found)}." if len(sizes) > 1 else ""
     return (
@@ -286,13 +278,13 @@ def passed(found: Measured) -> str:
 
 def of_photographs(config: Config) -> tuple[report.Section, dict[str, Any]]:
     """Return the section on ants and bees and its figures; a line instead where there are none."""
-    folder, size, title = Path(os.environ.get("JAXCNN_DATA", ".")), 64, "Ants and bees"
+    folder, size, title = data_folder(None), 64, "Ants and bees"
     if not (folder / PHOTOGRAPHS).is_file():
         missing = f"Left out: there is no {PHOTOGRAPHS} in $JAXCNN_DATA."
         console.print(missing, markup=False)
         return report.Section(title, [missing]), {}
-    photographs = lambda name: whole("folder", path=folder / name, image_size=size)  # noqa: E731
-    source, _ = photographs(CLOTHES) if (folder / CLOTHES).is_file() else whole("scenes")
+    photographs = lambda name: load("transfer", "folder", path=folder / name, image_size=size)  # noqa: E731
+    source, _ = photographs(CLOTHES) if (folder / CLOTHES).is_file() else load("transfer", "scenes")
     config = dataclasses.replace(config, image_size=size, source_epochs=1 if config.quick else 8)
     task = prepared(config, source, photographs(PHOTOGRAPHS))
     found = measured(config, task, (20,) if config.quick else (50,))

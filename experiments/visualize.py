@@ -19,10 +19,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.image_sets import some
-from experiments.layer_views import PIXELS, Space, Units, behind_activations, spaces_of, units_of
-from experiments.runner import Result, judge, run
-from experiments.trained import OfNet, Trained, trained
+from experiments.apparatus.image_sets import some
+from experiments.apparatus.layer_views import PIXELS, Space, Units, behind_activations, spaces_of, units_of
+from experiments.apparatus.trained import OfNet, Trained, trained
+from experiments.framework.runner import Result, judge, run
 from jaxcnn import data, report
 from jaxcnn.checking import expect
 from jaxcnn.explain import inside

@@ -4,7 +4,7 @@ A bank is a value: a frozen dataclass that, called, returns its n kernels as one
 correlated with the image (no flip), u counting rows downwards and v columns to the right, both from the centre.
 
     from jaxcnn import filters, functional as F
-    edges = F.moving_sum(images, filters.Sobel()())    # (..., H, W, 2 C)
+    edges = F.moving_sum(images, filters.Sobel())    # (..., H, W, 2 C)
 
 `layers.MovingSum(Sobel())` is the layer, and `initializers.FilterBank(Gabor(7))` starts a learned layer from a bank.
 """

@@ -20,7 +20,7 @@ from jaxcnn.functional.window import Size, images, pair
 from jaxcnn.initializers import Initializer
 from jaxcnn.layers.composition import Concat, Residual, Sequential
 from jaxcnn.layers.gate import Gate
-from jaxcnn.layers.layer import Layer, Module, Params, State, apply, expect_arrays, expect_spec, show
+from jaxcnn.layers.layer import Layer, Module, Params, State, apply, expect_arrays, expect_net, expect_spec, show
 from jaxcnn.surgery import replace
 from jaxcnn.surgery.tree import unwrapped
 
@@ -54,7 +54,7 @@ def lsuv(
     Source: Mishkin and Matas 2016, algorithm 1; the variance is the whole output's, as there.
     """
     fix = "0.01 is one per cent of variance."
-    expect(isinstance(net, Layer), "lsuv", "a layer", shown(net), "Pass a net such as Sequential(...).", TypeError)
+    expect_net("lsuv", net)
     expect_arrays("lsuv", "params", params)
     expect_arrays("lsuv", "state", state)
     expect_spec("lsuv", x)
@@ -135,8 +135,7 @@ def with_kernel_init(net: Layer, initializer: Initializer) -> Any:
     Raises:
         ValueError: no layer has a `kernel_init`. TypeError: no initializer.
     """
-    fix = "Pass a net such as Sequential(...)."
-    expect(isinstance(net, Layer), "with_kernel_init", "a layer", shown(net), fix, TypeError)
+    expect_net("with_kernel_init", net)
     layers: list[Any] = [layer for layer in _leaves(net) if hasattr(layer, "kernel_init")]
     fix = "Pass a net with convolutions or dense layers."
     expect(bool(layers), "with_kernel_init", "a net of layers with a kernel_init", type(net).__name__, fix)
@@ -178,8 +177,7 @@ def zero_residuals(net: Layer, params: Params) -> Params:
             parts["branch"] = _zeroed(inner.branch, parts["branch"])
         return {**params, **{name: part for name, part in parts.items() if name in params}}
 
-    fix = "Pass a net such as Sequential(...)."
-    expect(isinstance(net, Layer), where, "a layer", shown(net), fix, TypeError)
+    expect_net(where, net)
     expect_arrays(where, "params", params)
     params = walk(net, params)
     expect(found > 0, "zero_residuals", "a net with Residual layers", type(net).__name__, "Others have no branches.")
@@ -253,8 +251,9 @@ def _paths(params: Params, name: str) -> list[tuple]:
 
 
 def _leaves(module: Module) -> set[Layer]:
-    """Return the layers that are not made of others."""
-    if not isinstance(module, Layer):
+    """Return the layers that are not made of others, without what surgery has put around them."""
+    inner = unwrapped(module)
+    if not isinstance(inner, Layer):
         return set()
-    children = module.children()
-    return set().union(*map(_leaves, children.values())) if children else {module}
+    children = inner.children()
+    return set().union(*map(_leaves, children.values())) if children else {inner}

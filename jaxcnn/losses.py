@@ -22,6 +22,7 @@ __all__ = [
     "Classification",
     "WithAuxiliary",
     "accuracy",
+    "batch_accuracy",
     "classification",
     "confusion_matrix",
     "cross_entropy",
@@ -93,8 +94,9 @@ def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Raises:
         ValueError: shapes that do not match.
+        TypeError: logits that are not floating.
     """
-    return top_k(logits, labels, k=1)
+    return _among_largest(*_logits_and_labels("accuracy", logits, labels), 1)
 
 
 def top_k(logits: jax.Array, labels: jax.Array, *, k: int) -> jax.Array:
@@ -113,10 +115,16 @@ def top_k(logits: jax.Array, labels: jax.Array, *, k: int) -> jax.Array:
 
     Raises:
         ValueError: shapes that do not match, k out of range.
+        TypeError: logits that are not floating.
     """
     logits, labels = _logits_and_labels("top_k", logits, labels)
     classes = logits.shape[-1]
     expect(is_int(k, 1, classes), "top_k", f"k in 1..{classes}", shown(k), "k guesses of the classes there are.")
+    return _among_largest(logits, labels, k)
+
+
+def _among_largest(logits: jax.Array, labels: jax.Array, k: int) -> jax.Array:
+    classes = logits.shape[-1]
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         labels = jnp.argmax(labels, axis=-1)
     of_label = jnp.take_along_axis(logits, labels[..., None], axis=-1)
@@ -260,7 +268,7 @@ def with_auxiliary(loss: Callable[..., jax.Array], weight: float = 0.3) -> WithA
 
 def batch_accuracy(outputs: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
     """Return `accuracy(outputs, batch["label"])`: the trainer's default metric."""
-    return accuracy(outputs, _label("accuracy", batch))
+    return accuracy(outputs, _label("batch_accuracy", batch))
 
 
 def _label(where: str, batch: Mapping[str, jax.Array]) -> jax.Array:

@@ -3,21 +3,20 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 from jax.extend.core import jaxprs_in_params
 
-from jaxcnn.checking import expect, shown
+from jaxcnn.checking import expect
 from jaxcnn.functional.primitives.convolve import multiply_adds
-from jaxcnn.functional.window import pair
 from jaxcnn.layers.adaptive_pooling import AdaptiveAvgPool, AdaptiveMaxPool
 from jaxcnn.layers.auxiliary import Auxiliary
-from jaxcnn.layers.composition import Concat, Residual, Sequential
+from jaxcnn.layers.composition import Sequential, kept
 from jaxcnn.layers.gate import Gate
-from jaxcnn.layers.layer import Layer, Module, Spec, apply, expect_spec, init, name_of
-from jaxcnn.layers.transposed import ConvTranspose
-from jaxcnn.surgery.tree import unwrapped
+from jaxcnn.layers.layer import Layer, Module, Spec, apply, expect_net, expect_spec, init, name_of
+from jaxcnn.surgery.reach import Reach, reach_of
+from jaxcnn.surgery.tree import COMPOSED, unwrapped
 
 __all__ = ["Row", "Summary", "summarize"]
 
@@ -26,13 +25,15 @@ __all__ = ["Row", "Summary", "summarize"]
 class Row:
     """One layer: its path, kind, output shape, parameters, multiply-adds of one image, and receptive field.
 
-    `receptive_field` is (height, width) in pixels of the input, unclipped, or None once every output sees the whole
-    image (after flattening or global pooling). It follows from a layer's `kernel_size` or `window`, `stride` and
-    `dilation`; layers without them, functions included, are taken to work pixel by pixel. After a transposed
-    convolution neighbouring outputs see differently many pixels: the figure is the most that one of them sees, or more
-    where its stride meets a dilation of its own or a stride further on. A `Gate` that looks at the whole image sees
-    what it weighs. Composites stand before their parts, with the parts' totals; of an `Auxiliary` net, whose outputs
-    have names, "logits" is shown.
+    `receptive_field` is (height, width) in pixels of the input, unclipped; "all" once every output sees the whole image
+    (after flattening or global pooling); or "unknown" from a layer on that does not say how far it looks, such as one
+    of Flax. A layer says it by `kernel_size` or `window`, `stride` and `dilation`; those of `jaxcnn.layers` without
+    them work pixel by pixel, and so, it is taken, do functions that keep the size. After a transposed convolution
+    neighbouring outputs see differently many pixels: the figure is the most that one of them sees, or more where its
+    stride meets a dilation of its own or a stride further on. Statistics of the whole image, of `GroupNorm` say, do
+    not count, and a `Gate` that looks at the whole image sees what it weighs. (`explain.inside.receptive_field` follows
+    the pixels through the traced program instead.) Composites stand before their parts, with the parts' totals; of an
+    `Auxiliary` net, whose outputs have names, "logits" is shown.
     """
 
     path: str
@@ -40,7 +41,7 @@ class Row:
     output: tuple[int, ...]
     parameters: int
     multiply_adds: int
-    receptive_field: tuple[int, int] | None
+    receptive_field: tuple[int, int] | Literal["all", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Summary:
                 "x".join(map(str, row.output[1:])),
                 f"{row.parameters:,}",
                 f"{row.multiply_adds:,}",
-                "all" if row.receptive_field is None else "x".join(map(str, row.receptive_field)),
+                seen if isinstance(seen := row.receptive_field, str) else "x".join(map(str, seen)),
             )
             for row in self.rows
         ]
@@ -93,8 +94,7 @@ def summarize(net: Layer, spec: Spec) -> Summary:
     Raises:
         ValueError, TypeError: the net does not take such an input; as `net.init` raises.
     """
-    fix = "Pass a net such as Sequential(...)."
-    expect(isinstance(net, Layer), "summarize", "a layer", shown(net), fix, TypeError)
+    expect_net("summarize", net)
     expect_spec("summarize", spec, one=True)
     expect(len(spec.shape) >= 2, "summarize", "a spec with a batch axis", spec.shape, "Add it: (1, H, W, C).")
     spec = jax.ShapeDtypeStruct((1, *spec.shape[1:]), spec.dtype)
@@ -114,12 +114,10 @@ class _Field:
         """Pixels of the input."""
         return _pixels(self.steps[0]), _pixels(self.steps[1])
 
-    def after(
-        self, stride: tuple[int, int], dilation: tuple[int, int], window: tuple[int, int], enlarges: bool
-    ) -> "_Field":
+    def after(self, reach: Reach) -> "_Field":
         rows, columns = (
-            (*before, _Step(s, (w - 1) * d + 1, enlarges))
-            for before, s, d, w in zip(self.steps, stride, dilation, window, strict=True)
+            (*before, _Step(stride, (window - 1) * dilation + 1, reach.enlarges))
+            for before, window, stride, dilation in zip(self.steps, *reach[:3], strict=True)
         )
         return _Field((rows, columns))
 
@@ -129,7 +127,7 @@ class _Step(NamedTuple):
 
     stride: int
     span: int
-    enlarges: bool  # whether it is a transposed convolution
+    enlarges: bool  # whether the stride is one of outputs
 
 
 def _pixels(steps: tuple[_Step, ...]) -> int:
@@ -140,7 +138,10 @@ def _pixels(steps: tuple[_Step, ...]) -> int:
     return count
 
 
-def _walk(module: Module, path: str, params: Any, state: Any, spec: jax.ShapeDtypeStruct, field: _Field | None):
+_Sees = _Field | Literal["all", "unknown"]
+
+
+def _walk(module: Module, path: str, params: Any, state: Any, spec: jax.ShapeDtypeStruct, field: _Sees):
     """Return rows, parameters, multiply-adds, output spec and field of one layer and its parts."""
 
     def forward(params: Any, state: Any, x: jax.Array) -> jax.Array:
@@ -156,54 +157,50 @@ def _walk(module: Module, path: str, params: Any, state: Any, spec: jax.ShapeDty
     taps = dict(inner.taps) if isinstance(inner, Auxiliary) else {}
     given: dict[str, Any] = {}  # what each part gives to the next one, or to heads
     rows: list[Row] = []
-    fields: list[_Field | None] = []
+    fields: list[_Sees] = []
     inside, incoming = spec, field
-    # Only of these is it known what their children are given; a composite of one's own is one row.
-    open_ = isinstance(inner, Sequential | Auxiliary | Residual | Concat | Gate)
-    for name, child in (inner.children() if open_ else {}).items():
+    # A composite of one's own is one row.
+    for name, child in (inner.children() if isinstance(inner, COMPOSED) else {}).items():
         x, seen_by_x = given[taps[name]] if name in taps else (inside, incoming)
-        p, s = (tree.get(name, {}) if isinstance(tree, Mapping) else {} for tree in (params, state))
+        p, s = kept(params, name), kept(state, name)
         child_rows, _, _, child_output, child_field = _walk(child, f"{path}{name}/", p, s, x, seen_by_x)
         rows += child_rows
         given[name] = child_output, child_field
         if chained and name not in taps:
             inside, incoming = given[name]
         fields.append(incoming if chained else given[name][1])
-    if isinstance(inner, Gate) and None in fields:
-        fields = [field]  # what the whole image weighs is still a part of it
-
-    adaptive = isinstance(inner, AdaptiveAvgPool | AdaptiveMaxPool) and output.shape != spec.shape
-    if len(output.shape) < 4 or field is None or None in fields or adaptive:
-        field = None  # adaptive windows grow with the image
+    if len(output.shape) < 4:
+        field = "all"
+    elif isinstance(inner, Gate) and "all" in fields:
+        pass  # what the whole image weighs is still a part of it
     elif fields:
-        field = fields[-1] if chained else _widest([f for f in fields if f is not None])
-    else:
-        stride, dilation = getattr(inner, "stride", 1) or _window(inner), getattr(inner, "dilation", 1)
-        stride, dilation = pair("", "", stride), pair("", "", dilation)
-        field = field.after(stride, dilation, _window(inner), isinstance(inner, ConvTranspose))
+        field = fields[-1] if chained else _together(fields)
+    elif isinstance(field, _Field):
+        field = _after(field, inner, spec.shape, output.shape)
     if path:
-        seen = None if field is None else field.size
-        rows.insert(
-            0,
-            Row(
-                path[:-1],
-                type(inner).__name__ if isinstance(inner, Layer) else name_of(inner),
-                output.shape,
-                parameters,
-                cost,
-                seen,
-            ),
-        )
+        kind = type(inner).__name__ if isinstance(inner, Layer) else name_of(inner)
+        seen = field.size if isinstance(field, _Field) else field
+        rows.insert(0, Row(path[:-1], kind, output.shape, parameters, cost, seen))
     return rows, parameters, cost, output, field
 
 
-def _widest(fields: list[_Field]) -> _Field:
+def _after(field: _Field, module: Module, given: tuple[int, ...], output: tuple[int, ...]) -> _Sees:
+    """Return what one output of a layer that is not made of others sees, of the shapes it is given and gives."""
+    if isinstance(module, AdaptiveAvgPool | AdaptiveMaxPool) and output != given:
+        return "all"  # adaptive windows grow with the image
+    reach = reach_of(module)
+    resizes = reach == Reach() and output[1:-1] != given[1:-1]
+    return "unknown" if reach is None or resizes else field.after(reach)
+
+
+def _together(fields: list[_Sees]) -> _Sees:
     """Return what parallel branches see together, taking them to be centred on the same pixel."""
-    return _Field((max((f.steps[0] for f in fields), key=_pixels), max((f.steps[1] for f in fields), key=_pixels)))
-
-
-def _window(layer: Module) -> tuple[int, int]:
-    return pair("", "", getattr(layer, "kernel_size", getattr(layer, "window", 1)))
+    for seen in ("all", "unknown"):
+        if seen in fields:
+            return seen
+    known = [field for field in fields if isinstance(field, _Field)]
+    rows, columns = (max((field.steps[axis] for field in known), key=_pixels) for axis in (0, 1))
+    return _Field((rows, columns))
 
 
 def _multiply_adds(jaxpr: Any) -> int:

@@ -81,7 +81,11 @@ GIVEN: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "prelu": {"negative_slope": C},
         "separable_conv": {"depthwise_kernel": jnp.ones((3, 3, 1, 4)), "pointwise_kernel": jnp.ones((1, 1, 4, 5))},
     },
-    "losses": {"top_k": {"k": 2}, "confusion_matrix": {"predictions": LABEL, "classes": 4}},
+    "losses": {
+        "batch_accuracy": {"batch": BATCH},
+        "confusion_matrix": {"predictions": LABEL, "classes": 4},
+        "top_k": {"k": 2},
+    },
     "initializers": {
         "Constant": {"value": 1.0},
         "FilterBank": {"bank": filters.Sobel()},
@@ -434,12 +438,12 @@ def transfers() -> dict[str, Case]:
     headed = {"net": HEADED, "params": HEADED_PARAMS, "state": HEADED_STATE}
     found = {
         "features": of(transfer.features, USUAL, host=True, **headed, at="pool"),
-        "freeze": of(lambda params, path: transfer.freeze(params, path), {}, params=HEADED_PARAMS, path="conv"),
         "layerwise": of(transfer.layerwise, {}, net=HEADED, params=HEADED_PARAMS, decay=0.5),
         "load": of(transfer.load, {}, into=HEADED_PARAMS, given=PARAMS),
         "load_backbone": of(transfer.load_backbone, {}, into=(HEADED_PARAMS, HEADED_STATE), given=(PARAMS, STATE)),
         "scale_updates": of(rescaled, {}, factors={"conv": 0.5}),
         "swap_head": of(transfer.swap_head, USUAL, **headed, head=layers.Dense(2), spec=SPEC),
+        "trainable_mask": of(transfer.trainable_mask, {}, params=HEADED_PARAMS, frozen=["conv"]),
         "unfreeze_at": of(moved_on, {}, optimizer=OPTIMIZER, steps={"conv": 2}),
     }
     return {f"transfer.{name}": case for name, case in found.items()}

@@ -138,10 +138,10 @@ def test_summary_has_a_row_for_each_head():
     assert sizes == {
         "stage1": ((6, 6, 3), (3, 3)),
         "stage2": ((3, 3, 4), (5, 5)),
-        "pool": ((4,), None),
-        "head": ((3,), None),
-        "aux1": ((3,), None),
-        "aux2": ((3,), None),
+        "pool": ((4,), "all"),
+        "head": ((3,), "all"),
+        "aux1": ((3,), "all"),
+        "aux2": ((3,), "all"),
     }
     alone = summarize(MAIN, IMAGES)
     # By hand: dense layers of 108 and of 36 inputs, and a scale and a bias of 4.

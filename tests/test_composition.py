@@ -171,6 +171,7 @@ def test_dropout_draws_by_name_whatever_comes_before():
     ("make", "error", "message"),
     [
         (lambda: Sequential(F.relu, conv=Conv(3)), ValueError, r"^Sequential: expected layers either all named or .*"),
+        (lambda: Sequential(*[F.relu] * 61, F.relu6), ValueError, r"^Sequential: .* names, got \['relu61'\]\. Name"),
         (lambda: Sequential(Conv), TypeError, r"^Sequential: expected 'conv1' to be a layer .*, got <class"),
         (lambda: Sequential(a=3), TypeError, r"^Sequential: expected 'a' to be a layer .*, got 3\. "),
         (lambda: Sequential(None), TypeError, r"^Sequential: expected 'nonetype1' to be a layer .*, got None\. "),

@@ -122,19 +122,31 @@ class Own(Layer):
         return {"conv": self.conv}
 
 
+@dataclass(frozen=True)
+class Silent(Layer):
+    """A layer of one's own that does not say how far it looks."""
+
+
 @pytest.mark.parametrize(
     ("net", "message"),
     [
+        (Sequential(b=Silent()), r"layers that say how far they look, got Silent\(\)\. Where one works pixel by"),
+        (Sequential(b=MaxPool(), c=Silent()), r"layers that say how far they look, got Silent\(\)\."),
         (Sequential(b=ConvTranspose(4, stride=2)), r"layers that can look further apart, got ConvTranspose\("),
         (Sequential(b=LpPool()), r"layers that can look further apart, got LpPool\(\)\. Leave its part"),
         (Sequential(b=MaxPool(), c=Upsample()), r"layers that can look further apart, got Upsample\(\)\."),
-        (Sequential(a=Conv(2)), r"the path of a layer, got 'b'\. Near ones"),
+        (Sequential(a=Conv(2)), r"the path of a layer, got 'b'\. There are \['a'\]"),
         (Sequential(b=Own(Conv(2))), r"a net of known composites, got Own\. Only of Sequential"),
     ],
 )
 def test_what_cannot_be_dilated(net, message):
     with pytest.raises(ValueError, match=rf"^dilate: expected {message}"):
         surgery.dilate(net, ["b"])
+
+
+def test_what_comes_before_need_not_say_how_far_it_looks():
+    net = Sequential(a=Silent(), b=Conv(2, stride=2, padding=1))
+    assert surgery.dilate(net, ["b"]) == Sequential(a=Silent(), b=Conv(2, padding=1))
 
 
 def test_no_paths():

@@ -276,6 +276,8 @@ def test_another_kernel_init_at_any_depth():
         head=Dense(3, kernel_init=orthogonal),
     )
     assert initialization.with_kernel_init(Conv(4), orthogonal) == Conv(4, kernel_init=orthogonal)
+    frozen = surgery.freeze(net, ["conv", "block"])
+    assert initialization.with_kernel_init(frozen, orthogonal) == surgery.freeze(changed_net, ["conv", "block"])
     with pytest.raises(
         ValueError, match=r"^with_kernel_init: expected a net of layers with a kernel_init, got Sequent"
     ):

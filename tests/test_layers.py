@@ -241,7 +241,7 @@ def spec(*shape, dtype=jnp.float32):
             ValueError,
             r"^Conv: expected input channels that 2 groups divide, got 3\. ",
         ),
-        (Dense(8), spec(), ValueError, r"^Dense: expected an input of shape \(\.\.\., C_in\), got \(\)\. "),
+        (Dense(8), spec(), ValueError, r"^Dense: expected an input of shape \(\.\.\., C\), got \(\)\. "),
         (BatchNorm(), spec(), ValueError, r"^BatchNorm: expected an input of shape \(\.\.\., C\), got \(\)\. "),
     ],
 )

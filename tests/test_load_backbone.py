@@ -95,7 +95,7 @@ def test_the_layers_are_paths_to_freeze(trained):
     net, _ = NETS["centernet"]
     (params, _), found = transfer.load_backbone(start(net), trained)
     surgery.freeze(net, found.layers)
-    trains = {name for name, moves in named_leaves(transfer.freeze(params, *found.layers)).items() if moves}
+    trains = {name for name, moves in named_leaves(transfer.trainable_mask(params, found.layers)).items() if moves}
     assert trains == {name.removeprefix("params/") for name in found.missing if name.startswith("params/")}
 
 

@@ -234,7 +234,12 @@ def test_a_loss_with_heads_asks_its_own_loss_about_the_data():
 # Bad input
 
 
-PAIRS = {"cross_entropy": cross_entropy, "squared_error": squared_error, "top_k": lambda a, b: top_k(a, b, k=1)}
+PAIRS = {
+    "accuracy": accuracy,
+    "cross_entropy": cross_entropy,
+    "squared_error": squared_error,
+    "top_k": lambda a, b: top_k(a, b, k=1),
+}
 
 
 @pytest.mark.parametrize("name", PAIRS)

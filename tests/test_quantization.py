@@ -47,6 +47,14 @@ def test_a_net_keeps_its_structure_and_runs_on_bytes():
     assert small["norm"]["scale"] is params["norm"]["scale"]
 
 
+def test_bytes_are_no_kernels():
+    layer = Conv(2)
+    params, state = layer.init(jax.random.key(0), jnp.ones((1, 4, 4, 3)))
+    message = r"^Conv: expected kernel as an array, got Quantized\. Pass .* what surgery\.dequantize makes"
+    with pytest.raises(TypeError, match=message):
+        layer.apply(quantize(params), state, jnp.ones((1, 4, 4, 3)), train=False)
+
+
 def test_what_is_not_finite_is_refused():
     with pytest.raises(ValueError, match=r"^quantize: expected finite parameters, got NaN or infinity\."):
         quantize({"kernel": jnp.array([[1.0, jnp.nan]])})

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen
 
 from jaxcnn import functional as F
 from jaxcnn import models, summarize, surgery
 from jaxcnn.initializers import Constant
+from jaxcnn.interop.flax import Linen
 from jaxcnn.layers import (
     AdaptiveAvgPool,
     AvgPool,
@@ -22,14 +24,17 @@ from jaxcnn.layers import (
     DepthwiseConv,
     Dropout,
     Flatten,
+    Gate,
     GlobalAvgPool,
     Layer,
+    LocalContrastNorm,
     LocalConv,
     MaxPool,
     Residual,
     SeparableConv,
     Sequential,
     StandardizedConv,
+    Upsample,
 )
 from jaxcnn.models.cifar_resnet import PadShortcut
 
@@ -216,6 +221,9 @@ CHAINS = {
         d=linear(),
         e=larger(4, stride=2),
     ),
+    "enlarged by interpolation": Sequential(a=linear(), b=F.upsample, c=linear(), d=Upsample((3, 1)), e=linear(2, 7)),
+    "functions": Sequential(a=linear(), b=F.avg_pool, c=linear(), d=jnp.tanh, e=linear(2, 2)),
+    "local contrast": Sequential(a=LocalContrastNorm(size=5, divisive=False), b=linear()),
     "enlarged in parallel": Sequential(
         a=linear(2, 3, stride=2), b=Concat(c=larger(4, stride=2), d=larger((2, 5), stride=2)), e=linear()
     ),
@@ -249,13 +257,46 @@ def test_receptive_field_is_the_support_of_the_gradient(name):
 @pytest.mark.parametrize("last", [GlobalAvgPool(), Flatten()], ids=repr)
 def test_after_pooling_or_flattening_all_is_seen(last):
     table = rows(summarize(Sequential(a=Conv(4), b=last, c=F.relu, d=Dense(3)), spec(1, 9, 9, 1)))
-    assert [row.receptive_field for row in table.values()] == [(3, 3), None, None, None]
+    assert [row.receptive_field for row in table.values()] == [(3, 3), "all", "all", "all"]
 
 
 def test_windows_of_adaptive_pooling_grow_with_the_image():
     net = Sequential(a=Conv(4), b=AdaptiveAvgPool(3), c=Conv(4))
     sizes = [[row.receptive_field for row in rows(summarize(net, spec(1, n, n, 1))).values()] for n in (9, 3)]
-    assert sizes == [[(3, 3), None, None], [(3, 3), (3, 3), (5, 5)]]
+    assert sizes == [[(3, 3), "all", "all"], [(3, 3), (3, 3), (5, 5)]]
+
+
+@dataclass(frozen=True)
+class Doubled(Layer):
+    """A layer of one's own that does not say how far it looks."""
+
+    def apply(self, params, state, x, *, train, key=None):
+        return 2 * x, state
+
+
+@dataclass(frozen=True)
+class Pointwise(Doubled):
+    """One that says it."""
+
+    kernel_size = 1
+
+
+def test_where_a_layer_does_not_say_how_far_it_looks_it_is_not_known():
+    foreign = Linen(linen.Conv(4, (7, 7)))
+    net = Sequential(
+        a=Conv(2),
+        b=Concat(c=foreign, d=Conv(2)),
+        e=Conv(2),
+        f=Gate(Sequential(pool=GlobalAvgPool(), dense=Dense(2))),
+        g=Flatten(),
+    )
+    table = rows(summarize(net, spec(1, 9, 9, 1)))
+    seen = {path: table[path].receptive_field for path in ("a", "b/c", "b/d", "b", "e", "f", "g")}
+    assert list(seen.values()) == [(3, 3), "unknown", (5, 5), "unknown", "unknown", "unknown", "all"]
+    assert str(summarize(Sequential(a=foreign), spec(1, 9, 9, 1))).splitlines()[2].endswith("  unknown")
+    net = Sequential(a=Conv(2), b=Pointwise(), c=lambda x: x[:, ::2], d=Doubled())
+    table = rows(summarize(net, spec(1, 9, 9, 1)))
+    assert [row.receptive_field for row in table.values()] == [(3, 3), (3, 3), "unknown", "unknown"]
 
 
 def test_dense_on_images_sees_what_its_input_saw():

@@ -102,7 +102,7 @@ def test_what_is_frozen_has_no_slots(frozen):
 def test_the_front_costs_no_gradient(weights, some):
     def flops(freeze):
         optimizer = training.sgd(0.1)
-        kept = optax.masked(optimizer, transfer.freeze(weights[0], *freeze)) if freeze else optimizer
+        kept = optax.masked(optimizer, transfer.trainable_mask(weights[0], freeze)) if freeze else optimizer
         state = training.TrainState.create(NET, kept, KEY, some.spec, start=weights)
         step = training.make_train_step(NET, optimizer, freeze=freeze)
         batch = {"image": some["image"], "label": some["label"]}
@@ -125,7 +125,7 @@ def test_a_frozen_net_is_in_training_what_it_is_in_evaluation(weights):
 
 
 def test_a_mask_for_optax(weights):
-    mask = transfer.freeze(weights[0], "stage1", "stage2/conv")
+    mask = transfer.trainable_mask(weights[0], ["stage1", "stage2/conv"])
     assert mask["stage1"] == {"conv": {"kernel": False, "bias": False}, "norm": {"scale": False, "bias": False}}
     assert mask["stage2"]["conv"] == {"kernel": False, "bias": False}
     assert mask["stage2"]["norm"] == {"scale": True, "bias": True}
@@ -217,12 +217,12 @@ def mistakes(weights, some):
     params = weights[0]
     swap = functools.partial(transfer.swap_head, NET, *weights, key=KEY, spec=some.spec)
     fit = functools.partial(training.fit, NET, some, key=KEY, batch_size=10)
-    paths = "(freeze|scale_updates|unfreeze_at): expected paths of layers with parameters, got"
+    paths = "(trainable_mask|scale_updates|unfreeze_at): expected paths of layers with parameters, got"
     return {
         r"swap_head: expected the name of one of .*'head'\], got 'heat'\.": lambda: swap(Dense(2), at="heat"),
         r"swap_head: expected a layer as head, got 3\.": lambda: swap(3),
-        rf"{paths} \['stage3'\]\. There are \['head', 'stage1/conv'": lambda: transfer.freeze(params, "stage3"),
-        r"freeze: expected the path of a layer, got 'stag1'\. Near .* \['stage1'": lambda: fit(freeze=["stag1"]),
+        rf"{paths} \['stage3'\]\. There are \['head', 'stage1/conv'": lambda: transfer.trainable_mask(params, "stage3"),
+        r"freeze: expected the path of a layer, got 'stag1'\. Did you mean 'stage1'": lambda: fit(freeze=["stag1"]),
         r"fit: expected freeze to leave parameters that train, got .*'head'": lambda: fit(freeze=list(NET.layers)),
         r"TrainState\.create: expected a start .* at \['state/stage1/norm/mean'": lambda: fit(start=(params, {})),
         r"fit: expected start as \(params, state\), got 3\.": lambda: fit(start=3),
@@ -238,7 +238,7 @@ def mistakes(weights, some):
         r"load: expected into and given as params, or as \(params, state\), got ": lambda: transfer.load(
             weights, params
         ),
-        r"freeze: expected paths one by one, got \(\['stage1'\],\)\.": lambda: transfer.freeze(params, ["stage1"]),
+        r"trainable_mask: expected a sequence of paths, got \[1\]\.": lambda: transfer.trainable_mask(params, [1]),
         r"cut: expected .*'stage1'": lambda: transfer.features(NET, *weights, some, at="act"),
     }
 

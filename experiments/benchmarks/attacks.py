@@ -31,8 +31,8 @@ import numpy as np
 from experiments.benchmarks.nets.ours import lenet
 from experiments.benchmarks.pairs import LONG, Pairs, Program, compare
 from experiments.benchmarks.peer_process import PeerProcess, Theirs, written
-from experiments.device import console
-from experiments.runner import Common, Result, run
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, run
 from jaxcnn import data, report, training
 from jaxcnn.attack.judgement import judge
 from jaxcnn.attack.pgd import pgd
@@ -201,4 +201,4 @@ def ways(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    run(main, Config, name=lambda config: f"attack-speed{'-quick' if config.quick else ''}-seed{config.seed}")
+    run(main, Config, name=lambda config: f"attack-speed{config.ending}")

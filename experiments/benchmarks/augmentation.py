@@ -24,8 +24,8 @@ from experiments.benchmarks.chart import ratios
 from experiments.benchmarks.operations import DELTA, FACTOR, MARGIN, PACKAGES, PEERS, Augmentation, ours
 from experiments.benchmarks.pairs import Program, compare
 from experiments.benchmarks.peers import summary, versions, words
-from experiments.device import console
-from experiments.runner import Common, Result, run
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, run
 from jaxcnn import augment, models, report, training
 from jaxcnn.checking import expect
 
@@ -203,4 +203,4 @@ def line(row: Row) -> str:
 
 
 if __name__ == "__main__":
-    run(main, Config, name=lambda config: f"augmentation-speed{'-quick' if config.quick else ''}-seed{config.seed}")
+    run(main, Config, name=lambda config: f"augmentation-speed{config.ending}")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from experiments.benchmarks.nets import linen, ours
 from experiments.benchmarks.pairs import Pairs
-from experiments.device import console
+from experiments.framework.device import console
 
 BATCH, SHAPE = 8, (224, 224, 3)
 PAIRS = 3

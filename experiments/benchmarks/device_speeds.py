@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.apparatus.speed_recipes import RECIPES
+from experiments.apparatus.speed_training import SpeedTraining, images_by_chance
+from experiments.apparatus.statistics import summary
 from experiments.benchmarks.nets import CLASSES
 from experiments.benchmarks.nets.ours import lenet
 from experiments.benchmarks.throughput import peak
 from experiments.cifar_speedrun import at_once, one_by_one, ready
-from experiments.speed_recipes import RECIPES
-from experiments.speed_training import SpeedTraining, images_by_chance
-from experiments.statistics import summary
 from jaxcnn import data, models, training
 from jaxcnn.attack.pgd import pgd
 from jaxcnn.attack.robust_accuracy import robust_accuracy

@@ -25,8 +25,8 @@ from experiments.benchmarks.nets import CLASSES, NETS, VGG
 from experiments.benchmarks.nets.ours import lenet
 from experiments.benchmarks.pairs import Program, compare
 from experiments.benchmarks.peer_process import PeerProcess, Theirs, written
-from experiments.device import console
-from experiments.runner import Common, Result, run
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, run
 from jaxcnn import functional as F
 from jaxcnn import models, report, training
 from jaxcnn.checking import expect
@@ -92,7 +92,7 @@ def main(config: Config) -> Result:
         f"{least['ratio']:.2f} ({least['method']} of {least['net']}), {judged}; {told}."
     )
     number = report.Number("times as fast as captum", f"{mean:.2f}", f"geometric mean; least {least['ratio']:.2f}")
-    table = report.Table([{name: shown(value) for name, value in row.items()} for row in rows])
+    table = report.Table(rows)
     holds = not far and (config.quick or reached)
     return Result(
         figures, [report.Section("Cases", [table, report.Facts(versions)])], verdict, holds, headline=[number]
@@ -167,10 +167,6 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
-def shown(value: Any) -> Any:
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
 # Each with the layer of its Grad-CAM and the size of its images.
 EXPLAINED: dict[str, Callable[[], tuple[Any, str, tuple[int, ...]]]] = {
     "lenet5": lambda: (models.lenet5(classic=True), "act2", (32, 32, 1)),
@@ -180,4 +176,4 @@ EXPLAINED: dict[str, Callable[[], tuple[Any, str, tuple[int, ...]]]] = {
 
 
 if __name__ == "__main__":
-    run(main, Config, name=lambda config: f"explain-speed{'-quick' if config.quick else ''}-seed{config.seed}")
+    run(main, Config, name=lambda config: f"explain-speed{config.ending}")

@@ -23,9 +23,9 @@ from typing import Any
 import jax
 
 from experiments.benchmarks.parts import Part, done
-from experiments.device import console
-from experiments.machine import machine
-from experiments.runner import Common, Result, run
+from experiments.framework.device import console
+from experiments.framework.machine import machine
+from experiments.framework.runner import Common, Result, run
 from jaxcnn import report
 from jaxcnn.checking import expect
 
@@ -190,29 +190,20 @@ def headline(speeds: Sequence[Mapping[str, Any]]) -> list[report.Number]:
 
 def sections(figures: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[report.Section]:
     """Return what the page shows."""
-    speeds = [{name: shown(value) for name, value in row.items()} for row in figures["training"]]
     caption = "tflops: counted operations a second; of_ceiling: by those of a product of two large matrices."
     state = [{"part": row["part"], "seconds": row.get("seconds"), "outcome": row.get("failed", "done")} for row in rows]
-    found = [report.Section("Training", [report.Table(speeds, caption)])] if speeds else []
+    found = [report.Section("Training", [report.Table(figures["training"], caption)])] if figures["training"] else []
     if figures["deterministic"]:
-        facts = {name: shown(value) for name, value in figures["deterministic"].items()}
-        found.append(report.Section("Deterministic kernels, ResNet-18", [report.Facts(facts)]))
+        found.append(report.Section("Deterministic kernels, ResNet-18", [report.Facts(figures["deterministic"])]))
     for row in rows:
         if row["part"].startswith("profile") and row.get("figures", {}).get("classes"):
-            kinds = [
-                {"class": kind, **{name: shown(value) for name, value in part.items()}}
-                for kind, part in row["figures"]["classes"].items()
-            ]
-            largest = [{name: shown(value) for name, value in one.items()} for one in row["figures"]["largest"]]
-            found.append(report.Section(row["part"].capitalize(), [report.Table(kinds), report.Table(largest)]))
+            kinds = [{"class": kind, **part} for kind, part in row["figures"]["classes"].items()]
+            tables = [report.Table(kinds), report.Table(row["figures"]["largest"])]
+            found.append(report.Section(row["part"].capitalize(), tables))
     return [*found, report.Section("Parts", [report.Table(state)])]
-
-
-def shown(value: Any) -> Any:
-    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":
     # The parts are other processes: this one, which computes nothing, is to leave them the memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    run(main, Config, name=lambda config: f"gpu-speed{'-quick' if config.quick else ''}-seed{config.seed}")
+    run(main, Config, name=lambda config: f"gpu-speed{config.ending}")

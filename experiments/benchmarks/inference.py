@@ -10,10 +10,8 @@ Source: Jacob et al. 2018 (both).
 """
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.pairs import Program, compare
-from experiments.device import console
-from experiments.runner import Common, Result, run
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, run
 from jaxcnn import data, interop, layers, models, report, training
+from jaxcnn.data.tfds import data_folder
 from jaxcnn.surgery import dequantize, fold_batch_norm, quantize
 
 PUBLISHED = "weights_akamaster"
@@ -51,8 +50,10 @@ def main(config: Config) -> Result:
     told = "; ".join(f"{row['model']} {row['ratio']:.2f}" for row in speed)
     lost = max(100 * (row["float32"] - row["int8"]) for row in cost)
     verdict = f"Folded, times as fast: {told}. Bytes in the place of floats cost {lost:.2f} points at most."
-    table = lambda rows: report.Table([{n: shown(v) for n, v in row.items()} for row in rows])  # noqa: E731
-    sections = [report.Section("Folded batch norm", [table(speed)]), report.Section("Kernels of int8", [table(cost)])]
+    sections = [
+        report.Section("Folded batch norm", [report.Table(speed)]),
+        report.Section("Kernels of int8", [report.Table(cost)]),
+    ]
     return Result({"folded": speed, "quantized": cost}, sections, verdict, holds)
 
 
@@ -90,7 +91,7 @@ def trained(config: Config) -> Iterator[tuple[str, layers.Layer, Any, Any, Any]]
     net = models.create("lenet5")
     fitted = training.fit(net, train, epochs=config.epochs, key=jax.random.key(config.seed)).state
     yield "LeNet on the digits", net, fitted.params, fitted.model_state, digits
-    folder = Path(os.environ.get("JAXCNN_DATA", ".")) / PUBLISHED
+    folder = data_folder(None) / PUBLISHED
     files = sorted(folder.glob("resnet*.th"))[: 1 if config.quick else None]
     if not files:
         console.print(f"no {PUBLISHED} in $JAXCNN_DATA: the published nets are left out", markup=False)
@@ -114,10 +115,6 @@ def quantized(name: str, net: layers.Layer, params: Any, state: Any, test: Any) 
     row = {"net": name, "float32": found[0], "int8": found[1], "bytes": size[0], "bytes with int8": size[1]}
     console.print(f"{name:<24} {100 * found[0]:.2f} % with float32, {100 * found[1]:.2f} % with int8", markup=False)
     return row
-
-
-def shown(value: Any) -> Any:
-    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.apparatus.speed_recipes import RECIPES
+from experiments.apparatus.speed_training import SpeedTraining, images_by_chance
 from experiments.benchmarks.nets import ours
 from experiments.benchmarks.pairs import jax_program
 from experiments.benchmarks.throughput import MODELS
-from experiments.speed_recipes import RECIPES
-from experiments.speed_training import SpeedTraining, images_by_chance
 
 # The first that is found in a kernel's name, lower case: names are those of cuDNN, cuBLAS and XLA.
 CLASSES = {

@@ -32,8 +32,8 @@ class Part(NamedTuple):
     Args:
         name: of the part.
         seconds: that it may take, start and compilation included.
-        function: "module:function" below `experiments.benchmarks`, which is called with the options; or the path of
-            a script.
+        function: "module:function" below `experiments.benchmarks`, which is called with the options; or a script of
+            `other_python`.
         options: for it.
         environment: variables of its process.
         python: whose process it is; this one unless given.
@@ -132,5 +132,5 @@ def _apart(part: Part, limit: float) -> dict[str, Any]:
 
 def _command(part: Part, file: Path) -> Sequence[str]:
     if not called(part):
-        return [str(Path(__file__).with_name(part.function)), str(file), json.dumps(dict(part.options))]
+        return [str(Path(__file__).parent / "other_python" / part.function), str(file), json.dumps(dict(part.options))]
     return ["-c", OWN, str(file), json.dumps({"function": part.function, "options": dict(part.options)})]

@@ -1,4 +1,4 @@
-"""A library in a process of its own, of another Python if need be, which works on the same net: see `answers`."""
+"""A library in a process of its own, of another Python if need be: see `other_python.answers`."""
 
 import json
 import os
@@ -21,7 +21,7 @@ class PeerProcess:
     Args:
         where: the benchmark.
         python: the Python that it is a process of; this one if "".
-        script: a file of this folder that calls `answers.answer`.
+        script: a file of `other_python`, which calls `answers.answer`.
         file: what `written` wrote.
         needs: what that Python is to have, in words.
     """
@@ -30,7 +30,7 @@ class PeerProcess:
         """Start it; raise `ImportError` where that Python lacks a package, `OSError` where there is none."""
         self._where = where
         self._process = subprocess.Popen(
-            [python or sys.executable, str(Path(__file__).with_name(script)), str(file)],
+            [python or sys.executable, str(Path(__file__).parent / "other_python" / script), str(file)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -21,8 +21,8 @@ from experiments.benchmarks.cases import PACKAGES, build, line, measure, paramet
 from experiments.benchmarks.chart import ratios
 from experiments.benchmarks.compilation import compilation
 from experiments.benchmarks.pairs import random_batches
-from experiments.device import console
-from experiments.runner import Common, Result, run
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, run
 from jaxcnn import report
 
 # On a CPU, against the best JAX peer of each net: the geometric mean and the least of the ratios.
@@ -161,4 +161,4 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    run(main, Config, name=lambda config: f"peers{'-quick' if config.quick else ''}-seed{config.seed}")
+    run(main, Config, name=lambda config: f"peers{config.ending}")

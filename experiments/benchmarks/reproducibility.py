@@ -16,8 +16,8 @@ import numpy as np
 
 from experiments.benchmarks.elsewhere import elsewhere
 from experiments.benchmarks.repeated import PLAIN, STEPS, Outcome, stepped, trained
-from experiments.device import console
-from experiments.runner import Common, Result, run
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, run
 from jaxcnn import report
 
 IDENTICAL = 0.0

@@ -21,8 +21,8 @@ from jax.sharding import AxisType, Mesh
 
 from experiments.benchmarks.nets import CLASSES, Training, linen, optimizer, ours
 from experiments.benchmarks.pairs import Program, compare
-from experiments.device import console
-from experiments.runner import Common, Result, run
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, run
 from jaxcnn import report
 from jaxcnn.checking import expect
 from jaxcnn.losses import batch_accuracy, classification
@@ -71,8 +71,7 @@ def main(config: Config) -> Result:
     picked = [r for r in rows if r["trainings"] == max(config.trainings) and r["peer"] != PEERS[2]]
     told = ", ".join(f"{r['set']} against {r['peer']} {r['ratio']:.2f}" for r in picked)
     verdict = f"{max(config.trainings)} trainings in one program, times as fast: {told}: {judged}."
-    table = [{n: round(v, 2) if isinstance(v, float) else v for n, v in row.items()} for row in rows]
-    sections = [report.Section("Times as fast", [report.Table(table)])]
+    sections = [report.Section("Times as fast", [report.Table(rows)])]
     return Result({"rows": rows}, sections, verdict, not missed)
 
 
@@ -97,7 +96,7 @@ def together(config: Config, shape: tuple[int, int, int], count: int) -> Program
     arrays = jax.device_put(images(config, shape))
     mesh = Mesh(np.asarray(jax.devices()[:1]), (lanes.LANES,), axis_types=(AxisType.Auto,))
     compiled, at_once = lanes.fitting(program, mesh, own, arrays, None, np.inf)
-    chunks = [lanes.of(own, np.resize(np.arange(at, count), at_once), mesh) for at in range(0, count, at_once)]
+    chunks = [lanes.rows_of(own, np.resize(np.arange(at, count), at_once), mesh) for at in range(0, count, at_once)]
     epoch, most = np.int32(0), max(compiled.steps)  # steps of a call
     states, orders = [compiled.create(chunk) for chunk in chunks], [compiled.order(chunk, epoch) for chunk in chunks]
 

@@ -28,8 +28,8 @@ from jax.sharding import Mesh
 
 from experiments.benchmarks.chart import against
 from experiments.benchmarks.pairs import Program
-from experiments.device import console
-from experiments.runner import Common, Result, run
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, run
 from jaxcnn import models, report, training
 from jaxcnn.checking import expect
 from jaxcnn.training.mesh import replicated, rows
@@ -252,4 +252,4 @@ def times(found: Sequence[Row]) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    run(main, Config, name=lambda config: f"scaling{'-quick' if config.quick else ''}-seed{config.seed}")
+    run(main, Config, name=lambda config: f"scaling{config.ending}")

@@ -27,8 +27,8 @@ import jax
 import numpy as np
 
 from experiments.benchmarks.torch_loader import torch_batches
-from experiments.device import console
-from experiments.runner import Common, Result, run
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, run
 from jaxcnn import augment, data, models, report, training
 from jaxcnn.data.stream import on_device
 

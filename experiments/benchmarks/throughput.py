@@ -10,7 +10,7 @@ from experiments.benchmarks.cases import parameters, reason
 from experiments.benchmarks.nets import Training, described_linen, described_nnx, ours
 from experiments.benchmarks.nets.description import described
 from experiments.benchmarks.pairs import Program, compare, jax_program
-from experiments.device import console
+from experiments.framework.device import console
 from jaxcnn import models, summarize
 
 # Name -> what makes the net, for a number of classes; nothing is dropped, so that all libraries do the same.

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks import victim
-from experiments.device import console
-from experiments.runner import Common, Result, run
+from experiments.framework.device import console
+from experiments.framework.runner import Common, Result, run
 from jaxcnn import report
 
 KILLS_A_RUN = 10

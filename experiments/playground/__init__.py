@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.device import console
+from experiments.apparatus.trained import OfNet, trained
+from experiments.framework.device import console
+from experiments.framework.runner import Result
 from experiments.playground import views
 from experiments.playground.server import HEADERS, application, serving
-from experiments.runner import Result
-from experiments.trained import OfNet, trained
 from jaxcnn import report
 from jaxcnn.checking import expect_count, number
 

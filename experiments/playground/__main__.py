@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from experiments.framework.runner import run
 from experiments.playground import Config, main
-from experiments.runner import run
 
 if __name__ == "__main__":
-    run(main, Config, name=lambda config: f"playground-{Path(config.source).stem or config.dataset}-seed{config.seed}")
+    run(main, Config, name=lambda config: f"playground-{Path(config.source).stem or config.dataset}{config.ending}")

@@ -32,7 +32,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from experiments.playground import views
 from jaxcnn.checking import expect, expect_count
 from jaxcnn.data.decoding import CostlyImageError, Decoder, Header
-from jaxcnn.training.files import to_json
+from jaxcnn.training.files import json_text
 
 __all__ = ["HEADERS", "MOST_BYTES", "MOST_PIXELS", "VIEWS", "application", "names", "serving"]
 
@@ -258,7 +258,7 @@ def _pixels(where: str, text: Any, size: tuple[int, ...]) -> np.ndarray:
 
 
 def _json(value: Mapping[str, Any], status: int = 200) -> Response:
-    return Response(to_json(value), status, media_type="application/json")
+    return Response(json_text(value), status, media_type="application/json")
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.attributions import Method, attributions
-from experiments.explanation import SHOWN
+from experiments.apparatus.attributions import Method, attributions
+from experiments.apparatus.explanation import SHOWN
 from jaxcnn import attack, surgery
 from jaxcnn import functional as F
 from jaxcnn.checking import expect, expect_choice, expect_count, number
@@ -26,7 +26,8 @@ from jaxcnn.functional.window import resolve_padding
 from jaxcnn.interop.model import Model
 from jaxcnn.layers import Conv, DepthwiseConv, StandardizedConv
 from jaxcnn.layers.layer import Layer, Module, Params, State, apply
-from jaxcnn.report.insides import in_colours
+from jaxcnn.report.embed import data_uri
+from jaxcnn.report.tiles import in_colours
 from jaxcnn.surgery.tree import leaf_paths, modules, unwrapped, wrap_at
 from jaxcnn.training import predictor
 
@@ -301,7 +302,7 @@ def _coloured(maps: np.ndarray, percentile: float = 100.0) -> dict[str, Any]:
 
 
 def _picture(image: np.ndarray) -> str:
-    return "data:image/png;base64," + base64.b64encode(to_plain_png(image)).decode()
+    return data_uri(to_plain_png(image))
 
 
 def _kind(layer: Module) -> str:

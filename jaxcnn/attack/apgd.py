@@ -65,8 +65,9 @@ def apgd(
         The images, of x's shape with epsilon's axes in front.
 
     Raises:
-        ValueError: images out of bounds, classes that are none, an epsilon below 0, an unknown norm or loss, no steps
-            or restarts, both target and targets, probabilities for logits, gradients that are not finite.
+        ValueError: images out of bounds, classes that are none, an epsilon below 0 or for "linf" beyond the width of
+            the bounds, an unknown norm or loss, no steps or restarts, both target and targets, probabilities for
+            logits, gradients that are not finite.
         TypeError: x is not floating, no key.
 
     Source: Croce & Hein 2020, algorithm 1 and section 4 (APGD-T); Croce & Hein 2021, algorithm 1 and section 3.3, for
@@ -76,7 +77,7 @@ def apgd(
     expect_key(where, key)
     logits_fn, x, goal, bounds = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
     expect_norm(where, norm)
-    climbed, most = objective(where, loss), epsilons(where, epsilon)
+    climbed, most = objective(where, loss), epsilons(where, epsilon, norm, bounds)
     aims = None if targets is None else _aims(where, logits_fn, x, goal, targets)
     counts = {"steps": expect_count(where, "steps", steps), "restarts": expect_count(where, "restarts", restarts)}
     options: dict[str, Any] = {"norm": norm, "bounds": bounds, "loss": climbed, "chunk": chunk_of(where, None, x)}

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.attack.given import broadcasts, epsilons, expect_finite, is_trusted
-from jaxcnn.attack.goal import Goal, logits, per_image, reached
+from jaxcnn.attack.goal import Bounds, Goal, logits, per_image, reached
 from jaxcnn.attack.objective import Objective
 from jaxcnn.checking import expect, is_number, shown
 from jaxcnn.classifier import LogitsFn
@@ -32,17 +32,17 @@ class Best(NamedTuple):
     finite: jax.Array  # (), bool: whether all gradients on the way were
 
 
-def radii(where: str, epsilon: Any, step_size: Any, steps: int, reach: float) -> Radius:
+def radii(where: str, epsilon: Any, step_size: Any, steps: int, reach: float, norm: str, bounds: Bounds) -> Radius:
     """Return radii and steps; raise `ValueError` unless they are some, of shapes that fit.
 
     Args:
         where: the attack.
-        epsilon: as for `goal.epsilons`.
+        epsilon, norm, bounds: as for `given.epsilons`.
         step_size: one for all radii or an array that broadcasts to theirs; None for reach * epsilon / steps.
         steps: of the attack.
         reach: how far all steps together go, as a multiple of epsilon.
     """
-    most = epsilons(where, epsilon)
+    most = epsilons(where, epsilon, norm, bounds)
     if step_size is None:
         return Radius(most, reach * most / steps)
     fix = f"Leave it out for {reach:g} * epsilon / steps."

@@ -14,7 +14,7 @@ from jaxcnn.attack.goal import Bounds, logits, margin
 from jaxcnn.attack.worst_of_k import worst_draw
 from jaxcnn.augment.colour import expect_colours
 from jaxcnn.augment.options import interval
-from jaxcnn.checking import expect, expect_count, number, scalar
+from jaxcnn.checking import expect, expect_count, floating, number, scalar
 from jaxcnn.classifier import LogitsFn
 
 __all__ = ["colour_jitter", "colour_shift"]
@@ -141,7 +141,9 @@ def colour_jitter(
     changes of saturation first.
     """
     where = "colour_jitter"
-    expect_colours(where, jnp.asarray(x))
+    x = floating(where, "x", x)
+    expect(x.ndim >= 3, where, "x of shape (..., H, W, C)", x.shape, "Pass images, not vectors.")
+    expect_colours(where, x)
     turn = number(where, "max_hue in [0, 0.5]", max_hue, lambda d: 0 <= d <= 0.5, "Pass turns: degrees divided by 360.")
     low, high = interval(where, "saturation", saturation)
     fix = "1 leaves colours as they are: pass (0.5, 2.0), say."

@@ -49,8 +49,8 @@ def fgsm(
         The images, of x's shape with epsilon's axes in front.
 
     Raises:
-        ValueError: images out of bounds, classes that are none, an epsilon below 0, an unknown norm or loss,
-            probabilities for logits, gradients that are not finite.
+        ValueError: images out of bounds, classes that are none, an epsilon below 0 or for "linf" beyond the width of
+            the bounds, an unknown norm or loss, probabilities for logits, gradients that are not finite.
         TypeError: x is not floating.
 
     Source: Goodfellow, Shlens, Szegedy 2015, section 4; agrees with `foolbox.attacks.LinfFastGradientAttack`, and where
@@ -59,7 +59,7 @@ def fgsm(
     where = "fgsm"
     logits_fn, x, goal, bounds = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
     expect_norm(where, norm)
-    climbed, most = objective(where, loss), epsilons(where, epsilon)
+    climbed, most = objective(where, loss), epsilons(where, epsilon, norm, bounds)
     options = {"norm": norm, "bounds": bounds, "loss": climbed, "chunk": chunk_of(where, None, x)}
     found, finite = _step(logits_fn, x, goal, most, **options)
     if not is_trusted(logits_fn):
@@ -103,7 +103,7 @@ def random_fgsm(
     where = "random_fgsm"
     expect_key(where, key)
     logits_fn, x, goal, bounds = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
-    climbed, most = objective(where, loss), epsilons(where, epsilon)
+    climbed, most = objective(where, loss), epsilons(where, epsilon, "linf", bounds)
     fix = "Leave it out for half of epsilon."
     first = most / 2 if alpha is None else scalar(where, "alpha of at least 0", alpha, lambda a: a >= 0, fix)
     options = {"bounds": bounds, "loss": climbed, "chunk": chunk_of(where, None, x)}

@@ -22,6 +22,7 @@ __all__ = [
     "expect_inside",
     "expect_maps",
     "expect_no_probabilities",
+    "expect_radius",
     "is_trusted",
     "prepared",
     "repeated",
@@ -124,8 +125,11 @@ def repeated(logits_fn: jax.tree_util.Partial, x: jax.Array) -> np.ndarray | Non
     return one if np.array_equal(one, other, equal_nan=True) and _traces_alike(logits_fn, x) else None
 
 
-def epsilons(where: str, epsilon: Any) -> jax.Array:
-    """Return how far an attack may go as a float32 array of any shape; raise `ValueError` unless all are >= 0."""
+def epsilons(where: str, epsilon: Any, norm: str, bounds: Bounds) -> jax.Array:
+    """Return how far an attack may go as a float32 array of any shape; raise `ValueError` unless all are >= 0.
+
+    What is known to be more than `expect_radius` allows is refused, too.
+    """
     fix = "Pass epsilon=8 / 255, or an array of several: it has the unit of the pixels."
     ok = is_number(epsilon) or hasattr(epsilon, "dtype") or isinstance(epsilon, Sequence)
     expect(ok and not isinstance(epsilon, str), where, "epsilon as a number or an array", shown(epsilon), fix)
@@ -133,7 +137,16 @@ def epsilons(where: str, epsilon: Any) -> jax.Array:
         held = np.asarray(epsilon)
         ok = held.dtype.kind in "iuf" and held.size > 0 and bool(np.all((held >= 0) & np.isfinite(held)))
         expect(ok, where, "epsilon >= 0", shown(held.tolist()), fix)
+        expect_radius(where, float(held.max()), norm, bounds)
     return jnp.asarray(epsilon, jnp.float32)
+
+
+def expect_radius(where: str, epsilon: float, norm: str, bounds: Bounds) -> None:
+    """Raise `ValueError` where a value may change by more than the bounds are apart: epsilon has another unit then."""
+    width = bounds[1] - bounds[0]
+    fix = "It has the unit of the pixels: of those from 0 to 1 pass 8 / 255, say."
+    ok = norm != "linf" or epsilon <= width * (1 + 1e-6)  # but for rounding
+    expect(ok, where, f"epsilon of at most {width:g}, the width of the bounds", f"{epsilon:g}", fix)
 
 
 def expect_finite(where: str, finite: jax.Array) -> None:

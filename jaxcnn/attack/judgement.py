@@ -16,7 +16,7 @@ from jaxcnn.classifier import LogitsFn, logits_of, outputs
 __all__ = ["Judgement", "judge"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Judgement:
     """What a net makes of attacked images; arrays (...), one an image."""
 
@@ -32,6 +32,12 @@ class Judgement:
     def robust_accuracy(self) -> float:
         """The fraction of images that withstood, for attacks without a target."""
         return float(1 - self.success.mean())
+
+    def __repr__(self) -> str:
+        """Return how many images the net was fooled on, and how large their changes are at most."""
+        count, fooled = self.success.size, int(self.success.sum())
+        largest = ", ".join(f"{norm} {np.max(getattr(self, norm), initial=0):.4g}" for norm in NORMS)
+        return f"{fooled} of {count} images reach the goal; the largest changes: {largest}"
 
 
 def judge(

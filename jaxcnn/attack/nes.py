@@ -68,7 +68,8 @@ def nes(
         `return_queries`, these and the queries of each image, int32 (E..., ...).
 
     Raises:
-        ValueError: images out of bounds, epsilon below 0, an unknown norm or loss, sigma or a step not above 0.
+        ValueError: images out of bounds, epsilon below 0 or for "linf" beyond the width of the bounds, an unknown norm
+            or loss, sigma or a step not above 0.
         TypeError: x is not floating, no key.
 
     Source: Ilyas, Engstrom, Athalye, Lin 2018, section 3 and algorithm 1.
@@ -79,7 +80,7 @@ def nes(
     expect_norm(where, norm, ("linf", "l2"))
     steps, pairs = expect_count(where, "steps", steps), expect_count(where, "pairs", pairs)
     sigma = scalar(where, "sigma above 0", sigma, lambda s: s > 0, "It has the unit of the pixels.")
-    radius = radii(where, epsilon, step_size, steps, REACH)
+    radius = radii(where, epsilon, step_size, steps, REACH, norm, bounds)
     return_queries = expect_flag(where, "return_queries", return_queries)
     options = {"norm": norm, "steps": steps, "pairs": pairs, "loss": objective(where, loss), "bounds": bounds}
     found, asked = _run(key, logits_fn, x, goal, radius, sigma, **options, chunk=chunk_of(where, chunk, x))

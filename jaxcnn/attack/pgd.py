@@ -62,8 +62,9 @@ def pgd(
         The images, of x's shape with epsilon's axes in front.
 
     Raises:
-        ValueError: images out of bounds, classes that are none, an epsilon below 0, an unknown norm or loss, no steps
-            or restarts, probabilities for logits, gradients that are not finite.
+        ValueError: images out of bounds, classes that are none, an epsilon below 0 or for "linf" beyond the width of
+            the bounds, an unknown norm or loss, no steps or restarts, probabilities for logits, gradients that are not
+            finite.
         TypeError: x is not floating, no key.
 
     Source: Madry et al. 2018, section 2.1; Tramer & Boneh 2019 for "l1". With the same start and steps agrees with
@@ -220,4 +221,4 @@ def checked(
     steps = expect_count(where, "steps", steps)
     climbed = objective(where, loss)
     options = {"steps": steps, "norm": norm, "bounds": bounds, "loss": climbed, "chunk": chunk_of(where, None, x)}
-    return (logits_fn, x, goal, radii(where, epsilon, step_size, steps, reach)), options
+    return (logits_fn, x, goal, radii(where, epsilon, step_size, steps, reach, norm, bounds)), options

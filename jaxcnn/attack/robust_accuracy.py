@@ -9,7 +9,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxcnn.attack.given import expect_function, expect_inside, expect_no_probabilities, prepared, trusted
+from jaxcnn.attack.given import (
+    expect_function,
+    expect_inside,
+    expect_no_probabilities,
+    expect_radius,
+    prepared,
+    trusted,
+)
 from jaxcnn.attack.goal import Bounds, Goal
 from jaxcnn.attack.masking import sign_of_black_box, signs_of_net, signs_of_standing
 from jaxcnn.attack.norms import expect_norm
@@ -59,6 +66,8 @@ class RobustReport:
         percent = lambda share: f"{100 * share:.1f} %"  # noqa: E731
         rows = [("attack", "attacked", "fell", "accuracy"), ("none", "", "", percent(self.clean_accuracy))]
         rows += [(each.attack, str(each.attacked), str(each.fell), percent(each.accuracy)) for each in self.attacks]
+        if rows[-1][-1] != percent(float(self)):  # of a net that is random, or sees batches
+            rows.append(("at the last look", "", "", percent(float(self))))
         wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [f"{row[0]:{wide[0]}}  {row[1]:>{wide[1]}}  {row[2]:>{wide[2]}}  {row[3]:>{wide[3]}}" for row in rows]
         head = f"robust accuracy {percent(float(self))} of {self.fooled.size} images, {self.norm} {self.epsilon:.4g}"
@@ -118,8 +127,8 @@ def robust_accuracy(
         The report, on the host.
 
     Raises:
-        ValueError: images out of bounds, classes that are none, probabilities for logits, epsilon below 0, an unknown
-            norm or attack, no images, no steps or queries.
+        ValueError: images out of bounds, classes that are none, probabilities for logits, epsilon below 0 or for "linf"
+            beyond the width of the bounds, an unknown norm or attack, no images, no steps or queries.
         TypeError: x is not floating, no key, inside of `jit`.
 
     Source: Croce & Hein 2020, section 5, whose `AutoAttack(version="standard")` leaves no less. For the signs Athalye,
@@ -136,6 +145,7 @@ def robust_accuracy(
     expect_norm(where, norm)
     fix = "Pass epsilon=8 / 255, say: it has the unit of the pixels."
     epsilon = number(where, "epsilon >= 0", epsilon, lambda size: 0 <= size < math.inf, fix)
+    expect_radius(where, epsilon, norm, bounds)
     named = isinstance(attacks, Sequence) and len(attacks) > 0
     named = named and all(name in STANDARD and attacks.count(name) == 1 for name in attacks)
     expect(named, where, f"attacks among {STANDARD}", shown(attacks), 'Pass ("apgd-ce", "apgd-t"), say.')

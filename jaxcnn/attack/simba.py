@@ -53,7 +53,8 @@ def simba(
         logits_fn: images (..., H, W, C) -> logits (..., classes).
         x: images (..., H, W, C), floating, within the bounds; with the basis "pixel" vectors as well.
         y: their true classes, one for all or one each.
-        epsilon: the radius in units of the pixels, or an array (E...) of several; the paper has none: pass a large one.
+        epsilon: the radius in units of the pixels, or an array (E...) of several; the paper has none: pass a large one,
+            for "linf" the width of the bounds.
         norm: "l2" or "linf".
         basis: "dct", the cosines of low frequency, or "pixel", single values of the image.
         frequencies: how many of the lowest along each side the basis "dct" has; the paper takes 28 of 224.
@@ -69,7 +70,8 @@ def simba(
         `return_queries`, these and the queries of each image, int32 (E..., ...).
 
     Raises:
-        ValueError: images out of bounds, epsilon below 0, an unknown norm, basis or loss, a step that is not positive.
+        ValueError: images out of bounds, epsilon below 0 or for "linf" beyond the width of the bounds, an unknown norm,
+            basis or loss, a step that is not positive.
         TypeError: x is not floating, no key.
 
     Source: Guo, Gardner, You, Wilson, Weinberger 2019, algorithm 1, and section 3.1 for the basis.
@@ -85,7 +87,8 @@ def simba(
         expect_count(where, name, value) for name, value in (("frequencies", frequencies), ("queries", queries))
     )
     step_size = scalar(where, "step_size above 0", step_size, lambda a: a > 0, "It has the unit of the pixels.")
-    loss, epsilon, chunk = objective(where, loss), epsilons(where, epsilon), chunk_of(where, None, x)
+    loss, chunk = objective(where, loss), chunk_of(where, None, x)
+    epsilon = epsilons(where, epsilon, norm, bounds)
     return_queries = expect_flag(where, "return_queries", return_queries)
     options = {"norm": norm, "basis": basis, "frequencies": frequencies, "queries": queries, "loss": loss}
     found, asked = _run(key, logits_fn, x, goal, epsilon, step_size, **options, bounds=bounds, chunk=chunk)

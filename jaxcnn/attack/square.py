@@ -71,7 +71,8 @@ def square(
         `return_queries`, these and the queries of each image, int32 (E..., ...).
 
     Raises:
-        ValueError: images out of bounds, epsilon below 0, an unknown norm or loss, no queries, x that is flat.
+        ValueError: images out of bounds, epsilon below 0 or for "linf" beyond the width of the bounds, an unknown norm
+            or loss, no queries, x that is flat.
         TypeError: x is not floating, no key.
 
     Source: Andriushchenko, Croce, Flammarion, Hein 2020, algorithms 1 to 3, with the schedule of AutoAttack's
@@ -86,7 +87,8 @@ def square(
     queries, restarts = expect_count(where, "queries", queries), expect_count(where, "restarts", restarts)
     fix = "It is the part of the image that the first squares cover."
     fraction = number(where, "fraction in (0, 1]", fraction, lambda part: 0 < part <= 1, fix)
-    loss, epsilon, chunk = objective(where, loss), epsilons(where, epsilon), chunk_of(where, None, x)
+    loss, chunk = objective(where, loss), chunk_of(where, None, x)
+    epsilon = epsilons(where, epsilon, norm, bounds)
     return_queries = expect_flag(where, "return_queries", return_queries)
     sides, windows = _schedule(queries, fraction, x.shape[-3:-1], norm)
     options = {"norm": norm, "restarts": restarts, "loss": loss, "bounds": bounds, "chunk": chunk}

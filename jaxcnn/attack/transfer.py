@@ -18,7 +18,7 @@ __all__ = ["Transfer", "ensemble", "transfer"]
 Attack = Callable[[LogitsFn, jax.Array, jax.Array], jax.Array]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Transfer:
     """How often adversarial images made on one net fool another, with the nets' names."""
 
@@ -78,10 +78,10 @@ def transfer(
     sources = _nets(where, "logits_fns", logits_fns)
     against = sources if victims is None else _nets(where, "victims", victims)
     options = {"target": target, "bounds": bounds}
-    known = [~judge(net, x, x, y, bounds=bounds).success for net in against.values()]
+    known = _known(against, x, y, bounds)
+    mine = known if against is sources else _known(sources, x, y, bounds)
     rows, counts = [], []
-    for net in sources.values():
-        own = ~judge(net, x, x, y, bounds=bounds).success
+    for net, own in zip(sources.values(), mine, strict=True):
         both = [own & other for other in known]
         adversarial = attack(net, x, y)
         fooled = [judge(other, x, adversarial, y, **options).success for other in against.values()]
@@ -127,6 +127,11 @@ def _nets(where: str, name: str, nets: Any) -> dict[str, LogitsFn]:
     expect(ok, where, f"{name} as a dict from names to functions of images", shown(nets), fix, TypeError)
     expect(len(nets) > 0, where, f"{name} of at least one net", "none", fix)
     return dict(nets)
+
+
+def _known(nets: Mapping[str, LogitsFn], x: jax.Array, y: Any, bounds: Bounds) -> list[np.ndarray]:
+    """Return, for each net, which images it takes for what they are."""
+    return [~judge(net, x, x, y, bounds=bounds).success for net in nets.values()]
 
 
 def _share(success: np.ndarray, counted: np.ndarray) -> np.ndarray:

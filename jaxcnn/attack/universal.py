@@ -62,8 +62,8 @@ def universal(
         The perturbation (H, W, C), or (*epsilon's axes, H, W, C), of x's dtype; 0 where epsilon is.
 
     Raises:
-        ValueError: epsilon below 0, another norm, counts below 1, no images, images out of bounds, classes that are
-            none.
+        ValueError: epsilon below 0 or for "linf" beyond the width of the bounds, another norm, counts below 1, no
+            images, images out of bounds, classes that are none.
         TypeError: no key, x is not floating.
 
     Source: Shafahi et al. 2020, algorithm 2 and equation 3; the question is that of Moosavi-Dezfooli et al. 2017.
@@ -72,11 +72,11 @@ def universal(
     expect_key(where, key)
     expect_norm(where, norm, ("linf", "l2"))
     steps = expect_count(where, "steps", steps)
-    epsilon = epsilons(where, epsilon)
     clamp = scalar(where, "clamp above 0", clamp, lambda c: c > 0, "It is a cross-entropy in nats: 9.0, say.")
     logits_fn, x, goal, bounds, batch_size = prepared_set(
         where, logits_fn, x, y, target=target, bounds=bounds, batch_size=batch_size
     )
+    epsilon = epsilons(where, epsilon, norm, bounds)
     options = {"steps": steps, "batch_size": batch_size, "chunk": chunk_of(where, chunk, x[:batch_size])}
     return _run(key, logits_fn, x, goal, epsilon, clamp, norm=norm, bounds=bounds, **options)
 

@@ -103,7 +103,7 @@ def grayscale(key: jax.Array, image: jax.Array, *, p: float = 0.1) -> jax.Array:
     p = probability("grayscale", p, "Pass the probability of losing the colours.")
     expect_colours("grayscale", image)
     grey = jnp.clip(luma(image), 0, 1).astype(image.dtype)
-    return jnp.where(jax.random.bernoulli(key, float(p)), grey, image)
+    return jnp.where(jax.random.bernoulli(key, p), grey, image)
 
 
 @augmentation

@@ -10,7 +10,13 @@ from jaxcnn.augment.example import augmentation
 from jaxcnn.augment.options import interval, probability
 from jaxcnn.checking import expect, number, shaped, shown
 
-__all__ = ["colour_cast", "pca_lighting", "principal_components"]
+__all__ = [
+    "IMAGENET_EIGENVALUES",
+    "IMAGENET_EIGENVECTORS",
+    "colour_cast",
+    "pca_lighting",
+    "principal_components",
+]
 
 Values = jax.Array | np.ndarray | tuple
 

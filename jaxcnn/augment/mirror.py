@@ -58,7 +58,7 @@ def vertical_flip(key: jax.Array, frame: tuple[int, int], *, p: float = 0.5) -> 
 
 def _mirror(where: str, key: jax.Array, frame: tuple[int, int], axis: int, p: float) -> Motion:
     p = probability(where, p, "Pass the probability of mirroring.")
-    turned = jax.random.bernoulli(key, float(p))
+    turned = jax.random.bernoulli(key, p)
 
     def pixels(array: jax.Array) -> jax.Array:
         return jnp.where(turned, jnp.flip(array, axis), array)

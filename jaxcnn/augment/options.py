@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -104,7 +104,7 @@ def outside_of(where: str, padding_mode: Padding, fill: float, mask_fill: int) -
 
     Whether a mask can hold `mask_fill` is seen by `geometric`, which knows the masks.
     """
-    modes = ("constant", "reflect", "edge")
+    modes = get_args(Padding)
     expect_choice(where, f"padding_mode to be one of {modes}", padding_mode, modes)
     fill = brightness_of(where, fill)
     fix = "Pass the label of what lies outside."

@@ -10,7 +10,7 @@ import numpy as np
 from jaxcnn.augment.options import Padding, expect_functions, odds_of, outside_of
 from jaxcnn.checking import array, expect, expect_choice, expect_size, is_int, shown
 
-__all__ = ["mirrored", "shifted", "test_time"]
+__all__ = ["View", "mirrored", "shifted", "test_time"]
 
 View = Callable[[jax.Array], jax.Array]
 """`images -> images`, of the same shape; with an attribute `back`, `maps -> maps`, that moves what was seen back."""

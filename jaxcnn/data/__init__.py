@@ -4,14 +4,13 @@ train, test = data.load("digits")
 train["image"], train["label"], train.info.class_names
 """
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxcnn.checking import expect, expect_count, expect_flag, is_int, shown
+from jaxcnn.checking import did_you_mean, expect, expect_count, expect_flag, is_int, shown
 from jaxcnn.data.box_slots import BoxSlots, box_slots
 from jaxcnn.data.dataset import Dataset, DatasetInfo, from_arrays, to_float
 from jaxcnn.data.digits import load_digits
@@ -141,8 +140,8 @@ def _missing(name: str, folder: Path) -> Exception:
             f"load: expected {name} prepared as array_record in {folder}, got none. Pass the data_dir where it is, or "
             f"let TFDS prepare it, once, with TensorFlow: {command(name, folder)}."
         )
-    near = difflib.get_close_matches(str(name), [*names(), FOLDER, *builders], n=1)
-    fix = f"Did you mean {near[0]!r}?" if near else "Choose one of them, or make your own with data.from_arrays."
+    fix = "Choose one of them, or make your own with data.from_arrays."
+    fix = did_you_mean(name, [*names(), FOLDER, *builders], fix)
     return ValueError(
         f'load: expected one of {names()}, "{FOLDER}", or a set that TFDS prepared, got {name!r}. {fix}{install}'
     )

@@ -50,8 +50,7 @@ def write_prepared(
     tfds = require_tfds()
     from array_record.python.array_record_module import ArrayRecordWriter
 
-    shapes = {image.shape[1:] for image, _ in parts.values()}
-    (shape,) = shapes
+    (shape,) = {image.shape[1:] for image, _ in parts.values()}
     features = tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=shape, encoding_format="png"),

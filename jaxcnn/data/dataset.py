@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import array, expect, expect_dtype, is_int, shown
+from jaxcnn.checking import array, expect, expect_dtype, shown
 from jaxcnn.fingerprint import fingerprint
 
-__all__ = ["Dataset", "DatasetInfo", "from_arrays", "moments", "to_float"]
+__all__ = ["Dataset", "DatasetInfo", "from_arrays", "index_of", "moments", "sealed", "to_float"]
 
 MOST_CLASSES = 2**20
 
@@ -27,7 +27,7 @@ class DatasetInfo:
         class_names: one name per label; empty without labels.
         mean, std: of each channel over the *training* images, in [0, 1], for a `Normalize` layer.
         source: where the images come from, and their licence.
-        fingerprint: SHA-256 of the arrays; equal exactly when every bit is.
+        fingerprint: SHA-256 of the arrays, equal exactly when every bit is; of a stream, of the list of its files.
     """
 
     name: str
@@ -51,16 +51,9 @@ class Dataset(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Return the array called `name`."""
-        expect(
-            name in self.arrays,
-            "Dataset",
-            f"one of {list(self.arrays)}",
-            repr(name),
-            'Examples are train["image"][:5], train.take([0, 1]), and train.size of them.'
-            if is_int(name) or isinstance(name, slice)
-            else "Choose one of them.",
-            KeyError,
-        )
+        text, examples = isinstance(name, str), 'Examples are train["image"][:5], train.take([0, 1]), and train.size.'
+        fix = "Choose one of them." if text else examples
+        expect(text and name in self.arrays, "Dataset", f"one of {list(self.arrays)}", shown(name), fix, KeyError)
         return self.arrays[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -85,16 +78,14 @@ class Dataset(Mapping[str, np.ndarray]):
         """Return the examples at `indices`, in that order; mean, std and source stay those of the whole.
 
         Args:
-            indices: integers in 0..size-1, or a bool for each example.
+            indices: integers in 0..size-1, negative ones counted from the end; or a bool for each example.
 
         Raises:
             ValueError: no example is left; indices out of range.
             TypeError: indices that are neither integers nor bools.
         """
-        index = _index(indices, self.size)
-        arrays = {name: array[index] for name, array in self.arrays.items()}
-        expect_some(arrays)
-        return sealed(arrays, self.info)
+        index = index_of("Dataset", indices, self.size)
+        return sealed({name: array[index] for name, array in self.arrays.items()}, self.info)
 
     def with_moments_of(self, train: "Dataset") -> "Dataset":
         """Return this set with the mean and standard deviation of `train` in its info."""
@@ -177,7 +168,8 @@ def from_arrays(
     return dataclasses.replace(dataset, info=dataclasses.replace(dataset.info, mean=mean, std=std))
 
 
-def _index(indices: Any, size: int) -> np.ndarray:
+def index_of(where: str, indices: Any, size: int) -> np.ndarray:
+    """Return what `take` of `where` is given as an array; raise an error unless it chooses some of `size` examples."""
     fix = "Pass integers, or a bool for each example."
     try:
         index = np.asarray(indices)
@@ -185,17 +177,12 @@ def _index(indices: Any, size: int) -> np.ndarray:
         index = np.asarray("none")
     index = index if index.size else index.astype(np.int64)  # an empty list has no dtype of its own
     ok = index.dtype.kind in "biu" and index.ndim == 1
-    expect(ok, "Dataset", "indices of one axis, integers or bools", shown(indices), fix, TypeError)
-    chosen = (
-        index.shape == (size,) if index.dtype == bool else not index.size or -size <= index.min() <= index.max() < size
-    )
-    expect(
-        bool(chosen),
-        "Dataset",
-        f"indices of {size} examples",
-        shown(index if index.dtype == bool else index.tolist()),
-        fix,
-    )
+    expect(ok, where, "indices of one axis, integers or bools", shown(indices), fix, TypeError)
+    some = bool(index.any()) if index.dtype == bool else index.size > 0
+    inside = len(index) == size if index.dtype == bool else not some or -size <= index.min() <= index.max() < size
+    got = shown(index if index.dtype == bool else index.tolist())
+    expect(bool(inside), where, f"indices of {size} examples", got, fix)
+    _expect_some(where, some)
     return index
 
 
@@ -273,7 +260,7 @@ def _dataset(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:
     first = image.shape[1] == 3 and min(image.shape[2:]) > 4
     fix = "Move the channels last: np.moveaxis(image, 1, -1)."
     expect(not first, "Dataset", "images of shape (N, H, W, C)", f"{image.shape}, channels first", fix)
-    expect_some(arrays)
+    _expect_some("Dataset", len(image) > 0)
     expect(image.size > 0, "Dataset", "images with a pixel", image.shape, "Look at how they were read.")
     expect(
         image.dtype == np.uint8 or np.issubdtype(image.dtype, np.floating),
@@ -304,10 +291,8 @@ def _dataset(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:
     return sealed(arrays, info)
 
 
-def expect_some(arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise `ValueError` if there is no example."""
-    some = len(arrays["image"]) > 0
-    expect(some, "Dataset", "at least one example", "none", "Check how the examples were chosen.")
+def _expect_some(where: str, some: bool) -> None:
+    expect(some, where, "at least one example", "none", "Check how the examples were chosen.")
 
 
 def sealed(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:

@@ -12,7 +12,7 @@ from jaxcnn.data.jpeg import decoded, is_jpeg, orientation
 from jaxcnn.data.jpeg_scans import scans
 from jaxcnn.data.plain_png import from_plain_png
 
-__all__ = ["SUFFIXES", "CostlyImageError", "Decoder", "Header", "class_numbers", "require_pillow"]
+__all__ = ["MODES", "SUFFIXES", "CostlyImageError", "Decoder", "Header", "class_numbers", "require_pillow"]
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # Pillow knows more formats, and some of them (EPS) start other programs.

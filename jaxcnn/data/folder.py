@@ -8,13 +8,12 @@ import numpy as np
 
 from jaxcnn.checking import expect
 from jaxcnn.data.dataset import DatasetInfo
-from jaxcnn.data.decoding import SUFFIXES, Decoder, Header, require_pillow
+from jaxcnn.data.decoding import Decoder, Header, require_pillow
 from jaxcnn.data.source import ImageSource, Pair, Progress, deliver, undecodable
-from jaxcnn.data.tree import Tree, contents, open_tree
+from jaxcnn.data.tree import TESTS, TRAIN, Tree, contents, images_in, open_tree
 
 __all__ = ["load_folder"]
 
-TRAIN, TESTS = "train", ("test", "validation", "val")
 LAYOUT = "Make one folder of images for each class, or train/ and test/ with such folders."
 NAMED = 10  # corrupt files that `source` names
 
@@ -103,8 +102,7 @@ class _Records:
 
 def _splits(names: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
     """Return (class, name) of the images of each split; all are "train" where there are no split folders."""
-    images = {name: name.split("/") for name in names if name.lower().endswith(SUFFIXES)}
-    images = {name: parts for name, parts in images.items() if not any(p.startswith(".") for p in parts)}
+    images = images_in(names)
     while images and all(len(parts) > 2 for parts in images.values()):  # archives often hold one folder with all else
         if len({parts[0] for parts in images.values()}) > 1:
             break

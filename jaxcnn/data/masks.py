@@ -9,15 +9,14 @@ import numpy as np
 
 from jaxcnn.checking import expect, is_int, shown
 from jaxcnn.data.dataset import Dataset, from_arrays
-from jaxcnn.data.decoding import SUFFIXES, Decoder, class_numbers, require_pillow
-from jaxcnn.data.tree import Tree, contents, open_tree
+from jaxcnn.data.decoding import Decoder, class_numbers, require_pillow
+from jaxcnn.data.tree import TESTS, TRAIN, Tree, contents, images_in, open_tree
 
 __all__ = ["VOID", "load_masks", "void_labels"]
 
 VOID = (-1, 255)
 """The usual marks of pixels without a class."""
 
-TRAIN, TESTS = "train", ("test", "validation", "val")
 LAYOUT = "Put images into train/ and test/, and masks of the same names beside them, into train_masks/ and test_masks/."
 NAMED = 3  # files that a message names
 
@@ -90,8 +89,7 @@ def void_labels(where: str, void: Any, classes: int = 0) -> tuple[int, ...]:
 
 def _folders(names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the images of each folder: what their path below it is, without the suffix, and the whole name."""
-    images = {name: name.split("/") for name in names if name.lower().endswith(SUFFIXES)}
-    images = {name: parts for name, parts in images.items() if not any(p.startswith(".") for p in parts)}
+    images = images_in(names)
     while images and len({parts[0] for parts in images.values()}) == 1:  # one folder with all else, as in archives
         images = {name: parts[1:] for name, parts in images.items() if len(parts) > 1}
     folders: dict[str, dict[str, str]] = {}

@@ -17,7 +17,7 @@ from jaxcnn.data.splitting import held_out
 from jaxcnn.data.stream import Stream
 from jaxcnn.fingerprint import fingerprint
 
-__all__ = ["ImageSource", "Pair", "Progress", "Records", "deliver", "undecodable"]
+__all__ = ["BLOCK", "ImageSource", "Pair", "Progress", "Records", "deliver", "undecodable"]
 
 BLOCK = 512  # images read at once
 SAMPLE = 1000  # images that the mean and deviation of a stream are of

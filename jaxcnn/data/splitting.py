@@ -9,7 +9,7 @@ from jaxcnn.checking import expect, expect_key, is_int, number, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.stream import Stream
 
-__all__ = ["fold_of", "folds", "held_out", "per_class", "split"]
+__all__ = ["fold_of", "folds", "held_out", "labels_of", "per_class", "split"]
 
 Part = TypeVar("Part", Dataset, Stream)
 
@@ -26,9 +26,13 @@ def split(dataset: Part, fraction: float, *, key: jax.Array) -> tuple[Part, Part
         ValueError: a fraction out of range, or one that leaves a part empty.
     """
     _expect_set("split", dataset)
-    label = dataset["label"] if "label" in dataset else np.zeros(dataset.size, np.int32)
-    held = held_out(label, fraction, key=key)
+    held = held_out(labels_of(dataset), fraction, key=key)
     return dataset.take(~held), dataset.take(held)
+
+
+def labels_of(dataset: Dataset | Stream) -> np.ndarray:
+    """Return the labels, int32 (N,); without labels all examples are of one class."""
+    return dataset["label"] if "label" in dataset else np.zeros(dataset.size, np.int32)
 
 
 def held_out(label: np.ndarray, fraction: float, *, key: jax.Array) -> np.ndarray:
@@ -82,7 +86,7 @@ def fold_of(where: str, dataset: Dataset | Stream, k: int, *, key: jax.Array, na
     expect_key(where, key, known=True)
     in_range = is_int(k, 2, dataset.size)
     expect(in_range, where, f"{name} in 2..{dataset.size}", shown(k), "5 or 10 folds are usual.")
-    label = dataset["label"] if "label" in dataset else np.zeros(dataset.size, np.int32)
+    label = labels_of(dataset)
     fold = np.empty(dataset.size, np.int64)
     fold[np.lexsort((_rank(label, key), label))] = np.arange(dataset.size) % k  # dealt like cards, class after class
     return fold

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, expect_count, installed, is_int
+from jaxcnn.checking import expect, expect_count, expect_key, installed, is_int, is_number, shown
 from jaxcnn.data.cropping import Choose, draw, middle
-from jaxcnn.data.dataset import Dataset, DatasetInfo, from_arrays
+from jaxcnn.data.dataset import Dataset, DatasetInfo, from_arrays, index_of
 
 __all__ = ["Stream", "on_device"]
 
@@ -70,8 +70,10 @@ class Stream:
     def __post_init__(self) -> None:
         """Check the options."""
         expect_count("Stream", "image_size", self.image_size)
-        low, high = self.crop_scale
-        expect(0 < low <= high <= 1, "Stream", "crop_scale (low, high) in (0, 1]", self.crop_scale, "(0.25, 1), say.")
+        scale = self.crop_scale
+        ok = isinstance(scale, Sequence) and len(scale) == 2 and all(map(is_number, scale))
+        ok = ok and 0 < scale[0] <= scale[1] <= 1
+        expect(ok, "Stream", "crop_scale (low, high) in (0, 1]", shown(scale), "(0.25, 1), say.")
         cores = os.cpu_count() or 1
         ok = is_int(self.workers, 0, cores)
         expect(ok, "Stream", f"workers in 0..{cores}, the cores here", self.workers, "0 uses threads.")
@@ -97,15 +99,13 @@ class Stream:
     def __getitem__(self, name: str) -> np.ndarray:
         """Return all labels, for "label"; the images do not fit."""
         fix = "Read them with batches, or some of them with take(...).dataset()."
-        expect(name == "label", "Stream", 'the name "label"', repr(name), fix, KeyError)
+        ok = isinstance(name, str) and name == "label"
+        expect(ok, "Stream", 'the name "label"', shown(name), fix, KeyError)
         return self.source.labels()
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "Stream":
-        """Return the stream of the examples at `indices` (integers, or a bool for each), in that order."""
-        index = np.asarray(indices)
-        chosen = dataclasses.replace(self, source=self.source.take(index if index.size else index.astype(np.int64)))
-        expect(chosen.size > 0, "Stream", "at least one example", "none", "Check how the examples were chosen.")
-        return chosen
+        """Return the stream of the examples at `indices`, in that order; as `Dataset.take`, with the same errors."""
+        return dataclasses.replace(self, source=self.source.take(index_of("Stream", indices, self.size)))
 
     def dataset(self) -> Dataset:
         """Return the images in memory: the middle square of each, resized to `image_size`."""
@@ -128,7 +128,7 @@ class Stream:
 
         Args:
             batch_size: examples of a batch, of all processes together.
-            key: a typed key, or None.
+            key: a PRNG key, or None.
             start: how many batches to leave out: the position from which to go on, whatever its epoch.
             rows: which rows of every training batch to read. Where several processes train together, each gets its
                 share unless given.
@@ -138,6 +138,7 @@ class Stream:
 
         Raises:
             ValueError: options out of range; an image that cannot be decoded, which is named.
+            TypeError: no key.
             ImportError: the extra is not installed.
 
         Source: the crop is torchvision's RandomResizedCrop, whose default for the area is (0.08, 1).
@@ -146,6 +147,7 @@ class Stream:
         expect(is_int(start, 0), "batches", "start as an int >= 0", start, "0 begins the first epoch.")
         if key is None:
             return _read(_InOrder(self.source, self.image_size, batch_size, start), self.workers)
+        expect_key("batches", key, known=True)
         expect(batch_size <= self.size, "batches", f"a batch_size of at most {self.size}", batch_size, "Lower it.")
         processes, process = jax.process_count(), jax.process_index()
         fix = "Change batch_size."

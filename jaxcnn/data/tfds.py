@@ -15,7 +15,7 @@ from jaxcnn.data.dataset import DatasetInfo
 from jaxcnn.data.decoding import MODES, Decoder
 from jaxcnn.data.source import BLOCK, ImageSource, Pair, Progress, deliver
 
-__all__ = ["data_folder", "find_prepared", "load_prepared"]
+__all__ = ["command", "data_folder", "find_prepared", "load_prepared"]
 
 
 def data_folder(data_dir: str | os.PathLike[str] | None) -> Path:

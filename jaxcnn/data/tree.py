@@ -2,12 +2,16 @@
 
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from jaxcnn.checking import expect
+from jaxcnn.data.decoding import SUFFIXES
 
-__all__ = ["Archive", "Folder", "Tree", "contents", "open_tree"]
+__all__ = ["TESTS", "TRAIN", "Archive", "Folder", "Tree", "contents", "images_in", "open_tree"]
+
+TRAIN, TESTS = "train", ("test", "validation", "val")  # folders of a split; of several tests the first counts
 
 MOST_BYTES = 2**29  # of one file; a few kilobytes of zip can hold more than the memory
 
@@ -112,6 +116,12 @@ def open_tree(path: Path) -> Tree:
         FileNotFoundError,
     )
     return Folder(path) if path.is_dir() else Archive(path)
+
+
+def images_in(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return those of the names that are images', each with the parts of its path; what is hidden is none."""
+    images = {name: name.split("/") for name in names if name.lower().endswith(SUFFIXES)}
+    return {name: parts for name, parts in images.items() if not any(part.startswith(".") for part in parts)}
 
 
 def contents(tree: Tree, name: str) -> bytes:

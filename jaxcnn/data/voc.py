@@ -93,10 +93,9 @@ def load_voc(
     expect(bool(classes), WHERE, f"objects in the annotations of {path}", "none", LAYOUT)
     sizes = sorted({example.image.shape[:2] for examples in parts for example in examples})
     expect(len(sizes) == 1, WHERE, "images of one size", shown(sizes), "Pass shape=(height, width).")
-    rows = slots, None  # finding a box that the test set had lost would count as wrong
     train, test = (
         _dataset(path, split, examples, classes, most)
-        for split, examples, most in zip(splits, parts, rows, strict=True)
+        for split, examples, most in zip(splits, parts, (slots, None), strict=True)
     )
     return train, test.with_moments_of(train)
 

@@ -26,15 +26,14 @@ class AveragePrecision:
 
     def __float__(self) -> float:
         """Return the mean over classes and overlaps, COCO's AP."""
-        return float(np.nanmean(self.table)) if np.isfinite(self.table).any() else float("nan")
+        return _mean(self.table)
 
     def at(self, overlap: float) -> float:
         """Return the mean over classes at one overlap: `at(0.5)` is AP50."""
         near = [i for i, value in enumerate(self.overlaps) if abs(value - overlap) < 1e-6]
         fix = "Pass it to average_precision."
         expect(bool(near), "AveragePrecision.at", f"one of {self.overlaps}", shown(overlap), fix)
-        column = self.table[:, near[0]]
-        return float(np.nanmean(column)) if np.isfinite(column).any() else float("nan")
+        return _mean(self.table[:, near[0]])
 
 
 def average_precision(
@@ -84,6 +83,11 @@ def average_precision(
             order = np.argsort(-scores, kind="mergesort")
             precision[label] = [_at_recalls(row[order], total) for row in right]
     return AveragePrecision(precision.mean(-1), overlaps, precision)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of those that are known, NaN where none is."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def _image(where: str, found: Mapping[str, Any], truth: Mapping[str, Any], classes: int) -> tuple[np.ndarray, ...]:

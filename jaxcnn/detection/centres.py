@@ -52,11 +52,11 @@ class CentreLoss:
         expect(not wrong.size, WHERE, f"classes in -1..{classes - 1}", shown(wrong[:5].tolist()), CLASSES)
         real = boxes[kinds >= 0]
         size = np.array([width, height, width, height]) * self.stride
-        _none(~np.isfinite(real), real, "finite boxes", "Leave them out: class -1.")
+        _expect_none(~np.isfinite(real), real, "finite boxes", "Leave them out: class -1.")
         what = f"boxes within the image, {size[0]}x{size[1]} pixels"
-        _none((real < 0) | (real > size), real, what, "Cut them off at the frame.")
+        _expect_none((real < 0) | (real > size), real, what, "Cut them off at the frame.")
         what = "boxes x0 < x1 and y0 < y1"
-        _none(real[:, :2] >= real[:, 2:], real, what, "Swap their ends, or leave them out: class -1.")
+        _expect_none(real[:, :2] >= real[:, 2:], real, what, "Swap their ends, or leave them out: class -1.")
 
     def _expect_stride(self, cells: tuple[int, int], image: tuple[int, ...]) -> None:
         height, width = (side * self.stride for side in cells)
@@ -124,7 +124,7 @@ def _expect_shapes(outputs: Any, arrays: Mapping[str, Any]) -> None:
     expect(ok, WHERE, "boxes (N, K, 4) and box_class (N, K)", [boxes, kinds], "Fill up with -1.")
 
 
-def _none(wrong: np.ndarray, boxes: np.ndarray, what: str, fix: str) -> None:
+def _expect_none(wrong: np.ndarray, boxes: np.ndarray, what: str, fix: str) -> None:
     """Raise `ValueError` with those of the boxes (K, 4) that are wrong somewhere."""
     bad = boxes[wrong.any(-1)]
     expect(not len(bad), WHERE, what, shown(bad[:5].tolist()), fix)

@@ -14,6 +14,8 @@ from jaxcnn.explain.equations import LINEAR, WEIGHTS, bound, followed
 
 __all__ = ["Front", "front_of"]
 
+LARGEST = 8  # times the image: with more between the parts it is faster to go through both each time
+
 INDEXED = {"dynamic_slice", "gather", "dynamic_update_slice", "scatter-add", "scatter_add", "select_n"}
 """Linear in some of their inputs alone, and not in those that say which."""
 
@@ -22,9 +24,6 @@ INLINED = {"jit", "pjit", "call", "closed_call", "core_call", "checkpoint", "rem
 
 Inside = Mapping[str, jax.Array]
 """What there is between the two parts, by the number of what gave it."""
-
-
-LARGEST = 8  # times the image: with more between the parts it is faster to go through both each time
 
 
 class Front(NamedTuple):

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 from jaxcnn.checking import expect, floating
 from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.score import Target, class_scores, prepared
-from jaxcnn.layers.layer import Layer, Params, State, apply
+from jaxcnn.layers.layer import Layer, Params, State, apply, expect_arrays, expect_net
 from jaxcnn.surgery import activations, edit, paths
 from jaxcnn.training.evaluation import predictor
 
-__all__ = ["at_layer", "expect_map", "inner_gradients", "layer_shapes", "net_prepared"]
+__all__ = ["at_layer", "expect_map", "expect_trained", "inner_gradients", "layer_shapes", "net_prepared"]
 
 
 def at_layer(net: Layer, params: Params, state: State, x: jax.Array, at: str) -> tuple[jax.Array, LogitsFn]:
@@ -47,6 +47,13 @@ def net_prepared(
 ) -> tuple[jax.Array, Any]:
     """Return x and target as arguments of a jitted function; raise an error unless they fit the net."""
     return prepared(where, predictor(net, params, state), x, target)[1:]
+
+
+def expect_trained(where: str, net: Any, params: Any, state: Any) -> None:
+    """Raise `TypeError` unless it is a net with weights."""
+    expect_net(where, net)
+    expect_arrays(where, "params", params)
+    expect_arrays(where, "state", state)
 
 
 def inner_gradients(

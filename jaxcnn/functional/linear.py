@@ -107,6 +107,7 @@ def flatten(x: jax.Array) -> jax.Array:
 
     Raises:
         ValueError: fewer than three axes.
+        TypeError: x is not floating.
 
     Source: row-major order as in `flax`; PyTorch flattens (C, H, W), so its next kernel is permuted.
     """

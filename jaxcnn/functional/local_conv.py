@@ -7,7 +7,7 @@ from jax import lax
 
 from jaxcnn.checking import expect, floating, shaped
 from jaxcnn.functional.spread import spread
-from jaxcnn.functional.window import IMAGES_ONLY, Padding, Pads, Size, flat_batch, images, pair, resolve_padding
+from jaxcnn.functional.window import IMAGES_ONLY, Padding, Size, flat_batch, images, pair, positions, resolve_padding
 
 __all__ = ["local_conv"]
 
@@ -58,7 +58,7 @@ def local_conv(
     window, features = (kernel.shape[2], kernel.shape[3]), kernel.shape[5]
     steps, gaps = pair(where, "stride", stride), pair(where, "dilation", dilation)
     pads = resolve_padding(where, padding, x.shape[-3:-1], window, steps, gaps)
-    size = places(x.shape[-3:-1], window, steps, pads, gaps)
+    size = positions(x.shape[-3:-1], window, steps, pads, gaps)
     expect(
         kernel.shape[:2] == size,
         where,
@@ -78,20 +78,7 @@ def local_conv(
     return y if bias is None else y + spread(bias, y)
 
 
-def places(
-    size: tuple[int, ...],
-    window: tuple[int, int],
-    stride: tuple[int, int],
-    pads: Pads,
-    dilation: tuple[int, int],
-) -> tuple[int, int]:
-    """Return the height and width of what comes out."""
-    axes = zip(size, window, stride, pads, dilation, strict=True)
-    height, width = ((n + sum(both) - (k - 1) * d - 1) // s + 1 for n, k, s, both, d in axes)
-    return height, width
-
-
-def _tap(x: jax.Array, start: tuple[int, int], size: tuple[int, int], stride: tuple[int, int]) -> jax.Array:
+def _tap(x: jax.Array, start: tuple[int, int], size: tuple[int, ...], stride: tuple[int, int]) -> jax.Array:
     """Return the pixels (H', W', N, C_in) that one tap of the kernel sees at every place."""
     last = [a + (n - 1) * s + 1 for a, n, s in zip(start, size, stride, strict=True)]
     return lax.slice(x, (*start, 0, 0), (*last, *x.shape[2:]), (*stride, 1, 1))

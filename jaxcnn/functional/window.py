@@ -19,6 +19,7 @@ __all__ = [
     "pair",
     "per_axis",
     "pool_windows",
+    "positions",
     "resolve_padding",
     "some_pixels",
 ]
@@ -105,6 +106,14 @@ def resolve_padding(
     )
     expect_size(where, f"an image under padding={shown(padding)}", padded, "Use a smaller window, dilation or padding.")
     return pads
+
+
+def positions(
+    size: tuple[int, ...], window: tuple[int, ...], stride: tuple[int, ...], pads: Pads, dilation: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Return how many positions a window has along each axis: the size of the maps."""
+    axes = zip(size, window, stride, pads, dilation, strict=True)
+    return tuple((n + before + after - (w - 1) * d - 1) // s + 1 for n, w, s, (before, after), d in axes)
 
 
 def pool_windows(

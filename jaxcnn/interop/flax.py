@@ -87,8 +87,9 @@ def as_nnx(net: Layer, params: Params, state: State) -> Any:
 class Linen(Layer):
     """A `flax.linen.Module` as a layer; its collections besides "params" are the state.
 
-    A module whose call takes `train` is given it, one that takes `deterministic` or `use_running_average` the contrary.
-    Random modules have their keys from the layer's, under the name "dropout".
+    A module whose call takes `train` or `training` is given it, one that takes `deterministic` or `use_running_average`
+    the contrary. Random modules have their keys from the layer's, under the name "dropout". A net with such a layer
+    trains and is resumed, but cannot be saved as JSON, and so not by `jaxcnn.save`: keep params and state alone.
     """
 
     module: Any
@@ -126,15 +127,15 @@ class Nnx(Layer):
 
     Its `nnx.Param` are the parameters, all else, but for its streams of random numbers, the state. While training it
     is in the mode of `module.train()`, else in that of `module.eval()`; its streams begin anew from the layer's key.
+    As one with a `Linen` layer, a net with it cannot be saved.
     """
 
     make: Callable[[Any], Any]
 
     def __post_init__(self) -> None:
         """Check the function."""
-        expect(
-            callable(self.make), "Nnx", "a function of nnx.Rngs", shown(self.make), "Pass lambda rngs: ...", TypeError
-        )
+        fix = "Pass lambda rngs: nnx.Linear(4, 10, rngs=rngs), say."
+        expect(callable(self.make), "Nnx", "a function of nnx.Rngs", shown(self.make), fix, TypeError)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return the module's parameters, and its other variables."""

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, expect_count
+from jaxcnn.checking import array, expect, expect_count
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.training.evaluation import predictor
 
@@ -30,8 +30,13 @@ class Model:
     class_names: tuple[str, ...] = ()
 
     def __call__(self, images: Any) -> Any:
-        """Return the net's outputs for images (N, H, W, C), or one (H, W, C), uint8 or floating in [0, 1]."""
-        images = jnp.asarray(images)
+        """Return the net's outputs for images (N, H, W, C), or one (H, W, C), uint8 or floating in [0, 1].
+
+        Raises:
+            ValueError: images of another shape.
+            TypeError: neither uint8 nor floating.
+        """
+        images = array("Model", "images", images)
         rank = len(self.spec.shape)
         fix = "Scale and crop them to what the net was trained on."
         what = f"images of shape (..., {', '.join(map(str, self.spec.shape[1:]))})"
@@ -47,14 +52,16 @@ class Model:
             top: how many classes, at most.
 
         Raises:
-            ValueError: images of another shape; a net that has no classes.
+            ValueError: images of another shape; a net that has no classes, or that has them for every pixel.
+            TypeError: images that are neither uint8 nor floating.
         """
         top = expect_count("classify", "top", top)
         expect(bool(self.class_names), "classify", "a model with class names", "none", "Save it with class_names.")
         outputs = self(images)
         logits = outputs["logits"] if isinstance(outputs, Mapping) else outputs
-        shares = np.asarray(jax.nn.softmax(logits.astype(jnp.float32)))
-        shares = shares[None] if shares.ndim == 1 else shares
+        fix = "Call the model itself, whose outputs may have any shape."
+        expect(logits.ndim <= 2, "classify", "logits (N, classes)", f"outputs of shape {logits.shape}", fix)
+        shares = np.atleast_2d(jax.nn.softmax(logits.astype(jnp.float32)))
         best = np.argsort(-shares, axis=-1, kind="stable")[:, :top]
         return [
             [(self.class_names[at], float(row[at])) for at in places] for row, places in zip(shares, best, strict=True)

@@ -87,6 +87,7 @@ def load(path: Path | str) -> Model:
 
     Raises:
         OSError: the file cannot be read.
+        TypeError: path is none.
         ValueError: a damaged file, one that `save` did not write, or one whose weights are not of its net.
     """
     where = "load"

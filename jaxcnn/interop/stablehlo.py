@@ -18,7 +18,8 @@ from jaxcnn.whole_file import write_whole
 
 __all__ = ["export"]
 
-PLATFORMS = ("cpu", "cuda", "tpu")
+KNOWN = ("cpu", "cuda", "rocm", "tpu")
+PLATFORMS = ("cpu", "cuda", "tpu")  # unless given
 
 
 def export(
@@ -44,7 +45,7 @@ def export(
         weights: "inside" of the program; or "outside", which is then a function of a dict of arrays by name, those of
             `interop.safetensors`, and the images: `call(safetensors.numpy.load_file("net.safetensors"), images)`.
         batch: how many images a call takes; any number unless given.
-        platforms: that it shall run on, "cpu", "cuda", "rocm" and "tpu".
+        platforms: that it shall run on, of "cpu", "cuda", "rocm" and "tpu".
 
     Raises:
         ValueError: an unknown platform, a batch that is no positive int, a net that does not take such images.
@@ -56,10 +57,10 @@ def export(
     expect_arrays(where, "params", params)
     expect_arrays(where, "state", state)
     expect_spec(where, spec, one=True)
-    expect_choice(where, "weights", weights, ["inside", "outside"])
+    expect_choice(where, 'weights as "inside" or "outside"', weights, ["inside", "outside"])
     given = list(platforms) if isinstance(platforms, Sequence) and not isinstance(platforms, str) else []
-    ok = bool(given) and all(name in (*PLATFORMS, "rocm") for name in given)
-    expect(ok, where, "platforms of cpu, cuda, rocm, tpu", shown(platforms), 'Pass ("cpu", "cuda").')
+    ok = bool(given) and all(name in KNOWN for name in given)
+    expect(ok, where, f"platforms of {', '.join(KNOWN)}", shown(platforms), 'Pass ("cpu", "cuda").')
     size = jax.export.symbolic_shape("batch")[0] if batch is None else expect_count(where, "batch", batch)
     images = jax.ShapeDtypeStruct((size, *spec.shape[1:]), spec.dtype)
     leaves, structure = jax.tree_util.tree_flatten_with_path((params, state))

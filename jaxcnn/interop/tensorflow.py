@@ -51,20 +51,13 @@ def export(net: Layer, params: Any, state: Any, spec: Spec, path: Path | str) ->
         return predictor(net, *weights)(images)
 
     converted = jax2tf.convert(outputs, polymorphic_shapes=[None, f"(batch, {sizes})"], with_gradient=False)
+    leaves, structure = jax.tree.flatten((params, state))
     module = tf.Module()
-    module.weights = tf.nest.map_structure(tf.Variable, _plain((params, state)))
+    module.weights = [tf.Variable(jax.device_get(leaf)) for leaf in leaves]
     signature = [tf.TensorSpec((None, *spec.shape[1:]), dtype, name="images")]
     module.outputs = tf.function(
-        lambda images: converted(_like((params, state), module.weights), images),
+        lambda images: converted(jax.tree.unflatten(structure, list(module.weights)), images),
         input_signature=signature,
         autograph=False,
     )
     tf.saved_model.save(module, str(path), signatures={"serving_default": module.outputs.get_concrete_function()})
-
-
-def _plain(tree: Any) -> list[Any]:
-    return [jax.device_get(leaf) for leaf in jax.tree.leaves(tree)]
-
-
-def _like(tree: Any, leaves: Any) -> Any:
-    return jax.tree.unflatten(jax.tree.structure(tree), list(leaves))

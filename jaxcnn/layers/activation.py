@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn import functional as F
-from jaxcnn.layers.batch_norm import channels_last
-from jaxcnn.layers.layer import Layer, Params, Spec, State, parameter, settle_flags, settle_number
+from jaxcnn.layers.fields import settle_flags, settle_number
+from jaxcnn.layers.layer import Layer, Params, Spec, State, channels_last, parameter
 from jaxcnn.layers.serialization import register
 
 __all__ = ["PReLU"]

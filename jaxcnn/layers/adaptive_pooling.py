@@ -8,7 +8,8 @@ import jax
 from jaxcnn import functional as F
 from jaxcnn.functional.adaptive_pooling import pyramid_levels
 from jaxcnn.functional.window import Size, pair
-from jaxcnn.layers.layer import Layer, Params, State, settle_flags
+from jaxcnn.layers.fields import settle_flags
+from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.layers.serialization import register
 
 __all__ = ["AdaptiveAvgPool", "AdaptiveMaxPool", "GlobalAvgPool", "GlobalMaxPool", "SpatialPyramidPool"]

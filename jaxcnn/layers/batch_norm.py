@@ -8,10 +8,9 @@ import jax.numpy as jnp
 
 from jaxcnn import functional as F
 from jaxcnn import initializers
-from jaxcnn.checking import expect
 from jaxcnn.functional.batch_norm import axis_names
-from jaxcnn.layers.convolution import expect_initializers, settle_counts
-from jaxcnn.layers.layer import Layer, Params, Spec, State, expect_spec, key_for, parameter, settle_flags, settle_number
+from jaxcnn.layers.fields import expect_initializers, settle_counts, settle_flags, settle_number
+from jaxcnn.layers.layer import Layer, Params, Spec, State, channels_last, key_for, parameter
 from jaxcnn.layers.serialization import register
 
 __all__ = ["BatchNorm"]
@@ -45,7 +44,7 @@ class BatchNorm(Layer):
         settle_number(self, "eps", "eps >= 0", lambda e: e >= 0, "1e-5 is usual.")
         settle_counts(self, "groups")
         object.__setattr__(self, "axis_name", axis_names("BatchNorm", self.axis_name))
-        expect_initializers("BatchNorm", self)
+        expect_initializers(self)
         settle_flags(self)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
@@ -68,13 +67,6 @@ class BatchNorm(Layer):
             groups=self.groups,
             fast_variance=self.fast_variance,
         )
-
-
-def channels_last(where: str, spec: Spec) -> int:
-    """Return the length of the last axis of anything like `spec`."""
-    expect_spec(where, spec, one=True)
-    expect(len(spec.shape) >= 1, where, "an input of shape (..., C)", spec.shape, "Add a channel axis, last.")
-    return spec.shape[-1]
 
 
 def initial_affine(layer: Any, key: jax.Array, channels: int) -> Params:

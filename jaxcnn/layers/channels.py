@@ -6,7 +6,7 @@ import jax
 
 from jaxcnn import functional as F
 from jaxcnn.checking import expect, expect_count, floating, shown
-from jaxcnn.layers.convolution import settle_counts
+from jaxcnn.layers.fields import settle_counts
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.layers.serialization import register
 

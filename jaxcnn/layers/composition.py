@@ -1,6 +1,7 @@
 """Nets from layers: one after another, side by side, around."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -10,7 +11,20 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, shown
-from jaxcnn.layers.layer import Layer, Module, Params, Spec, State, apply, expect_spec, init, key_for, name_of, show
+from jaxcnn.layers.layer import (
+    Layer,
+    Module,
+    Params,
+    Spec,
+    State,
+    apply,
+    expect_spec,
+    init,
+    is_module,
+    key_for,
+    name_of,
+    show,
+)
 from jaxcnn.layers.serialization import register
 
 __all__ = ["Concat", "Residual", "Sequential"]
@@ -29,7 +43,7 @@ class Sequential(Layer):
     pairs: tuple[tuple[str, Module], ...] = field(init=False)
 
     def __init__(self, /, *unnamed: Module, **named: Module) -> None:
-        """Make the net; raise `ValueError` for positional and named layers together."""
+        """Make the net; raise `ValueError` for positional and named layers together, or two of one name."""
         expect(
             not (unnamed and named),
             "Sequential",
@@ -37,7 +51,11 @@ class Sequential(Layer):
             f"{len(unnamed)} positional and {len(named)} named",
             "Name all of them or none.",
         )
-        object.__setattr__(self, "pairs", tuple(named.items()) if named else _numbered(unnamed))
+        pairs = tuple(named.items()) if named else _numbered(unnamed)
+        twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+        fix = "Name the layers: Sequential(conv1=Conv(8), act1=relu)."
+        expect(not twice, "Sequential", "layers whose kinds and counts make different names", shown(twice), fix)
+        object.__setattr__(self, "pairs", pairs)
         check_children("Sequential", self.layers)
 
     @property
@@ -217,10 +235,11 @@ def apply_parallel(
 
 def _apply_child(name: str, layer: Module, params, state, x, *, train, key) -> tuple[jax.Array, State]:
     with _located(name, layer, x), jax.named_scope(name):
-        return apply(layer, _part(params, name), _part(state, name), x, train=train, key=key_for(key, name))
+        return apply(layer, kept(params, name), kept(state, name), x, train=train, key=key_for(key, name))
 
 
-def _part(tree: Any, name: str) -> Any:
+def kept(tree: Any, name: str) -> Any:
+    """Return what `keep` has entered for a layer."""
     return tree.get(name, {}) if isinstance(tree, Mapping) else {}
 
 
@@ -251,7 +270,7 @@ def check_children(where: str, children: Mapping[str, Any]) -> None:
         fix = f"Put it into interop.flax.{'Nnx' if 'nnx' in flax else 'Linen'}(...), which is a layer."
         expect(not flax, where, f"{name!r} to be a layer or a function of an array", "a module of Flax", fix, TypeError)
         expect(
-            isinstance(layer, Layer) or (callable(layer) and not isinstance(layer, type)),
+            is_module(layer),
             where,
             f"{name!r} to be a layer or a function of an array",
             shown(layer),

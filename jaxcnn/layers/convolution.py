@@ -1,6 +1,5 @@
 """Convolution layers."""
 
-import dataclasses
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -9,9 +8,10 @@ import jax.numpy as jnp
 
 from jaxcnn import functional as F
 from jaxcnn import initializers
-from jaxcnn.checking import expect, expect_count, shown
-from jaxcnn.functional.window import IMAGES_ONLY, Padding, Size, images, normalise_padding, pair
-from jaxcnn.layers.layer import Layer, Params, Spec, State, expect_spec, key_for, parameter, settle_flags, settle_number
+from jaxcnn.checking import expect, shown
+from jaxcnn.functional.window import IMAGES_ONLY, Padding, Size, normalise_padding, pair
+from jaxcnn.layers.fields import expect_initializers, settle_counts, settle_flags, settle_number
+from jaxcnn.layers.layer import Layer, Params, Spec, State, channels_of, key_for, parameter
 from jaxcnn.layers.serialization import register
 
 __all__ = ["Conv", "StandardizedConv"]
@@ -107,7 +107,7 @@ def settle(layer: Any) -> None:
             layer.groups,
             "Choose a divisor.",
         )
-    expect_initializers(where, layer)
+    expect_initializers(layer)
     settle_flags(layer)
 
 
@@ -130,29 +130,3 @@ def kernel_and_bias(layer: Any, key: jax.Array, shape: tuple[int, ...]) -> Param
     if layer.use_bias:
         params["bias"] = layer.bias_init(key_for(key, "bias"), shape[-1:], jnp.float32)
     return params
-
-
-def settle_counts(layer: Any, *names: str) -> None:
-    """Make the layer's fields of these names Python ints; raise `ValueError` unless they are positive integers."""
-    for name in names:
-        object.__setattr__(layer, name, expect_count(type(layer).__name__, name, getattr(layer, name)))
-
-
-def expect_initializers(where: str, layer: Any) -> None:
-    """Raise `TypeError` unless the layer's initializers, its fields called ..._init, are functions."""
-    for name in (field.name for field in dataclasses.fields(layer) if field.name.endswith("_init")):
-        value = getattr(layer, name)
-        expect(
-            callable(value),
-            where,
-            f"{name} as a function (key, shape, dtype) -> array",
-            shown(value),
-            "Pass one of jaxcnn.initializers.",
-            TypeError,
-        )
-
-
-def channels_of(where: str, spec: Spec) -> int:
-    """Return the channels of images like `spec`, checking rank and dtype without any array work."""
-    expect_spec(where, spec, one=True)
-    return jax.eval_shape(lambda x: images(where, x), spec).shape[-1]

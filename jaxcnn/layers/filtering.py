@@ -13,9 +13,6 @@ from jaxcnn.layers.serialization import register
 
 __all__ = ["MovingSum"]
 
-for _name in filters.__all__:
-    register(getattr(filters, _name))
-
 
 @register
 @dataclass(frozen=True)
@@ -50,4 +47,4 @@ class MovingSum(Layer):
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         """Return the maps (..., H', W', C * n)."""
-        return F.moving_sum(x, self.bank(), stride=self.stride, padding=self.padding), state
+        return F.moving_sum(x, self.bank, stride=self.stride, padding=self.padding), state

@@ -7,9 +7,9 @@ import jax
 from jaxcnn import functional as F
 from jaxcnn import initializers
 from jaxcnn.functional.group_norm import expect_groups
-from jaxcnn.layers.batch_norm import affine_parameters, channels_last, initial_affine
-from jaxcnn.layers.convolution import channels_of, expect_initializers, settle_counts
-from jaxcnn.layers.layer import Layer, Params, Spec, State, settle_flags, settle_number
+from jaxcnn.layers.batch_norm import affine_parameters, initial_affine
+from jaxcnn.layers.fields import expect_initializers, settle_counts, settle_flags, settle_number
+from jaxcnn.layers.layer import Layer, Params, Spec, State, channels_last, channels_of
 from jaxcnn.layers.serialization import register
 
 __all__ = ["GroupNorm", "InstanceNorm", "LayerNorm"]
@@ -28,7 +28,7 @@ class _OwnNorm(Layer):
         """Check the range and make the number a float."""
         settle_number(self, "eps", "eps >= 0", lambda e: e >= 0, "1e-6 is usual.")
         settle_flags(self)
-        expect_initializers(type(self).__name__, self)
+        expect_initializers(self)
 
 
 @register

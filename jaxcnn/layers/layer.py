@@ -8,9 +8,31 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.checking import expect, expect_flag, expect_key, is_array, number, shown
+from jaxcnn.checking import expect, expect_key, is_array, shown
+from jaxcnn.functional.window import images
 
-__all__ = ["Layer", "Module", "Spec", "apply", "init", "key_for", "name_of"]
+__all__ = [
+    "Layer",
+    "Module",
+    "Spec",
+    "apply",
+    "channels_last",
+    "channels_of",
+    "expect_arrays",
+    "expect_net",
+    "expect_spec",
+    "hyperparameters",
+    "init",
+    "is_module",
+    "key_for",
+    "leaf_name",
+    "name_of",
+    "named_leaves",
+    "parameter",
+    "part",
+    "rebuild",
+    "show",
+]
 
 Spec = jax.ShapeDtypeStruct | jax.Array
 Params = Any
@@ -76,6 +98,11 @@ Module = Layer | Callable[[jax.Array], jax.Array]
 """A layer, or a plain function of an array, which is a layer without parameters."""
 
 
+def is_module(thing: Any) -> bool:
+    """Return whether `thing` is a layer or a function, not a class of one."""
+    return (isinstance(thing, Layer) or callable(thing)) and not isinstance(thing, type)
+
+
 def init(module: Module, key: jax.Array, spec: Spec) -> tuple[Params, State]:
     """Return `module.init(key, spec)`; a plain function has neither parameters nor state."""
     return module.init(key, spec) if isinstance(module, Layer) else ({}, {})
@@ -102,20 +129,6 @@ def key_for(key: Any, name: str) -> Any:
         return None
     expect_key("key_for", key)
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
-
-
-def settle_flags(layer: Any) -> None:
-    """Make the layer's fields whose default is True or False Python bools; raise `TypeError` unless they are bools."""
-    for field in dataclasses.fields(layer):
-        if isinstance(field.default, bool):
-            value = expect_flag(type(layer).__name__, field.name, getattr(layer, field.name))
-            object.__setattr__(layer, field.name, value)
-
-
-def settle_number(layer: Any, name: str, what: str, holds: Callable[[float], bool], fix: str) -> None:
-    """Make the layer's field a Python float; raise `ValueError` unless it is one number for which `holds`."""
-    value = number(type(layer).__name__, what, getattr(layer, name), holds, fix)
-    object.__setattr__(layer, name, value)
 
 
 def expect_net(where: str, net: Any) -> None:
@@ -162,8 +175,29 @@ def expect_spec(where: str, spec: Any, *, one: bool = False) -> None:
     )
 
 
+def channels_last(where: str, spec: Spec) -> int:
+    """Return the length of the last axis of anything like `spec`."""
+    expect_spec(where, spec, one=True)
+    expect(len(spec.shape) >= 1, where, "an input of shape (..., C)", spec.shape, "Add a channel axis, last.")
+    return spec.shape[-1]
+
+
+def channels_of(where: str, spec: Spec) -> int:
+    """Return the channels of images like `spec`, checking rank and dtype without any array work."""
+    expect_spec(where, spec, one=True)
+    return jax.eval_shape(lambda x: images(where, x), spec).shape[-1]
+
+
+def part(where: str, params: Params, name: str) -> Any:
+    """Return `params[name]`, or raise the design's error where the parameters are of another layer."""
+    found = shown(sorted(params, key=str) if isinstance(params, Mapping) else params)
+    fix = "Pass the params that init returned for this net."
+    expect(isinstance(params, Mapping) and name in params, where, f"params with {name!r}", found, fix)
+    return params[name]
+
+
 def parameter(where: str, params: Params, name: str, features: int | None = None) -> jax.Array:
-    """Return `params[name]`, or raise the design's error where the parameters are of another layer.
+    """Return the array `params[name]`, or raise the design's error where the parameters are of another layer.
 
     Args:
         where: the layer.
@@ -171,15 +205,9 @@ def parameter(where: str, params: Params, name: str, features: int | None = None
         name: of the parameter.
         features: what its last axis has to be, if the layer says so.
     """
-    found = shown(sorted(params, key=str) if isinstance(params, Mapping) else params)
-    expect(
-        isinstance(params, Mapping) and name in params,
-        where,
-        f"params with {name!r}",
-        found,
-        "Pass the params that init returned for this net.",
-    )
-    value = params[name]
+    value = part(where, params, name)
+    fix = "Pass the params that init returned for this net; of int8 kernels what surgery.dequantize makes of them."
+    expect(is_array(value), where, f"{name} as an array", type(value).__name__, fix, TypeError)
     expect(
         features is None or jnp.shape(value)[-1:] == (features,),
         where,

@@ -3,13 +3,13 @@
 from dataclasses import KW_ONLY, dataclass
 
 import jax
+import jax.numpy as jnp
 
 from jaxcnn import initializers
 from jaxcnn.checking import floating
 from jaxcnn.functional.spread import spread
-from jaxcnn.layers.batch_norm import channels_last
-from jaxcnn.layers.convolution import expect_initializers
-from jaxcnn.layers.layer import Layer, Params, Spec, State, key_for, parameter
+from jaxcnn.layers.fields import expect_initializers
+from jaxcnn.layers.layer import Layer, Params, Spec, State, channels_last, key_for, parameter
 from jaxcnn.layers.serialization import register
 
 __all__ = ["LayerScale"]
@@ -32,11 +32,12 @@ class LayerScale(Layer):
 
     def __post_init__(self) -> None:
         """Check the initializer."""
-        expect_initializers("LayerScale", self)
+        expect_initializers(self)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return the factors."""
-        return {"scale": self.scale_init(key_for(key, "scale"), (channels_last("LayerScale", spec),))}, {}
+        shape = (channels_last("LayerScale", spec),)
+        return {"scale": self.scale_init(key_for(key, "scale"), shape, jnp.float32)}, {}
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None

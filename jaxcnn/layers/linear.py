@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from jaxcnn import functional as F
 from jaxcnn import initializers
-from jaxcnn.checking import expect, expect_key, expect_size
-from jaxcnn.layers.convolution import expect_initializers, settle_counts
-from jaxcnn.layers.layer import Layer, Params, Spec, State, expect_spec, key_for, parameter, settle_flags
+from jaxcnn.checking import expect_key, expect_size
+from jaxcnn.layers.convolution import kernel_and_bias
+from jaxcnn.layers.fields import expect_initializers, settle_counts, settle_flags
+from jaxcnn.layers.layer import Layer, Params, Spec, State, channels_last, key_for, parameter
 from jaxcnn.layers.serialization import register
 
 __all__ = ["Dense", "Flatten", "Maxout"]
@@ -32,16 +33,12 @@ class Dense(Layer):
     def __post_init__(self) -> None:
         """Check the arguments."""
         settle_counts(self, "features")
-        expect_initializers("Dense", self)
+        expect_initializers(self)
         settle_flags(self)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return the kernel and the bias."""
-        shape = (_inputs("Dense", spec), self.features)
-        params = {"kernel": self.kernel_init(key_for(key, "kernel"), shape, jnp.float32)}
-        if self.use_bias:
-            params["bias"] = self.bias_init(key_for(key, "bias"), (self.features,), jnp.float32)
-        return params, {}
+        return kernel_and_bias(self, key, (channels_last("Dense", spec), self.features)), {}
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
@@ -70,13 +67,13 @@ class Maxout(Layer):
     def __post_init__(self) -> None:
         """Check the arguments."""
         settle_counts(self, "features", "pieces")
-        expect_initializers("Maxout", self)
+        expect_initializers(self)
         settle_flags(self)
 
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return the kernel and the bias."""
         expect_key("Maxout", key)
-        shape = (_inputs("Maxout", spec), self.features)
+        shape = (channels_last("Maxout", spec), self.features)
         expect_size("Maxout", "a kernel", (self.pieces, *shape), "Choose fewer pieces or features.")
         keys = jax.random.split(key_for(key, "kernel"), self.pieces)
         params = {"kernel": jnp.stack([self.kernel_init(k, shape, jnp.float32) for k in keys])}
@@ -90,18 +87,6 @@ class Maxout(Layer):
         """Return (..., features)."""
         bias = parameter("Maxout", params, "bias") if self.use_bias else None
         return F.maxout(x, parameter("Maxout", params, "kernel", self.features), bias), state
-
-
-def _inputs(where: str, spec: Spec) -> int:
-    expect_spec(where, spec, one=True)
-    expect(
-        len(spec.shape) >= 1,
-        where,
-        "an input of shape (..., C_in)",
-        spec.shape,
-        "Give the input a channel axis, last.",
-    )
-    return spec.shape[-1]
 
 
 @register

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 from jaxcnn import functional as F
 from jaxcnn import initializers
 from jaxcnn.checking import expect_key, expect_size
-from jaxcnn.functional.local_conv import places
-from jaxcnn.functional.window import Padding, Size, pair, resolve_padding
-from jaxcnn.layers.convolution import channels_of, settle
-from jaxcnn.layers.layer import Layer, Params, Spec, State, key_for, parameter
+from jaxcnn.functional.window import Padding, Size, pair, positions, resolve_padding
+from jaxcnn.layers.convolution import settle
+from jaxcnn.layers.layer import Layer, Params, Spec, State, channels_of, key_for, parameter
 from jaxcnn.layers.serialization import register
 
 __all__ = ["LocalConv"]
@@ -46,7 +45,7 @@ class LocalConv(Layer):
             pair("LocalConv", name, getattr(self, name)) for name in ("kernel_size", "stride", "dilation")
         )
         pads = resolve_padding("LocalConv", self.padding, spec.shape[-3:-1], window, stride, dilation)
-        height, width = places(spec.shape[-3:-1], window, stride, pads, dilation)
+        height, width = positions(spec.shape[-3:-1], window, stride, pads, dilation)
         weights = (height, width, *window, channels, self.features)
         expect_size("LocalConv", "a kernel", weights, "Choose fewer features, or another layer.")
 

@@ -7,8 +7,8 @@ import jax
 
 from jaxcnn import functional as F
 from jaxcnn.checking import expect, number
-from jaxcnn.layers.convolution import settle_counts
-from jaxcnn.layers.layer import Layer, Params, State, settle_flags, settle_number
+from jaxcnn.layers.fields import settle_counts, settle_flags, settle_number
+from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.layers.serialization import register
 
 __all__ = ["LocalContrastNorm", "LocalResponseNorm"]

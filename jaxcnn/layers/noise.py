@@ -7,7 +7,8 @@ import jax
 from jaxcnn import functional as F
 from jaxcnn.checking import expect, expect_train, floating, scalar
 from jaxcnn.functional.window import Size, pair
-from jaxcnn.layers.layer import Layer, Params, State, settle_flags
+from jaxcnn.layers.fields import settle_flags
+from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.layers.serialization import register
 
 __all__ = ["DropBlock", "DropPath", "Dropout", "SpatialDropout"]

@@ -7,7 +7,8 @@ import jax
 from jaxcnn import functional as F
 from jaxcnn.functional.pooling import norm_order
 from jaxcnn.functional.window import Padding, Size, normalise_padding, pair
-from jaxcnn.layers.layer import Layer, Params, State, settle_flags
+from jaxcnn.layers.fields import settle_flags
+from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.layers.serialization import register
 
 __all__ = ["AvgPool", "LpPool", "MaxPool"]

@@ -1,16 +1,14 @@
 """Layers of depthwise and separable convolution."""
 
-from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
 import jax
 
 from jaxcnn import functional as F
 from jaxcnn import initializers
-from jaxcnn.checking import expect, shown
 from jaxcnn.functional.window import Padding, Size, pair
-from jaxcnn.layers.convolution import Conv, channels_of, kernel_and_bias, settle
-from jaxcnn.layers.layer import Layer, Params, Spec, State, key_for, parameter
+from jaxcnn.layers.convolution import Conv, kernel_and_bias, settle
+from jaxcnn.layers.layer import Layer, Params, Spec, State, channels_of, key_for, parameter, part
 from jaxcnn.layers.serialization import register
 
 __all__ = ["DepthwiseConv", "SeparableConv"]
@@ -97,7 +95,7 @@ class SeparableConv(Layer):
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         """Return the maps (..., H', W', features)."""
-        deep, point = _part(params, "depthwise"), _part(params, "pointwise")
+        deep, point = (part("SeparableConv", params, name) for name in ("depthwise", "pointwise"))
         y = F.separable_conv(
             x,
             parameter("SeparableConv", deep, "kernel"),
@@ -108,15 +106,3 @@ class SeparableConv(Layer):
             dilation=self.dilation,
         )
         return y, state
-
-
-def _part(params: Params, name: str) -> Params:
-    found = shown(sorted(params, key=str) if isinstance(params, Mapping) else params)
-    expect(
-        isinstance(params, Mapping) and name in params,
-        "SeparableConv",
-        f"params with {name!r}",
-        found,
-        "Pass the params that init returned for this net.",
-    )
-    return params[name]

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from jaxcnn import functional, initializers
+from jaxcnn import filters, functional, initializers
 from jaxcnn.checking import expect, is_int, shown
 from jaxcnn.layers.layer import Layer, hyperparameters
 
@@ -15,7 +15,7 @@ FORMAT = 1
 T = TypeVar("T", bound=Callable[..., Any])
 
 _known: dict[str, Any] = {
-    name: getattr(module, name) for module in (functional, initializers) for name in module.__all__
+    name: getattr(module, name) for module in (functional, initializers, filters) for name in module.__all__
 }
 
 

@@ -4,7 +4,7 @@
     training.fit(net, train, loss=matching.pair_loss(), ...)                          # same class, other class
     training.fit(net, train, loss=matching.view_loss(), augment=matching.two_views(one), ...)      # without labels
     found = matching.retrieve(embeddings, labels, at=(1, 5))
-    found.recall.mean(0), jnp.nanmean(found.average_precision)
+    jnp.nanmean(found.recall, 0), jnp.nanmean(found.average_precision)
 
 These losses look at all images of a batch together, and say so by `loss.whole_batch`: with `accumulate` each part
 would have its own pairs and negatives alone. Validation batches are padded by repeating an image, so the validation

@@ -16,9 +16,7 @@ __all__ = ["Retrieved", "average_precision", "recall_at", "retrieve"]
 TOGETHER = 256  # queries that are compared with all candidates at once
 
 
-def recall_at(
-    similarity: jax.Array, relevant: jax.Array, *, k: int, among: jax.Array | None = None
-) -> jax.Array:  # fmt: skip
+def recall_at(similarity: jax.Array, relevant: jax.Array, *, k: int, among: jax.Array | None = None) -> jax.Array:
     """Return 1.0 for each query that has a relevant candidate among the k most similar ones, else 0.0.
 
     What is as similar as the best relevant candidate counts as before it, so that a net to which all images are alike

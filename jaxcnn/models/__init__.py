@@ -3,13 +3,12 @@
 net = models.create("lenet5", num_classes=10)
 """
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxcnn.checking import expect, shown
+from jaxcnn.checking import did_you_mean, expect, shown
 from jaxcnn.models.airbench import airbench
 from jaxcnn.models.alexnet import alexnet
 from jaxcnn.models.all_convolutional import all_convolutional
@@ -85,25 +84,21 @@ _MODELS: Mapping[str, Callable[..., Any]] = {
     "cifar_preact_resnet164": functools.partial(cifar_preact_resnet, 164, with_bottlenecks=True),
     **{f"cifar_resnet{depth}": functools.partial(cifar_resnet, depth) for depth in (8, 20, 32, 44, 56, 110)},
     "cifar_vgg": cifar_vgg,
-    **{f"densenet{depth}": functools.partial(densenet, depth) for depth in (121, 161, 169, 201)},
-    "googlenet": googlenet,
-    "googlenet_bn": functools.partial(googlenet, batch_norm=True),
-    "inception_v3": inception_v3,
     "convnext_base": functools.partial(convnext, width=128, blocks=(3, 3, 27, 3), drop_path=0.5),
     "convnext_small": functools.partial(convnext, blocks=(3, 3, 27, 3), drop_path=0.4),
     "convnext_tiny": convnext,
+    **{f"densenet{depth}": functools.partial(densenet, depth) for depth in (121, 161, 169, 201)},
     "efficientnet_b0": efficientnet,
     "efficientnet_b1": functools.partial(efficientnet, depth=1.1),
     "efficientnet_b2": functools.partial(efficientnet, width=1.1, depth=1.2, dropout=0.3),
     "efficientnet_b3": functools.partial(efficientnet, width=1.2, depth=1.4, dropout=0.3),
+    "googlenet": googlenet,
+    "googlenet_bn": functools.partial(googlenet, batch_norm=True),
+    "inception_v3": inception_v3,
     "lenet5": lenet5,
+    "mlp": mlp,
     "mobilenet_v1": mobilenet_v1,
     "mobilenet_v2": mobilenet_v2,
-    "shufflenet_v2_x0_5": functools.partial(shufflenet_v2, width=0.5),
-    "shufflenet_v2_x1_0": shufflenet_v2,
-    "shufflenet_v2_x1_5": functools.partial(shufflenet_v2, width=1.5),
-    "shufflenet_v2_x2_0": functools.partial(shufflenet_v2, width=2.0),
-    "mlp": mlp,
     "network_in_network": network_in_network,
     "perceptron": perceptron,
     **{f"preact_resnet{depth}": functools.partial(preact_resnet, depth) for depth in (18, 50)},
@@ -113,6 +108,10 @@ _MODELS: Mapping[str, Callable[..., Any]] = {
     "resnext101_32x8d": functools.partial(resnext, 101, group_width=8),
     "resnext101_64x4d": functools.partial(resnext, 101, cardinality=64),
     **{f"se_resnet{depth}": functools.partial(se_resnet, depth) for depth in (18, 50)},
+    "shufflenet_v2_x0_5": functools.partial(shufflenet_v2, width=0.5),
+    "shufflenet_v2_x1_0": shufflenet_v2,
+    "shufflenet_v2_x1_5": functools.partial(shufflenet_v2, width=1.5),
+    "shufflenet_v2_x2_0": functools.partial(shufflenet_v2, width=2.0),
     "squeezenet1_0": functools.partial(squeezenet, "1.0"),
     "squeezenet1_1": functools.partial(squeezenet, "1.1"),
     **{f"vgg{depth}": functools.partial(vgg, depth) for depth in (11, 13, 16, 19)},
@@ -144,8 +143,7 @@ def create(name: str, num_classes: int = 10, **options: Any) -> Any:
         ValueError: an unknown name (the message has near ones) or option, an option out of its range.
         TypeError: what should be a bool is none.
     """
-    near = difflib.get_close_matches(str(name), names(), n=4)
-    fix = f"Did you mean {' or '.join(map(repr, near))}?" if near else "See models.names()."
+    fix = did_you_mean(name, names(), "See models.names().")
     expect(isinstance(name, str) and name in _MODELS, "create", "the name of a model", shown(name), fix)
     try:
         inspect.signature(_MODELS[name]).bind(num_classes=num_classes, **options)

@@ -18,7 +18,7 @@ def cut_backbone(where: str, backbone: Any, name: str, count: Any, fix: str) -> 
         fix: what to do where the count is wrong.
 
     Raises:
-        ValueError: a count that is none, or not below the number of stages.
+        ValueError: no part called so; a count that is none, or not below the number of stages.
         TypeError: the backbone is no Sequential.
     """
     ok, other = isinstance(backbone, Sequential), "Pass models.resnet(50), say."

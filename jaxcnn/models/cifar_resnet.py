@@ -13,7 +13,7 @@ from jaxcnn.checking import expect, expect_choice, expect_count, is_int, shown
 from jaxcnn.functional.window import images
 from jaxcnn.initializers import lecun_normal
 from jaxcnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Layer, Sequential, register
-from jaxcnn.layers.convolution import settle_counts
+from jaxcnn.layers.fields import settle_counts
 from jaxcnn.layers.layer import Params, State
 from jaxcnn.models.resnet import basic, post_activated, projection, residual_block, residual_stages
 
@@ -46,7 +46,7 @@ class PadShortcut(Layer):
 
 
 def cifar_resnet(depth: int, num_classes: int = 10, *, width: int = 16, shortcut: str = "A") -> Sequential:
-    """Return the paper's residual net for 32x32 images (any size from 4x4 up works).
+    """Return the paper's residual net for 32x32 images (any size works).
 
     A 3x3 convolution, then three stages of (depth - 2) / 6 blocks with `width`, 2 and 4 times as many maps, halving
     the image between them, then global average pooling and a dense layer.

@@ -23,7 +23,7 @@ def lenet5(
     """Return LeNet-5, in its modern form or the paper's.
 
     The modern form keeps the plan (convolution and pooling twice, then dense) with SAME padding, ReLU, max-pooling,
-    batch normalization, dropout and two 3x3 convolutions in the place of one 5x5; it takes any image from 8x8 up.
+    batch normalization, dropout and two 3x3 convolutions in the place of one 5x5; it takes any image from 4x4 up.
     The classic form is the paper's for 32x32 images: 6, 16 and 120 maps of 5x5, average pooling, tanh, 84 units.
 
     Args:
@@ -33,7 +33,8 @@ def lenet5(
         dropout: rate before the last layer, of the modern form.
 
     Returns:
-        A `Sequential` from images to logits.
+        A `Sequential` from images to logits: stage1, stage2, flatten, dense1, norm1, act1, dropout, head; in the
+        classic form conv1, act1, pool1, conv2, act2, pool2, conv3, act3, flatten, dense1, act4, head.
 
     Raises:
         ValueError: a count that is not positive, a rate outside [0, 1].

@@ -45,7 +45,7 @@ def preact_resnet(depth: int, num_classes: int = 10, *, width: int = 64, small_i
 def cifar_preact_resnet(
     depth: int, num_classes: int = 10, *, width: int = 16, with_bottlenecks: bool = False
 ) -> Sequential:
-    """Return the paper's pre-activation net for 32x32 images (any size from 4x4 up works).
+    """Return the paper's pre-activation net for 32x32 images (any size works).
 
     A 3x3 convolution, then three stages with `width`, 2 and 4 times as many inner maps, halving the image between
     them, then batch norm, ReLU, global average pooling and a dense layer.

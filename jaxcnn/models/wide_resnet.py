@@ -15,7 +15,7 @@ __all__ = ["wide_resnet"]
 def wide_resnet(
     depth: int, widening: int, num_classes: int = 10, *, width: int = 16, dropout: float = 0.0
 ) -> Sequential:
-    """Return the paper's net WRN-depth-widening for 32x32 images (any size from 4x4 up works).
+    """Return the paper's net WRN-depth-widening for 32x32 images (any size works).
 
     A 3x3 convolution, then three stages of (depth - 4) / 6 pre-activation blocks, the first with `width` times
     `widening` maps, each further one with twice as many on an image half as wide, then batch norm, ReLU, global

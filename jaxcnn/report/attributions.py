@@ -7,8 +7,7 @@ import numpy as np
 
 from jaxcnn.checking import expect
 from jaxcnn.report.canvas import GRID, INK, MUTED, WIDTH, drawing, style, text
-from jaxcnn.report.insides import in_colours
-from jaxcnn.report.tiles import GAP, LINE, board, pixels, tile
+from jaxcnn.report.tiles import GAP, LINE, board, in_colours, pixels, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

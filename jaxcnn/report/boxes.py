@@ -25,6 +25,7 @@ def boxes(
     found: Sequence[Mapping[str, Any]],
     class_names: Sequence[str],
     captions: Sequence[str] = (),
+    *,
     columns: int | None = None,
 ) -> "Figure":
     """Return images with the true boxes in blue dashes and the found ones in orange, with class and score.
@@ -44,7 +45,8 @@ def boxes(
         The figure.
 
     Raises:
-        ValueError: no image, another number of truths, finds or captions.
+        ValueError: no image, another number of truths, finds or captions, a class without a name, no
+            column.
         TypeError: images of a dtype that they cannot have.
     """
     where = "boxes"
@@ -54,8 +56,11 @@ def boxes(
     ok = len(truth) == len(found) == count and len(captions) in (0, count)
     got = f"{len(truth)}, {len(found)} and {len(captions)}"
     expect(ok, where, f"{count} truths, finds, and captions or none", got, "Give each image its own.")
+    expect(columns is None or columns > 0, where, "at least one column", columns, "Pass how many images a row holds.")
     labels = names(where, class_names, len(class_names))
     there = [_there(of, "box_class") for of in truth], [_there(of, "class") for of in found]
+    highest = max(int(classes.max(initial=-1)) for part in there for _, classes in part)
+    expect(highest < len(labels), where, f"classes in 0..{len(labels) - 1}", highest, "Name every class.")
     crowded = max(len(classes) for part in there for _, classes in part) > CROWDED
     columns = min(columns or (2 if crowded else 4), count)
     used = sorted({int(label) for part in there for _, classes in part for label in classes}) if crowded else []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxcnn.checking import expect
-from jaxcnn.report.canvas import INK, MUTED, SMALL, drawing, figure, panel, style, text
+from jaxcnn.report.canvas import INK, MUTED, drawing, figure, legend_below, panel, style, text
 from jaxcnn.report.overlay import COLOURS, DASHES
 
 if TYPE_CHECKING:
@@ -69,8 +69,5 @@ def by_layer(nets: Mapping[str, Mapping[str, Sequence[float]]], *, quantity: str
     axes.tick_params(axis="y", labelcolor=INK)
     axes.set_ylim(len(layers) - 0.4, -0.6)
     axes.set_xlabel(quantity, **style(MUTED))
-    handles = [line for line in axes.lines if line.get_marker() == "o"]
-    legend = blank.legend(handles=handles, loc="outside lower left", frameon=False, fontsize=SMALL, handlelength=3.2)
-    for label in legend.get_texts():
-        label.set(color=INK, parse_math=False)
+    legend_below(blank, [line for line in axes.lines if line.get_marker() == "o"])
     return blank

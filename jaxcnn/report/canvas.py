@@ -12,7 +12,30 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__: list[str] = []
+__all__ = [
+    "BLUE",
+    "GRID",
+    "INK",
+    "LOST",
+    "MUTED",
+    "NORMAL",
+    "ORANGE",
+    "OURS",
+    "PALE",
+    "PAPER",
+    "SMALL",
+    "WIDTH",
+    "crosses",
+    "drawing",
+    "figure",
+    "legend_below",
+    "names",
+    "note",
+    "panel",
+    "scale",
+    "style",
+    "text",
+]
 
 # Inches. Two figures of this width stand side by side on a laptop; one still reads on a phone 375 px wide.
 WIDTH = 5.2
@@ -76,6 +99,14 @@ def panel(axes: "Axes", title: str = "", *, grid: Literal["x", "y", ""] = "y") -
 def note(axes: "Axes", words: Sequence[str]) -> None:
     """Write what a panel's marks mean on the right of its title, each thing once."""
     axes.set_title(" · ".join(dict.fromkeys(words)), loc="right", pad=10, **style(MUTED))
+
+
+def legend_below(blank: "Figure", handles: Sequence[Any]) -> None:
+    """Name the marks of a figure below it, by their labels; lines are long enough for their dashes to be seen."""
+    tight = {"borderpad": 0.0, "borderaxespad": 0.0, "labelspacing": 0.4, "handlelength": 3.2}
+    legend = blank.legend(handles=handles, loc="outside lower left", frameon=False, fontsize=SMALL, **tight)
+    for label in legend.get_texts():
+        label.set(color=INK, parse_math=False)
 
 
 def crosses(axes: "Axes", places: np.ndarray, colour: str) -> list[str]:

@@ -13,7 +13,7 @@ from jaxcnn.report.canvas import BLUE, GRID, INK, MUTED, ORANGE, OURS, PAPER
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__: list[str] = []
+__all__ = ["DARK", "Embedded", "data_uri", "embed"]
 
 HEAVY = 400_000  # bytes: an SVG above them gives way to a smaller PNG
 PHOTOGRAPH = 6_000  # bytes: an image above them inside an SVG is compressed with loss
@@ -46,7 +46,12 @@ def embed(figure: "Figure") -> Embedded:
         png = _saved(figure, "png", metadata={"Software": None})
         kind, data = min((kind, data), ("png", png), key=lambda form: len(form[1]))
     width, height = figure.get_size_inches()
-    return Embedded(f"data:image/{kind};base64,{_text(data)}", round(96 * width), round(96 * height))
+    return Embedded(data_uri(data, kind), round(96 * width), round(96 * height))
+
+
+def data_uri(data: bytes, kind: str = "png") -> str:
+    """Return an image file as a data URI; `kind` is what its media type has after "image/"."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _settle(figure: "Figure") -> None:
@@ -86,8 +91,8 @@ def _lighter(png: bytes) -> str:
         buffer = io.BytesIO()
         image.convert("RGB").save(buffer, format="webp", quality=88, method=4)
         if image.getchannel("A").getextrema() == (255, 255) and buffer.tell() < len(png):
-            return f"data:image/webp;base64,{_text(buffer.getvalue())}"
-    return f"data:image/png;base64,{_text(png)}"
+            return data_uri(buffer.getvalue(), "webp")
+    return data_uri(png)
 
 
 def _adapted(svg: str) -> str:
@@ -118,7 +123,3 @@ def _any_letter() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
         yield
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxcnn.checking import expect
-from jaxcnn.report.canvas import INK, LOST, MUTED, SMALL, WIDTH, drawing, style, text
-from jaxcnn.report.tiles import GAP, LINE, board, pixels, tile
+from jaxcnn.report.canvas import INK, MUTED, SMALL, WIDTH, drawing, style, text
+from jaxcnn.report.tiles import GAP, LINE, board, in_colours, pixels, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,12 +111,3 @@ def _row(axes: "Axes", top: float, title: str, note: str, images: np.ndarray, si
     axes.text(WIDTH, top + 0.03, note, va="top", ha="right", **style(MUTED))
     for place, image in enumerate(images):
         tile(axes, image, place * (side + GAP), top + 1.4 * LINE, side, side)
-
-
-def in_colours(values: np.ndarray, largest: float, signed: bool) -> np.ndarray:
-    """Return arrays (n, h, w) as colours (n, h, w, 3) on the scale 0..largest, or -largest..largest."""
-    from matplotlib import colormaps
-
-    scale = colormaps["coolwarm" if signed else "viridis"].with_extremes(bad=LOST)
-    share = 0.5 + 0.5 * values / largest if signed else values / largest
-    return scale(np.ma.masked_invalid(share), bytes=True)[..., :3]

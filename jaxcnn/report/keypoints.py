@@ -40,7 +40,7 @@ def keypoints(
         The figure.
 
     Raises:
-        ValueError: no image, points or boxes of another shape, another number of captions.
+        ValueError: no image, points or boxes of another shape, another number of captions, no column.
         TypeError: images of a dtype that they cannot have.
     """
     where = "keypoints"
@@ -55,6 +55,7 @@ def keypoints(
     expect(ok, where, f"boxes ({count}, 4)", got, "Pass one for each image.")
     ok = len(captions) in (0, count)
     expect(ok, where, f"{count} captions or none", len(captions), "Give each image its own.")
+    expect(columns > 0, where, "at least one column", columns, "Pass how many images a row holds.")
     columns = min(columns, count)
     side = min((WIDTH + GAP) / columns - GAP, 2.5)
     tall, scale, end = side * height / width, side / width, np.array([width, height])

@@ -12,7 +12,7 @@ from jaxcnn.report.tiles import GAP, LINE, board, legend, legend_height, pixels,
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["masks"]
+__all__ = ["COLOURS", "masks"]
 
 # The first is the ground; then Okabe and Ito's colours, and others that lie between them. Beyond, they come again.
 COLOURS = (

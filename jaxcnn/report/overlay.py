@@ -11,10 +11,10 @@ from jaxcnn.report.canvas import (
     INK,
     MUTED,
     ORANGE,
-    SMALL,
     crosses,
     drawing,
     figure,
+    legend_below,
     note,
     panel,
     scale,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["overlay"]
+__all__ = ["COLOURS", "DASHES", "LONGEST", "MOST", "overlay"]
 
 # In this order, whatever the runs: with a contrast of 3 on the light and the dark page, and apart for colour-blind
 # readers too, which leaves no place for a green. Beyond five runs, and on grey paper, the dashes tell them apart; and
@@ -80,10 +80,7 @@ def overlay(runs: Mapping[str, Sequence[History]], quantity: str) -> "Figure":
             (entry,) = axes.plot([], [], label=f"{_middle_cut(name, LONGEST)}: {last}", **look)
             entries.append(entry)
     note(axes, words)
-    tight = {"borderpad": 0.0, "borderaxespad": 0.0, "labelspacing": 0.4, "handlelength": 3.2}
-    legend = blank.legend(handles=entries, loc="outside lower left", frameon=False, fontsize=SMALL, **tight)
-    for label in legend.get_texts():
-        label.set(color=INK, parse_math=False)
+    legend_below(blank, entries)
     pad = 0.02 * (found.max() - found.min()) or 0.5
     axes.set_xlim(found.min() - pad, found.max() + pad)
     axes.locator_params(axis="x", integer=True, min_n_ticks=1)

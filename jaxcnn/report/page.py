@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from jaxcnn.checking import expect, installed
 from jaxcnn.report.embed import embed
 from jaxcnn.report.values import column, shown
+from jaxcnn.whole_file import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,16 +159,12 @@ class Page:
         Raises:
             ImportError: jinja2 or matplotlib is not installed.
             TypeError: a block of another kind.
+            OSError: the file cannot be written, or the disk is full.
         """
         path = Path(path)
         data = self.html().encode("utf-8", errors="replace")
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            unfinished.write_bytes(data)
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_whole("Page.write", path, data)
         return path
 
 

@@ -23,7 +23,7 @@ def image_grid(images: np.ndarray, titles: Sequence[str] | None = None, *, colum
 
     Args:
         images: (n, h, w), (n, h, w, 1) or (n, h, w, 3); uint8, or floats in [0, 1].
-        titles: n lines of text.
+        titles: n texts; a line break begins another line.
         columns: images a row.
 
     Returns:
@@ -40,7 +40,9 @@ def image_grid(images: np.ndarray, titles: Sequence[str] | None = None, *, colum
         expect(len(titles) == len(images), "image_grid", f"{len(images)} titles", len(titles), fix)
     if len(images) == 0:
         return notice("No images.")
-    return gallery(images, [[(text(title, max(80 // columns, 2)), MUTED)] for title in titles or ()], columns)
+    most = max(80 // columns, 2)
+    captions = [[(text(line, most), MUTED) for line in str(title).split("\n")] for title in titles or ()]
+    return gallery(images, captions, columns)
 
 
 @drawing

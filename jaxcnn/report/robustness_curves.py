@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxcnn.checking import expect
-from jaxcnn.report.canvas import INK, MUTED, SMALL, drawing, figure, panel, style, text
+from jaxcnn.report.canvas import INK, MUTED, drawing, figure, legend_below, panel, style, text
 from jaxcnn.report.overlay import COLOURS, DASHES, LONGEST, MOST
 
 if TYPE_CHECKING:
@@ -58,10 +58,7 @@ def robustness_curves(
         words = f"{text(name, LONGEST)}: {100 * accuracy:.1f} % at {size:.3g}"
         mark = {"color": INK, "markersize": 6.5, "clip_on": False, "zorder": 5}
         entries += axes.plot([size], [100 * accuracy], "D", label=words, **mark)
-    tight = {"borderpad": 0.0, "borderaxespad": 0.0, "labelspacing": 0.4, "handlelength": 3.2}
-    legend = blank.legend(handles=entries, loc="outside lower left", frameon=False, fontsize=SMALL, **tight)
-    for label in legend.get_texts():
-        label.set(color=INK, parse_math=False)
+    legend_below(blank, entries)
     axes.set_ylim(-3, 103)
     axes.set_yticks(range(0, 101, 25))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")

@@ -12,7 +12,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__: list[str] = []
+__all__ = [
+    "GAP",
+    "LINE",
+    "board",
+    "gallery",
+    "in_colours",
+    "legend",
+    "legend_height",
+    "notice",
+    "outlined",
+    "pixels",
+    "tile",
+]
 
 LINE = 0.16  # inches a line of small text takes
 GAP = 0.08  # inches between tiles
@@ -40,6 +52,15 @@ def pixels(where: str, images: np.ndarray) -> np.ndarray:
     painted = np.broadcast_to(images, (*images.shape[:3], 3)).copy()
     painted[lost] = tuple(bytes.fromhex(LOST.removeprefix("#")))
     return painted
+
+
+def in_colours(values: np.ndarray, largest: float, signed: bool) -> np.ndarray:
+    """Return arrays (n, h, w) as colours (n, h, w, 3) on the scale 0..largest, or -largest..largest."""
+    from matplotlib import colormaps
+
+    scale = colormaps["coolwarm" if signed else "viridis"].with_extremes(bad=LOST)
+    share = 0.5 + 0.5 * values / largest if signed else values / largest
+    return scale(np.ma.masked_invalid(share), bytes=True)[..., :3]
 
 
 def board(height: float) -> "tuple[Figure, Axes]":
@@ -87,7 +108,7 @@ def gallery(images: np.ndarray, captions: Sequence[list[tuple[str, str]]], colum
     _, height, width, _ = images.shape
     side = min((WIDTH + GAP) / columns - GAP, 2.0)
     tall = side * min(height / width, 2.0)
-    step = tall + GAP + (LINE * len(captions[0]) + 0.06 if captions else 0.0)
+    step = tall + GAP + (LINE * max(map(len, captions)) + 0.06 if captions else 0.0)
     total = -(-len(images) // columns) * step - GAP + (2 * LINE if note else 0.0)
     blank, axes = board(total)
     for place, image in enumerate(images):

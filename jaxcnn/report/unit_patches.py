@@ -68,11 +68,8 @@ def unit_patches(
             left = NAME + place * (side + GAP)
             tile(axes, shown[row, place], left, top, side, tall)
             across, down = axes.images[-1].get_extent()[:2], axes.images[-1].get_extent()[2:]
-            frame = {
-                "facecolor": "none",
-                "edgecolor": GRID,
-                "linewidth": 0.8,
-            }  # white patches end where the page begins
+            # A frame, so that white patches do not end where the page begins.
+            frame = {"facecolor": "none", "edgecolor": GRID, "linewidth": 0.8}
             axes.add_patch(Rectangle((across[0], down[1]), across[1] - across[0], down[0] - down[1], **frame))
             words = [f"{values[row, place]:.2g}"] + ([captions[row][place]] if captions is not None else [])
             for line, word in enumerate(words):

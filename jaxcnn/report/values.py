@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-__all__: list[str] = []
+__all__ = ["column", "shown"]
 
 
 def shown(value: Any, *, plain: bool = False) -> str:

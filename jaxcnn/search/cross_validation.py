@@ -13,7 +13,7 @@ import optax
 
 from jaxcnn.checking import expect, expect_choice, expect_count, expect_key, is_int, shown
 from jaxcnn.data.dataset import Dataset
-from jaxcnn.data.splitting import fold_of
+from jaxcnn.data.splitting import fold_of, labels_of
 from jaxcnn.layers.layer import Layer
 from jaxcnn.search.lane import Own
 from jaxcnn.search.options import Options, known_options, prepare
@@ -47,18 +47,17 @@ class CrossValidation:
     @property
     def means(self) -> np.ndarray:
         """The mean error of each width, infinite where a fold has none."""
-        return np.where(np.isnan(self.errors).any(axis=1), np.inf, self.errors.mean(axis=1))
+        return _means(self.errors)
 
     @property
     def standard_errors(self) -> np.ndarray:
         """The standard error of each mean: the deviation over the folds by the root of their number."""
-        return self.errors.std(axis=1, ddof=1) / math.sqrt(self.errors.shape[1])
+        return _standard_errors(self.errors)
 
     @property
     def bound(self) -> float:
         """The lowest mean error and one standard error of it: the narrowest width below is the choice."""
-        best = int(self.means.argmin())
-        return float(self.means[best] + self.standard_errors[best])
+        return _bound(self.errors)
 
     def trained(self, width: int, fold: int, restart: int = 0) -> tuple[Layer, Any, Any]:
         """Return the net of one training, as wide as it was, with its params and state.
@@ -146,7 +145,7 @@ def cross_validate(
     held_out = [np.flatnonzero(fold == i) for i in range(folds)]
     most = max(map(len, held_out))
     size = train.size - most
-    label = train["label"] if "label" in train else np.zeros(train.size, np.int32)
+    label = labels_of(train)
     for i in range(folds):
         lost = np.setdiff1d(label, label[fold != i])
         names = [train.info.class_names[c] for c in lost] if "label" in train else []
@@ -207,14 +206,26 @@ def _errors(found: Trainings, monitor: str, shape: tuple[int, int, int]) -> np.n
     return np.take_along_axis(error, loss.argmin(axis=2)[..., None], axis=2)[..., 0]
 
 
+def _means(errors: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(errors).any(axis=1), np.inf, errors.mean(axis=1))
+
+
+def _standard_errors(errors: np.ndarray) -> np.ndarray:
+    return errors.std(axis=1, ddof=1) / math.sqrt(errors.shape[1])
+
+
+def _bound(errors: np.ndarray) -> float:
+    means = _means(errors)
+    best = int(means.argmin())
+    return float(means[best] + _standard_errors(errors)[best])
+
+
 def _narrowest(widths: Sequence[int], errors: np.ndarray) -> int:
     """Return the narrowest width whose mean error is within one standard error of the lowest."""
-    known = ~np.isnan(errors).any(axis=1)
-    if not known.any():
+    means = _means(errors)
+    if not np.isfinite(means).any():
         raise FloatingPointError(
             "cross_validate: expected a width whose lanes train, got diverged ones alone. Lower the learning rate."
         )
-    means = np.where(known, errors.mean(axis=1), np.inf)
-    best = int(means.argmin())
-    bound = means[best] + errors[best].std(ddof=1) / math.sqrt(errors.shape[1])
+    bound = _bound(errors)
     return min(int(width) for width, mean in zip(widths, means.tolist(), strict=True) if mean <= bound)

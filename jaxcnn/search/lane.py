@@ -12,7 +12,7 @@ from jaxcnn import surgery
 from jaxcnn.data.dataset import to_float
 from jaxcnn.layers.layer import Layer
 from jaxcnn.training.early_stopping import EarlyStopping, Patience
-from jaxcnn.training.evaluation import masked_sums
+from jaxcnn.training.evaluation import TOGETHER, masked_sums
 from jaxcnn.training.feed import numbered, order_of
 from jaxcnn.training.optimizer import except_frozen
 from jaxcnn.training.state import TrainState, run_keys
@@ -21,7 +21,6 @@ from jaxcnn.training.step import Attack, Augment, PerExample, make_train_step
 __all__ = ["Lane", "Own", "Program"]
 
 Arrays = Mapping[str, jax.Array]
-TOGETHER = 256  # images that are evaluated at once, at most
 
 
 class Own(NamedTuple):

@@ -15,7 +15,7 @@ from jaxcnn.search.lane import Lane, Own, Program
 from jaxcnn.search.memory import available, needed
 from jaxcnn.training.feed import STEPS_PER_CALL
 
-__all__ = ["Compiled", "compile_lanes", "fitting", "of", "train_lanes"]
+__all__ = ["Compiled", "compile_lanes", "fitting", "rows_of", "train_lanes"]
 
 LANES = "lanes"
 CACHE = 4 * 2**20  # bytes: on CPUs, lanes gain from each other until what a step computes fills it
@@ -64,8 +64,8 @@ def train_lanes(
     for first in range(0, count, at_once):
         numbers = np.arange(first, min(first + at_once, count))
         rows = np.resize(numbers, at_once)  # a last chunk that is not full repeats lanes
-        begun = None if lanes is None else of(lanes, rows, mesh)
-        mine = of(own, rows, mesh)
+        begun = None if lanes is None else rows_of(lanes, rows, mesh)
+        mine = rows_of(own, rows, mesh)
         ended, figures = _run(compiled, begun, mine, arrays, validation, epochs, partial(tell, numbers))
         errors.append({} if validation is not None else jax.device_get(compiled.training_error(ended, mine, arrays)))
         found.append(jax.tree.map(_on_host, ended))
@@ -75,7 +75,7 @@ def train_lanes(
     return jax.tree.map(cut, *found), _side_by_side(lines, at_once, count), jax.tree.map(cut, *errors)
 
 
-def of(tree: Any, rows: np.ndarray, mesh: Mesh) -> Any:
+def rows_of(tree: Any, rows: np.ndarray, mesh: Mesh) -> Any:
     """Return the rows of lanes, on the devices."""
     return jax.device_put(jax.tree.map(lambda leaf: leaf[rows], tree), NamedSharding(mesh, P(LANES)))
 

@@ -1,6 +1,5 @@
 """The options that all searches share, checked, and what they make of them."""
 
-import difflib
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ import numpy as np
 import optax
 
 from jaxcnn import surgery
-from jaxcnn.checking import expect, expect_count, expect_dtype, expect_key, number, shown
+from jaxcnn.checking import did_you_mean, expect, expect_count, expect_dtype, expect_key, number, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.layers.layer import Layer, expect_net
 from jaxcnn.search.lane import Program
@@ -96,8 +95,8 @@ def known_options(where: str, options: Options) -> Options:
     """Return the options; raise `TypeError` for a name that is none of theirs."""
     names = sorted(Options.__annotations__)
     for name in options:
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.6) or names
-        expect(name in names, where, "options of search.Options", repr(name), f"Near ones are {near}.", TypeError)
+        fix = did_you_mean(name, names, f"There are {names}.")
+        expect(name in names, where, "options of search.Options", repr(name), fix, TypeError)
     return options
 
 
@@ -171,7 +170,7 @@ def prepare(
     freeze = paths_in(where, freeze)
     surgery.freeze(one, freeze)  # says which paths are unknown
     expect_optimizer(where, make_optimizer(first))
-    expect_outputs(one, loss, train.spec, train, validation, metrics=metrics)
+    expect_outputs(one, loss, train, validation, metrics=metrics)
     program = Program(
         net=make_net,
         optimizer=make_optimizer,

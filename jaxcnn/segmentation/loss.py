@@ -100,7 +100,7 @@ def dice(logits: jax.Array, labels: jax.Array, *, smooth: float = 1.0, void: Seq
     smooth = number("dice", "smooth >= 0", smooth, lambda s: 0 <= s < math.inf, "1 is usual.")
     truth = jax.nn.one_hot(labels, logits.shape[-1])  # a row of zeros for pixels that do not count
     soft = jax.nn.softmax(logits) * truth.sum(-1, keepdims=True)
-    both, total = ((part).sum((-3, -2)) for part in (soft * truth, soft + truth))
+    both, total = (part.sum((-3, -2)) for part in (soft * truth, soft + truth))
     there = truth.any((-3, -2))
     ratio = (2 * both + smooth) / jnp.maximum(total + smooth, 1e-12)
     return jnp.where(there, 1 - ratio, 0).sum(-1) / jnp.maximum(there.sum(-1), 1)

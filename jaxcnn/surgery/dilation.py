@@ -5,35 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxcnn import functional as F
-from jaxcnn.checking import expect
-from jaxcnn.functional.window import pair
+from jaxcnn.checking import expect, shown
 from jaxcnn.layers.auxiliary import Auxiliary
-from jaxcnn.layers.composition import Concat, Residual, Sequential
+from jaxcnn.layers.composition import Sequential
 from jaxcnn.layers.filtering import MovingSum
 from jaxcnn.layers.gate import Gate
-from jaxcnn.layers.layer import Layer, Module, rebuild, show
+from jaxcnn.layers.layer import Layer, rebuild, show
 from jaxcnn.layers.local_conv import LocalConv
 from jaxcnn.layers.local_norm import LocalContrastNorm
 from jaxcnn.layers.pooling import AvgPool, LpPool, MaxPool
 from jaxcnn.layers.transposed import ConvTranspose
 from jaxcnn.layers.upsampling import Upsample
-from jaxcnn.surgery.tree import Around, children_of, paths_in, wrap_at
+from jaxcnn.surgery.reach import Pair, as_layer, reach_of
+from jaxcnn.surgery.tree import COMPOSED, Around, children_of, paths_in, wrap_at
 
 __all__ = ["dilate"]
 
-Pair = tuple[int, int]
 ONCE = (1, 1)
-COMPOSED = Sequential | Auxiliary | Residual | Concat | Gate
 FIXED = ConvTranspose | LocalContrastNorm | LocalConv | LpPool | MovingSum | Upsample  # what cannot look further apart
-LAYERS: dict[Any, Layer] = {
-    F.max_pool: MaxPool(),
-    F.avg_pool: AvgPool(),
-    F.lp_pool: LpPool(),
-    F.local_contrast_norm: LocalContrastNorm(),
-    F.upsample: Upsample(),
-}
-"""Functions that look around a pixel, as layers."""
 
 
 def dilate(net: Layer, at: Sequence[str]) -> Any:
@@ -52,7 +41,8 @@ def dilate(net: Layer, at: Sequence[str]) -> Any:
         A net that takes the same params and state.
 
     Raises:
-        ValueError: an unknown path; a layer that cannot look further apart, such as a transposed convolution.
+        ValueError: an unknown path; a layer that cannot look further apart, such as a transposed convolution, or
+            that does not say how far it looks, such as one of Flax.
 
     Source: Holschneider et al. 1989 (the algorithme a trous); Chen et al. 2017, section 3.1. Of a ResNet it agrees with
     torchvision's replace_stride_with_dilation.
@@ -74,7 +64,7 @@ def _walk(module: Any, rate: Pair, free: bool) -> tuple[Any, Pair]:
         return dataclasses.replace(module, inner=inner), after
     children = children_of(module)
     if not children:
-        return _further_apart(LAYERS.get(module, module), rate, free)
+        return _further_apart(as_layer(module), rate, free)
     fix = "Only of Sequential, Residual, Concat, Gate and Auxiliary is it known what their parts are given."
     expect(isinstance(module, COMPOSED), "dilate", "a net of known composites", type(module).__name__, fix)
     chained, taps = isinstance(module, Sequential | Auxiliary), dict(getattr(module, "taps", ()))
@@ -87,22 +77,27 @@ def _walk(module: Any, rate: Pair, free: bool) -> tuple[Any, Pair]:
     return rebuild(module, made), after
 
 
-def _further_apart(layer: Module, rate: Pair, free: bool) -> tuple[Any, Pair]:
-    size = getattr(layer, "kernel_size", getattr(layer, "window", 1))  # layers without work pixel by pixel
-    own = getattr(layer, "stride", 1) or size
-    size, stride = pair("", "", size), pair("", "", own)
+def _further_apart(layer: Any, rate: Pair, free: bool) -> tuple[Any, Pair]:
+    if rate == ONCE and not free:
+        return layer, rate
+    found = reach_of(layer)
+    if found is None:
+        fix = "Where one works pixel by pixel, say kernel_size = 1 in its class."
+        expect(False, "dilate", "layers that say how far they look", shown(layer), fix)
+        raise AssertionError
+    size, stride = found.window, found.stride if hasattr(layer, "stride") else ONCE
     goes = free and stride != ONCE
     if rate == ONCE and not goes:
         return layer, rate
     fix = "Leave its part of the net as it is, or surgery.replace it."
     expect(not isinstance(layer, FIXED), "dilate", "layers that can look further apart", show(layer), fix)
-    changes: dict[str, Any] = {"stride": 1 if goes else own} if hasattr(layer, "stride") else {}
-    gaps = pair("", "", getattr(layer, "dilation", 1))
-    reach = [(k - 1) * d * r for k, d, r in zip(size, gaps, rate, strict=True)]
+    changes: dict[str, Any] = {"stride": 1 if goes else layer.stride or size} if hasattr(layer, "stride") else {}
+    reach = [(k - 1) * d * r for k, d, r in zip(size, found.dilation, rate, strict=True)]
     if isinstance(layer, MaxPool | AvgPool):
         changes["window"] = tuple(n + 1 for n in reach)
     elif hasattr(layer, "dilation"):
-        changes["dilation"] = tuple(d * r if k > 1 else d for k, d, r in zip(size, gaps, rate, strict=True))
+        gaps = zip(size, found.dilation, rate, strict=True)
+        changes["dilation"] = tuple(d * r if k > 1 else d for k, d, r in gaps)
     padding = getattr(layer, "padding", "SAME")
     if padding == "VALID" and goes:  # as many maps as come in, the first where it was
         padding = ((0, 0), (0, 0))
@@ -111,4 +106,4 @@ def _further_apart(layer: Module, rate: Pair, free: bool) -> tuple[Any, Pair]:
         ends = [(before * r, max(n - before * r, 0)) for (before, _), r, n in zip(padding, rate, reach, strict=True)]
         changes["padding"] = ends if goes else [(a * r, b * r) for (a, b), r in zip(padding, rate, strict=True)]
     after = (rate[0] * stride[0], rate[1] * stride[1]) if goes else rate
-    return (dataclasses.replace(layer, **changes) if changes else layer), after  # type: ignore[type-var]
+    return (dataclasses.replace(layer, **changes) if changes else layer), after

@@ -9,7 +9,7 @@ import jax
 from jaxcnn.layers.layer import Layer, Params, State, apply
 from jaxcnn.surgery.tree import Around, paths_in, wrap_at
 
-__all__ = ["freeze"]
+__all__ = ["Frozen", "freeze"]
 
 
 def freeze(net: Layer, at: Sequence[str]) -> Any:
@@ -30,13 +30,16 @@ def freeze(net: Layer, at: Sequence[str]) -> Any:
 
     Source: Yosinski et al. 2014 ("frozen" layers).
     """
-    return wrap_at("freeze", net, dict.fromkeys(paths_in("freeze", at), _Frozen))
+    return wrap_at("freeze", net, dict.fromkeys(paths_in("freeze", at), Frozen))
 
 
 @dataclass(frozen=True)
-class _Frozen(Around):
+class Frozen(Around):
+    """A layer that is in training what it is in evaluation."""
+
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
+        """Return the output and the state as it was."""
         # In evaluation the state stays as it is; taken from there, it carries the activations that are being read.
         return apply(self.inner, jax.lax.stop_gradient(params), state, x, train=False)

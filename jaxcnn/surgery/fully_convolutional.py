@@ -1,6 +1,5 @@
 """A classifier of windows as a net of whole images: its dense layer as a convolution."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 from jaxcnn.checking import expect, shown
 from jaxcnn.layers.adaptive_pooling import GlobalAvgPool, GlobalMaxPool
 from jaxcnn.layers.batch_norm import BatchNorm
-from jaxcnn.layers.composition import Sequential
+from jaxcnn.layers.composition import Sequential, kept
 from jaxcnn.layers.convolution import Conv, StandardizedConv
 from jaxcnn.layers.layer import Layer, Params, Spec, State, apply, expect_arrays, expect_net, expect_spec
 from jaxcnn.layers.linear import Dense, Flatten
@@ -75,7 +74,7 @@ def _rewritten(
     if isinstance(module, Sequential):
         layers, weights = {}, dict(params)
         for name, child in module.layers.items():
-            p, s = (tree.get(name, {}) if isinstance(tree, Mapping) else {} for tree in (params, state))
+            p, s = kept(params, name), kept(state, name)
             new, changed, spec, flat = _rewritten(f"{path}/{name}".strip("/"), child, p, s, spec, flat)
             layers |= {name: new} if new is not None else {}
             weights |= {name: changed} if name in weights else {}

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxcnn.checking import expect, shown
 from jaxcnn.layers.composition import Sequential
-from jaxcnn.layers.layer import Layer, Module, expect_net, rebuild
+from jaxcnn.layers.layer import Layer, Module, expect_net, is_module, rebuild
 from jaxcnn.surgery.tree import Around, children_of
 
 __all__ = ["cut", "replace"]
@@ -52,7 +52,7 @@ def replace(net: Layer, replacements: Mapping[Module, Module]) -> Any:
         ValueError: a key that does not occur in the net: nothing would have changed.
     """
     expect_net("replace", net)
-    ok = isinstance(replacements, Mapping) and all(map(_is_module, (*replacements, *replacements.values())))
+    ok = isinstance(replacements, Mapping) and all(map(is_module, (*replacements, *replacements.values())))
     fix = "Pass {functional.relu: functional.gelu}, say."
     expect(ok, "replace", "a dict from layers or functions to others", shown(replacements), fix, TypeError)
     missed = set(replacements)
@@ -75,7 +75,3 @@ def replace(net: Layer, replacements: Mapping[Module, Module]) -> Any:
         "See print(net).",
     )
     return new
-
-
-def _is_module(thing: Any) -> bool:
-    return (isinstance(thing, Layer) or callable(thing)) and not isinstance(thing, type)

@@ -10,7 +10,7 @@ import jax
 from jaxcnn.layers.layer import Layer, Params, State, apply
 from jaxcnn.surgery.tree import Around, paths_in, wrap_at
 
-__all__ = ["rematerialize"]
+__all__ = ["Rematerialized", "rematerialize"]
 
 
 def rematerialize(net: Layer, at: Sequence[str]) -> Any:
@@ -31,13 +31,16 @@ def rematerialize(net: Layer, at: Sequence[str]) -> Any:
 
     Source: Chen et al. 2016 (sublinear memory cost); `jax.checkpoint`.
     """
-    return wrap_at("rematerialize", net, dict.fromkeys(paths_in("rematerialize", at), _Rematerialized))
+    return wrap_at("rematerialize", net, dict.fromkeys(paths_in("rematerialize", at), Rematerialized))
 
 
 @dataclass(frozen=True)
-class _Rematerialized(Around):
+class Rematerialized(Around):
+    """A layer that is computed a second time in the backward pass."""
+
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
+        """Return what the layer inside does."""
         run = partial(apply, self.inner, train=train)
         return jax.checkpoint(lambda p, s, x, k: run(p, s, x, key=k))(params, state, x, key)

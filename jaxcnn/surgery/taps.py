@@ -13,7 +13,7 @@ from jaxcnn.checking import expect, shown
 from jaxcnn.layers.layer import Layer, Params, State, apply
 from jaxcnn.surgery.tree import Around, paths_in, wrap_at
 
-__all__ = ["activations", "edit"]
+__all__ = ["Edited", "activations", "edit"]
 
 
 def activations(
@@ -62,7 +62,7 @@ def edit(net: Layer, edits: Mapping[str, Callable[[jax.Array], jax.Array]]) -> A
     fix = 'Pass {"stage1/act": jax.numpy.zeros_like}, say.'
     expect(ok, "edit", "a dict from paths to functions", shown(edits), fix, TypeError)
     paths_in("edit", list(edits))
-    return wrap_at("edit", net, {path: lambda layer, fn=fn: _Edited(layer, fn) for path, fn in edits.items()})
+    return wrap_at("edit", net, {path: lambda layer, fn=fn: Edited(layer, fn) for path, fn in edits.items()})
 
 
 class _Tapped(NamedTuple):
@@ -82,12 +82,15 @@ class _Tap(Around):
 
 
 @dataclass(frozen=True)
-class _Edited(Around):
+class Edited(Around):
+    """A layer with a function applied to its output."""
+
     fn: Callable[[jax.Array], jax.Array]
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
+        """Return the function of the output, and the state."""
         y, new_state = apply(self.inner, params, state, x, train=train, key=key)
         return self.fn(y), new_state
 

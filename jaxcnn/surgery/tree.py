@@ -1,24 +1,39 @@
 """A net as a tree of layers, each under a path such as "stage2/block1/act"."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 
-from jaxcnn.checking import expect, shown
-from jaxcnn.layers.layer import Layer, Module, Params, Spec, State, expect_net, init, rebuild
+from jaxcnn.checking import did_you_mean, expect, shown
+from jaxcnn.layers.auxiliary import Auxiliary
+from jaxcnn.layers.composition import Concat, Residual, Sequential
+from jaxcnn.layers.gate import Gate
+from jaxcnn.layers.layer import Layer, Module, Params, Spec, State, expect_net, init, is_module, rebuild
 
-__all__ = ["Around", "children_of", "leaf_paths", "modules", "paths", "paths_in", "rebuilt", "unwrapped", "wrap_at"]
+__all__ = [
+    "COMPOSED",
+    "Around",
+    "children_of",
+    "leaf_paths",
+    "modules",
+    "paths",
+    "paths_in",
+    "rebuilt",
+    "unwrapped",
+    "wrap_at",
+]
+
+COMPOSED = Sequential | Auxiliary | Residual | Concat | Gate
+"""The composites of which it is known what their parts are given."""
 
 
 def paths(net: Module) -> list[str]:
     """Return the path of every layer in the net, a composite before its parts, in order of definition."""
     fix = "Pass a net such as Sequential(...)."
-    ok = isinstance(net, Layer) or callable(net)
-    expect(ok, "paths", "a layer or a function", shown(net), fix, TypeError)
+    expect(is_module(net), "paths", "a layer or a function", shown(net), fix, TypeError)
     return list(modules(net))
 
 
@@ -80,8 +95,8 @@ def wrap_at(where: str, net: Layer, wrappers: Mapping[str, Callable[[Module], La
     expect_net(where, net)
     known = paths(net)
     for path in wrappers:
-        near = difflib.get_close_matches(path, known, n=5, cutoff=0.3) or known
-        expect(path in known, where, "the path of a layer", repr(path), f"Near ones are {near[:12]}.")
+        fix = did_you_mean(path, known, f"There are {shown(known)}.", cutoff=0.3)
+        expect(path in known, where, "the path of a layer", repr(path), fix)
 
     def walk(module: Module, prefix: str) -> Module:
         children = children_of(module)

@@ -1,6 +1,5 @@
 """The arguments that `fit` and the searches share, checked in one way before any work."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,11 +7,11 @@ import jax
 import numpy as np
 import optax
 
-from jaxcnn.checking import expect, is_number, number, shown
+from jaxcnn.checking import did_you_mean, expect, is_number, number, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.splitting import split
 from jaxcnn.data.stream import Stream
-from jaxcnn.layers.layer import Layer, Spec
+from jaxcnn.layers.layer import Layer
 from jaxcnn.training.evaluation import TOGETHER
 from jaxcnn.training.optimizer import sgd, warmup_cosine
 from jaxcnn.training.step import Batch, PerExample, per_example
@@ -61,8 +60,7 @@ def usual_optimizer(steps: int) -> optax.GradientTransformation:
 def expect_watched(where: str, monitor: Any, metrics: Mapping[str, Any], validation: Any, patience: Any) -> None:
     """Raise `ValueError` unless there is the value that says what is best and when to stop."""
     known = ["loss", *metrics]
-    near = difflib.get_close_matches(str(monitor), known, n=1)
-    fix = f"Did you mean {near[0]!r}?" if near else "Pass metrics with it."
+    fix = did_you_mean(monitor, known, "Pass metrics with it.")
     expect(monitor in known, where, f"monitor as one of {known}", shown(monitor), fix)
     ok = validation is not None or (patience is None and monitor == "loss")
     what = f"validation with patience={shown(patience)} and monitor={monitor!r}"
@@ -84,7 +82,6 @@ def expect_callbacks(where: str, callbacks: Any) -> None:
 def expect_outputs(
     net: Layer,
     loss: PerExample,
-    spec: Spec,
     train: Dataset | Stream,
     validation: Dataset | Stream | None,
     *,
@@ -98,7 +95,7 @@ def expect_outputs(
     validates = [fn.validate for fn in functions.values() if hasattr(fn, "validate")]  # pyrefly: ignore
     if not validates and validation is None:
         return
-    weights: Any = jax.eval_shape(net.init, jax.random.key(0), spec)
+    weights: Any = jax.eval_shape(net.init, jax.random.key(0), train.spec)
 
     def outputs(image: Any) -> Any:
         return jax.eval_shape(lambda p, s, x: net.apply(p, s, x, train=False)[0], *weights, image)

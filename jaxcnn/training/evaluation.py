@@ -15,7 +15,7 @@ from jaxcnn.checking import expect, expect_count, shown
 from jaxcnn.data.dataset import Dataset, to_float
 from jaxcnn.data.stream import Stream, on_device
 from jaxcnn.layers.layer import Layer, apply, expect_arrays, expect_net
-from jaxcnn.training.mesh import mesh_of, own_rows, placed, replicated, rows
+from jaxcnn.training.mesh import mesh_of, own_rows, placed, placed_rows, replicated, rows
 from jaxcnn.training.step import Batch, PerExample, expect_batch, per_example, summarized, with_defaults
 
 __all__ = ["TOGETHER", "evaluate", "masked_sums", "padded_batches", "predict", "predictor"]
@@ -111,7 +111,7 @@ def padded_batches(
     expect(size > 0, where, "at least one example", "none", "Pass a data set with examples.")
     batch_size = expect_count(where, "batch_size", batch_size)
     batch_size = -(-min(batch_size, size) // mesh.size) * mesh.size
-    starts, sharding = range(0, size, batch_size), rows(mesh)
+    starts = range(0, size, batch_size)
     mine = own_rows(mesh, batch_size)
     # Padding repeats the last example, so that padded rows are as harmless as real ones.
     index = np.minimum(np.arange(len(starts) * batch_size), size - 1).reshape(-1, batch_size)[:, mine]
@@ -122,11 +122,9 @@ def padded_batches(
         arrays = {name: np.asarray(array) for name, array in dataset.items()}
         batches = ({name: array[chosen] for name, array in arrays.items()} for chosen in index)
 
-    def place(batch: Mapping[str, Any]) -> Batch:
-        return {n: jax.make_array_from_process_local_data(sharding, array) for n, array in batch.items()}
-
-    for start, batch in zip(starts, on_device(batches, place), strict=True):
-        yield batch, placed(start + np.arange(batch_size) < size, sharding)
+    on_devices = on_device(batches, functools.partial(placed_rows, mesh=mesh))
+    for start, batch in zip(starts, on_devices, strict=True):
+        yield batch, placed(start + np.arange(batch_size) < size, rows(mesh))
 
 
 def _size(dataset: Stream | Mapping[str, Any]) -> int:

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.stream import Stream, on_device
-from jaxcnn.training.mesh import own_rows, placed, replicated, rows, state_shardings
+from jaxcnn.training.mesh import own_rows, placed, placed_rows, replicated, rows, state_shardings
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import Batch
 
@@ -157,13 +157,11 @@ class _Streamed:
     ) -> None:
         self.per_epoch, self.replays = train.size // batch_size * replays, replays
         self.waited = 0.0
-        sharding, mine = rows(mesh), own_rows(mesh, batch_size)
-
-        def place(batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-            return {n: jax.make_array_from_process_local_data(sharding, array) for n, array in batch.items()}
+        mine = own_rows(mesh, batch_size)
 
         def read(first: int) -> Iterator[dict[str, jax.Array]]:
-            return on_device(train.batches(batch_size, key=key, start=first // replays, rows=mine), place)
+            batches = train.batches(batch_size, key=key, start=first // replays, rows=mine)
+            return on_device(batches, partial(placed_rows, mesh=mesh))
 
         def one(state: TrainState, batch: Any):
             return step(state, numbered(batch, batch["index"], state.step // self.per_epoch))

@@ -12,7 +12,7 @@ from jaxcnn.checking import expect
 from jaxcnn.fingerprint import fingerprint
 from jaxcnn.training.processes import from_first
 
-__all__ = ["RunFiles", "read_lines", "read_metrics", "to_json"]
+__all__ = ["RunFiles", "json_text", "read_lines", "read_metrics"]
 
 
 class RunFiles:
@@ -74,7 +74,7 @@ class RunFiles:
         def write() -> None:
             try:
                 with (self.directory / "metrics.jsonl").open("a") as file:
-                    file.write(f"{to_json(line)}\n")
+                    file.write(f"{json_text(line)}\n")
             except OSError as error:
                 raise OSError(
                     f"fit: expected a run_dir that can be written, got {self.directory} ({error.strerror}). Make room "
@@ -107,13 +107,13 @@ class RunFiles:
 
         def write() -> None:
             unfinished = self.directory / "metrics.unfinished"
-            unfinished.write_text("".join(f"{to_json(line)}\n" for line in lines))
+            unfinished.write_text("".join(f"{json_text(line)}\n" for line in lines))
             os.replace(unfinished, self.directory / "metrics.jsonl")
 
         from_first(write)
 
 
-def to_json(value: Any, indent: int | None = None) -> str:
+def json_text(value: Any, indent: int | None = None) -> str:
     """Return `value` as JSON, which has no infinite or NaN numbers: they become null."""
 
     def known(value: Any) -> Any:

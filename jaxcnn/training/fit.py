@@ -128,6 +128,7 @@ def fit(
     Raises:
         ValueError: options out of range, a batch larger than the set or not divided by the devices, an unknown
             monitor; `run_dir` holds a run and `resume` is False, or it holds another one.
+        TypeError: arguments of another kind: no net, data set, optimizer, function or key.
         FloatingPointError: `skip_limit` steps in a row were skipped; the message names the first of them, and the
             first array that was not finite. Or the validation value never was finite.
         OSError: `run_dir` cannot be written, or another process trains in it.
@@ -169,7 +170,7 @@ def fit(
         optimizer = usual_optimizer(epochs * steps_per_epoch)
     expect_watched(where, monitor, metrics, validation, patience)
     stopping = early_stopping(patience, min_delta=min_delta)
-    expect_outputs(net, loss, train.spec, train, validation, metrics=metrics)
+    expect_outputs(net, loss, train, validation, metrics=metrics)
     freeze = paths_in(where, freeze)
     surgery.freeze(net, freeze)  # says which paths are unknown
     expect_start(where, start)

@@ -1,6 +1,6 @@
 """Which device holds what: batches cut into rows, parameters whole on every device or cut along a second axis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +9,17 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxcnn.checking import expect, expect_count
 
-__all__ = ["device_mesh", "mesh_of", "own_rows", "placed", "replicated", "rows", "state_shardings", "whole"]
+__all__ = [
+    "device_mesh",
+    "mesh_of",
+    "own_rows",
+    "placed",
+    "placed_rows",
+    "replicated",
+    "rows",
+    "state_shardings",
+    "whole",
+]
 
 DATA, MODEL = "data", "model"
 
@@ -68,6 +78,12 @@ def own_rows(mesh: Mesh, batch_size: int) -> slice:
     together = sum(map(len, spans)) == last - first
     expect(together, "mesh", "devices of a process next to one another", "a mesh that mixes them", fix)
     return slice(first, last)
+
+
+def placed_rows(batch: Mapping[str, Any], mesh: Mesh) -> dict[str, jax.Array]:
+    """Return the batch, of which each process gives the rows of `own_rows`, on the devices."""
+    sharding = rows(mesh)
+    return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

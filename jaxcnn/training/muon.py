@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcnn.checking import array, expect, expect_count, expect_dtype, expect_flag, floating, is_number, scalar, shown
+from jaxcnn.checking import expect, expect_count, expect_dtype, expect_flag, floating, is_number, scalar, shown
 
 __all__ = ["COEFFICIENTS", "muon", "orthogonalize"]
 
@@ -47,7 +47,7 @@ def orthogonalize(
     `optax.contrib.muon`'s iteration.
     """
     where = "orthogonalize"
-    matrices = floating(where, "matrices", array(where, "matrices", matrices))
+    matrices = floating(where, "matrices", matrices)
     expect(matrices.ndim >= 2, where, "matrices (..., m, n)", matrices.shape, "Reshape a kernel to (fan_in, features).")
     iterations = expect_count(where, "iterations", iterations, most=100)
     a, b, c = _three(where, coefficients)

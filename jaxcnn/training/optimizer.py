@@ -92,4 +92,7 @@ def expect_optimizer(where: str, optimizer: Any) -> None:
 
 
 def _kernels(params: Any) -> Any:
-    return jax.tree_util.tree_map_with_path(lambda path, _: getattr(path[-1], "key", None) == "kernel", params)
+    def is_kernel(path: Any, leaf: Any) -> bool:
+        return bool(path) and getattr(path[-1], "key", None) == "kernel"  # a bare array has no name
+
+    return jax.tree_util.tree_map_with_path(is_kernel, params)

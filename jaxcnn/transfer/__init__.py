@@ -6,18 +6,18 @@ result = training.fit(net, train, start=(params, state), freeze=["stage1", "stag
 
 from jaxcnn.transfer.backbone import load_backbone
 from jaxcnn.transfer.features import features
-from jaxcnn.transfer.freezing import freeze, layerwise, scale_updates, unfreeze_at
+from jaxcnn.transfer.freezing import layerwise, scale_updates, trainable_mask, unfreeze_at
 from jaxcnn.transfer.head import swap_head
 from jaxcnn.transfer.loading import Loaded, load
 
 __all__ = [
     "Loaded",
     "features",
-    "freeze",
     "layerwise",
     "load",
     "load_backbone",
     "scale_updates",
     "swap_head",
+    "trainable_mask",
     "unfreeze_at",
 ]

@@ -1,6 +1,6 @@
 """Which layers of a net learn, how fast, and from which step on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,30 +11,31 @@ import optax
 from jaxcnn.checking import expect, is_int, number, shown
 from jaxcnn.layers.composition import Sequential
 from jaxcnn.layers.layer import expect_arrays, leaf_name
+from jaxcnn.surgery.tree import paths_in
 from jaxcnn.training.optimizer import expect_optimizer, trainable
 
-__all__ = ["freeze", "layerwise", "scale_updates", "unfreeze_at"]
+__all__ = ["layerwise", "scale_updates", "trainable_mask", "unfreeze_at"]
 
 
-def freeze(params: Any, *at: str) -> Any:
+def trainable_mask(params: Any, frozen: Sequence[str]) -> Any:
     """Return which parameters train while the layers at the paths are frozen: a bool for each, a mask for optax.
 
-    `optax.masked(optimizer, freeze(params, "stage1"))` keeps no slots for what is frozen, and leaves it alone where the
-    net is `surgery.freeze(net, ["stage1"])`, whose gradient is 0 there. `fit(..., freeze=["stage1"])` does both.
+    `optax.masked(optimizer, trainable_mask(params, ["stage1"]))` keeps no slots for what is frozen, and leaves it alone
+    where the net is `surgery.freeze(net, ["stage1"])`, whose gradient is 0 there. `fit(..., freeze=["stage1"])` does
+    both.
 
     Args:
         params: of a net.
-        at: paths of layers, such as "stage1" or "stage2/conv1", each an argument.
+        frozen: paths of layers, such as ["stage1", "stage2/conv1"].
 
     Raises:
         ValueError: a path without parameters.
-        TypeError: paths in a list.
+        TypeError: params that are no nested dicts of arrays, paths that are no texts.
     """
-    expect_arrays("freeze", "params", params)
-    ok = all(isinstance(path, str) for path in at)
-    expect(ok, "freeze", "paths one by one", shown(at), 'Pass "stage1", "stage2", or *paths.', TypeError)
-    _expect_paths("freeze", params, at)
-    return trainable(params, at)
+    expect_arrays("trainable_mask", "params", params)
+    frozen = paths_in("trainable_mask", frozen)
+    _expect_paths("trainable_mask", params, frozen)
+    return trainable(params, frozen)
 
 
 def scale_updates(factors: Mapping[str, float]) -> optax.GradientTransformation:

@@ -6,7 +6,7 @@ import jax
 
 from jaxcnn.checking import expect, expect_key, shown
 from jaxcnn.layers.composition import Sequential
-from jaxcnn.layers.layer import Layer, Module, Spec, expect_arrays, named_leaves
+from jaxcnn.layers.layer import Module, Spec, expect_arrays, is_module, named_leaves
 
 __all__ = ["swap_head"]
 
@@ -33,8 +33,7 @@ def swap_head(
     """
     where = "swap_head"
     expect(isinstance(net, Sequential), where, "a Sequential", shown(net), "Wrap it in one.", TypeError)
-    ok = isinstance(head, Layer) or (callable(head) and not isinstance(head, type))
-    expect(ok, where, "a layer as head", shown(head), "Pass layers.Dense(10), say.", TypeError)
+    expect(is_module(head), where, "a layer as head", shown(head), "Pass layers.Dense(10), say.", TypeError)
     expect_arrays(where, "params", params)
     expect_arrays(where, "state", state)
     expect_key(where, key)

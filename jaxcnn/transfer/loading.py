@@ -28,6 +28,10 @@ class Loaded:
     another_shape: tuple[str, ...]
     layers: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return what `str` does: the names of all that matched would fill the screen."""
+        return f"Loaded({self})"
+
     def __str__(self) -> str:
         """Return the counts, the layers, and the names of what did not match."""
         parts = [f"{len(self.matched)} arrays matched" + (f" in {', '.join(self.layers)}" if self.layers else "")]

@@ -315,6 +315,9 @@ def test_every_defence_defends(name, digits):
     ("call", "message"),
     [
         (lambda: pgd_training(epsilon=-0.1), r"pgd_training: expected epsilon >= 0, got -0\.1\. "),
+        (lambda: pgd_training(epsilon=8), r"pgd_training: expected epsilon of at most 1, the width of the bounds"),
+        (lambda: fast_training(epsilon=8), r"fast_training: expected epsilon of at most 1, "),
+        (lambda: free_training(NET, optax.sgd(0.1), epsilon=8), r"free_training: expected epsilon of at most 1, "),
         (lambda: pgd_training(epsilon="much"), r"pgd_training: expected epsilon >= 0, got 'much'\. "),
         (lambda: pgd_training(epsilon=0.1, steps=0), r"pgd_training: expected steps as a positive int, got 0\. "),
         (lambda: pgd_training(epsilon=0.1, norm="l0"), r"pgd_training: expected norm as one of \('linf', 'l2', 'l1'\)"),

@@ -155,3 +155,7 @@ def test_refuses(images):
             colour_jitter(KEY, two_classes, X, 0, **option)
     with pytest.raises(ValueError, match=r"^colour_jitter: expected an image of 1 or 3 channels, got"):
         colour_jitter(KEY, lambda x: x.sum((-2, -3)), X[..., :2], 0)
+    with pytest.raises(ValueError, match=r"^colour_jitter: expected x of shape \(\.\.\., H, W, C\), got \(\)"):
+        colour_jitter(KEY, two_classes, 0.5, 0)
+    with pytest.raises(TypeError, match=r"^colour_jitter: expected x to be an array, got str"):
+        colour_jitter(KEY, two_classes, "image", 0)

@@ -90,11 +90,23 @@ def test_values_are_not_looked_at_under_jit(linear):
 
 
 def test_epsilons():
-    assert epsilons("attack", 0.1).shape == ()
-    assert epsilons("attack", [0, 0.1]).shape == (2,)
+    inside = "linf", (0.0, 1.0)
+    assert epsilons("attack", 0.1, *inside).shape == ()
+    assert epsilons("attack", [0, 1], *inside).shape == (2,)
     for wrong in (-0.1, float("nan"), float("inf"), "0.1", None, [0.1, -1.0], True, []):
         with pytest.raises(ValueError, match=r"^attack: expected epsilon .*, got .*Pass epsilon=8 / 255"):
-            epsilons("attack", wrong)
+            epsilons("attack", wrong, *inside)
+
+
+def test_no_value_can_change_by_more_than_the_bounds_are_apart():
+    """Somebody who passes 8 for 8 / 255 is told."""
+    message = r"^attack: expected epsilon of at most 1, the width of the bounds, got 8\. It has the unit of the pixels"
+    for wrong in (8, [0.1, 8.0]):
+        with pytest.raises(ValueError, match=message):
+            epsilons("attack", wrong, "linf", (0.0, 1.0))
+    assert epsilons("attack", 8, "l2", (0.0, 1.0)) == 8
+    assert epsilons("attack", 3, "linf", (-1.0, 2.0)) == 3
+    assert jax.jit(lambda epsilon: epsilons("attack", epsilon, "linf", (0.0, 1.0)))(8.0) == 8
 
 
 def test_gradients_that_are_not_finite_are_refused():

@@ -35,6 +35,14 @@ def test_several_of_each_image_and_targets(linear):
     assert (found.confidence > 0.25).all()
 
 
+def test_it_prints_as_a_sentence(linear):
+    moved = linear.x.at[0, 0, 0].add(0.3).at[0, 1, 1].add(-0.4)
+    found = judge(linear.logits_fn, linear.x, moved, (linear.y + 1) % 4)
+    sizes = "the largest changes: linf 0.4, l2 0.5, l1 0.7, l0 2"
+    assert repr(found) == f"{found.success.sum()} of 6 images reach the goal; {sizes}"
+    assert found.success.sum() >= 5
+
+
 def test_one_image(linear):
     found = judge(linear.logits_fn, linear.x[0], linear.x[0], linear.y[0])
     assert found.success.shape == ()

@@ -74,6 +74,7 @@ def test_it_prints_as_a_table(found):
     row = Attacked("square", 3, 1, 0.5, 9)
     warned = RobustReport(0.1, "l2", 1.0, (row,), ("Beware.",), blank, blank, blank, blank, blank)
     assert str(warned).splitlines()[-1] == "Warning: Beware."
+    assert str(warned).splitlines()[-2].split() == ["at", "the", "last", "look", "100.0", "%"]  # as its headline says
 
 
 @pytest.mark.slow
@@ -200,6 +201,7 @@ def test_progress(linear):
     [
         ({"epsilon": -0.1}, ValueError, r"expected epsilon >= 0, got -0\.1\. Pass epsilon=8 / 255"),
         ({"epsilon": [0.1, 0.2]}, ValueError, r"expected epsilon >= 0, got \[0\.1, 0\.2\]"),
+        ({"epsilon": 8}, ValueError, r"expected epsilon of at most 1, the width of the bounds, got 8\. It has"),
         ({"norm": "l0"}, ValueError, r"expected norm as one of \('linf', 'l2', 'l1'\), got 'l0'"),
         ({"attacks": ()}, ValueError, r"expected attacks among \('apgd-ce', .*\), got \(\)\. Pass"),
         ({"attacks": ("square", "square")}, ValueError, "expected attacks among"),

@@ -39,6 +39,9 @@ def test_unknown_names_list_the_known_ones():
     with pytest.raises(KeyError, match=r"Dataset: expected one of \['image', 'label'\], got 'labels'\. Choose"):
         make()["labels"]
     assert make().get("labels") is None
+    for name in (0, slice(2), [0, 1], np.arange(2)):
+        with pytest.raises(KeyError, match=r"Dataset: expected one of .*, got .*Examples are train"):
+            make()[name]
 
 
 @pytest.mark.parametrize("of", [lambda d: d, lambda d: d.take([1, 2, 3]), lambda d: d.take(np.arange(12) > 3)])

@@ -22,7 +22,7 @@ def unknown(name):
     ("name", "fix"),
     [
         ("digit", "Did you mean 'digits'?"),
-        ("minst", "Did you mean 'mnist'?"),
+        ("minst", "Did you mean 'mnist'"),
         ("fashion-mnist", "Did you mean 'fashion_mnist'?"),
         ("folders", "Did you mean 'folder'?"),
         ("?", "Choose one of them, or make your own with data.from_arrays."),

@@ -288,6 +288,8 @@ def test_replays_give_a_batch_of_a_stream_again():
         ({"image_size": 0}, r"Stream: expected image_size as a positive int, got 0\. "),
         ({"crop_scale": (0.0, 1.0)}, r"Stream: expected crop_scale \(low, high\) in \(0, 1\], got \(0\.0, 1\.0\)\. "),
         ({"crop_scale": (0.9, 0.5)}, r"Stream: expected crop_scale"),
+        ({"crop_scale": 0.5}, r"Stream: expected crop_scale \(low, high\) in \(0, 1\], got 0\.5\. "),
+        ({"crop_scale": (0.1, 0.5, 1)}, r"Stream: expected crop_scale"),
         ({"workers": -1}, r"Stream: expected workers in 0\.\.\d+, the cores here, got -1\. 0 uses threads\."),
         ({"workers": 10_000}, r"Stream: expected workers in 0\.\.\d+, the cores here, got 10000\. "),
     ],
@@ -303,25 +305,40 @@ def test_bad_options(options, message):
         ({"batch_size": 0}, r"batches: expected batch_size as a positive int, got 0\. "),
         ({"batch_size": 24, "key": KEY}, r"batches: expected a batch_size of at most 23, got 24\. Lower it\."),
         ({"batch_size": 5, "start": -1}, r"batches: expected start as an int >= 0, got -1\. "),
+        ({"batch_size": 5, "key": 0}, r"batches: expected one PRNG key, got 0\. "),
     ],
 )
 def test_bad_batches(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         stream().batches(**arguments)
+
+
+@pytest.mark.parametrize("of", [stream, lambda: stream().dataset()], ids=["Stream", "Dataset"])
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        ([0, 23], r"indices of 23 examples, got \[0, 23\]\. Pass integers"),
+        (np.ones(5, bool), r"indices of 23 examples, got an array of shape \(5,\)"),
+        ([0.5], r"indices of one axis, integers or bools, got \[0\.5\]\. "),
+        ([[0, 1]], r"indices of one axis, integers or bools, got \[\[0, 1\]\]\. "),
+        ([], r"at least one example, got none\. Check how"),
+        (np.zeros(23, bool), r"at least one example, got none\. Check how"),
+    ],
+)
+def test_bad_indices(of, indices, message):
+    with pytest.raises((ValueError, TypeError), match=f"^{type(of()).__name__}: expected {message}"):
+        of().take(indices)
 
 
 def test_images_have_no_array():
     with pytest.raises(KeyError, match=r"Stream: expected the name .*label.*, got .*image"):
         stream()["image"]
-    with pytest.raises(ValueError, match=r"Stream: expected at least one example, got none\. "):
-        stream().take([])
+    with pytest.raises(KeyError, match=r"Stream: expected the name .*label.*, got an array"):
+        stream()[np.arange(2)]
     assert jnp.shape(stream()["label"]) == (23,)
 
 
 # --- runs that stop and go on
-
-
-NET = Sequential(normalize=Normalize((0.4,), (0.3,)), conv=Conv(4), act=F.relu, pool=GlobalAvgPool(), head=Dense(2))
 
 
 def train_stream(folder, workers=0, **options):

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import adversarial_pictures, adversarial_training
-from experiments.__main__ import experiments
+from experiments import adversarial_training
 from experiments.adversarial_training import Config, Trained
+from experiments.apparatus import adversarial_pictures
 from jaxcnn import report
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -135,8 +135,3 @@ def test_maps_are_grey_where_nothing_counts():
 def test_bad_options():
     with pytest.raises(ValueError, match=r"^adversarial_training: expected epochs >= replays, got 2\. "):
         adversarial_training.main(dataclasses.replace(SMALL, replays=3))
-
-
-@pytest.mark.slow
-def test_it_is_listed():
-    assert experiments()["adversarial_training"].startswith("Does it help to learn from attacks?")

@@ -1,6 +1,7 @@
 """The benchmark of attacks: its record, what it says without foolbox or PyTorch, and that foolbox has the same net."""
 
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,11 @@ from tests.attack.twins import peer
 from tests.experiments.test_explain_benchmark import script
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+def test_the_scripts_of_the_others_are_there():
+    there = {path.name for path in Path(attacks.__file__).with_name("other_python").glob("*.py")}
+    assert {*(script for script, *_ in attacks.PEERS.values()), "torch_explanations.py"} <= there
 
 
 @pytest.mark.slow

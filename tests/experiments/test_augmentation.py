@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import augmentation
-from experiments import augmentation_gallery as gallery
-from experiments.__main__ import experiments
+from experiments import activations, augmentation, data_hunger
+from experiments.apparatus import augmentation_gallery as gallery
+from experiments.apparatus.few_images import parts
 from experiments.augmentation import Config, Found, chosen, measure, sentence, transforms
-from experiments.few_images import parts
 from jaxcnn import augment
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -166,7 +165,7 @@ def test_the_sentence_claims_only_what_is_so_with_every_seed():
         for name, values in {"crop": [0.52, 0.63], "flip": [0.52, 0.59], "mixup": [0.4, 0.5]}.items()
     }
     won = {"mean": 0.025, "interval": [-0.01, 0.06]}
-    assert sentence(SMALL, parts(SMALL, (5,)), without, gains, ["crop", "flip"], won) == (
+    assert sentence(SMALL, parts(SMALL)[1], without, gains, ["crop", "flip"], won) == (
         "digits, 5 images of each class, 1 epochs, 2 seeds: 55.0 % without augmentation; chosen on held-out images: "
         "crop (1x), flip (1x), +2.5 points of test accuracy (-1.0 to +6.0). All families, better with every seed: crop "
         "+2.5; worse with every seed: mixup -10.0; neither: flip +0.5."
@@ -187,7 +186,7 @@ def test_families_keep_shapes_and_mixing_gives_soft_labels():
 def test_small_trainings_are_reproduced_and_differ_by_seed(monkeypatch):
     monkeypatch.setattr(augmentation, "QUICK", ("none", "mixup"))
     config = dataclasses.replace(SMALL, quick=True)
-    of = parts(config, (config.per_class,))
+    config, of = parts(config)
     found = measure(config, of)
     assert list(found) == ["none", "mixup"]
     for one in found.values():
@@ -200,17 +199,28 @@ def test_small_trainings_are_reproduced_and_differ_by_seed(monkeypatch):
 
 def test_without_fashion_mnist_it_is_the_digits_and_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("JAXCNN_DATA", str(tmp_path))
-    of = parts(dataclasses.replace(SMALL, dataset=None), (5,))
+    _, of = parts(dataclasses.replace(SMALL, dataset=None))
     assert of.info.name == "digits"
     assert of.test.size == 40
     assert re.match("digits, since there is no fashion_mnist. load: expected ", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
+    ("module", "per_class"), [(augmentation, 50), (activations, 105), (data_hunger, (5, 20, 50, 100))]
+)
+def test_of_the_digits_there_are_fewer(module, per_class, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("JAXCNN_DATA", str(tmp_path))
+    config, of = parts(module.Config())
+    assert (config.per_class, config.held_out) == (per_class, of.held_out.size) == (per_class, 287)
+    assert "287 held out: there are no more\n" in capsys.readouterr().out
+    assert of.lanes.shape[1] == 10 * np.max(per_class)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"seeds": 1}, "^augmentation: expected at least 2 seeds, got 1. "),
-        ({"held_out": 0}, "^experiment: expected 1 to [0-9]+ held-out images, got 0. "),
+        ({"held_out": 0}, "^split_off: expected 1 to [0-9]+ held-out images, got 0. "),
         ({"test_images": 0}, "^augmentation: expected at least 1 test image, got 0. "),
         ({"per_class": 0}, r"^per_class: expected n in 1\.\."),
         ({"dataset": "digit"}, "Did you mean 'digits'"),
@@ -219,8 +229,3 @@ def test_without_fashion_mnist_it_is_the_digits_and_says_so(tmp_path, monkeypatc
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         augmentation.main(dataclasses.replace(SMALL, **options))
-
-
-def test_it_is_listed_and_its_gallery_is_not():
-    assert "augmentation" in experiments()
-    assert "augmentation_gallery" not in experiments()

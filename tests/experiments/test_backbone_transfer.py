@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from experiments import backbone_transfer as experiment
-from experiments import few_images
+from experiments.apparatus import few_images
+from experiments.apparatus.scene_tasks import drawn, tasks
 from experiments.backbone_transfer import FROZEN, SCRATCH, TUNED, Config, Measured, Sets, lanes_of
-from experiments.scene_tasks import drawn, tasks
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = Config(

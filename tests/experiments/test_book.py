@@ -3,13 +3,14 @@
 import dataclasses
 import json
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
 from experiments import all as everything
-from experiments import book, perceptron
+from experiments import perceptron
 from experiments.__main__ import experiments
+from experiments.framework import book
+from experiments.framework.runner import Common, judge
 from jaxcnn import report
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -34,18 +35,18 @@ def test_every_experiment_is_in_one_chapter():
     assert len(inside) == len(set(inside))
     known = {name for name in experiments() if not name.startswith("benchmarks.")}
     assert known - COMMANDS == set(inside)
+    assert all("?" in experiments()[name] for name in inside)  # each asks something
 
 
 def test_the_code_is_that_of_the_experiment_and_of_what_it_is_made_with():
-    frame = {"runner", "run_folder", "run_record", "device", "progress", "book", "table", "__main__"}
     for _, name in book.experiments_of():
         files = book.sources(name)
         assert next(iter(files)) == f"experiments/{name}.py"
-        assert not frame & {Path(file).stem for file in files}
+        assert not [file for file in files if file.startswith("experiments/framework/")]
         for file, source in files.items():
-            assert source == (book.HERE.parent / file).read_text()
-    assert "experiments/few_images.py" in book.sources("depth")
-    assert "experiments/robustness_pictures.py" in book.sources("breaking")  # which it does not import itself
+            assert source == (book.EXPERIMENTS.parent / file).read_text()
+    assert "experiments/apparatus/few_images.py" in book.sources("depth")
+    assert "experiments/apparatus/robustness_pictures.py" in book.sources("breaking")  # which it does not import itself
     assert "experiments/benchmarks/pairs.py" in book.sources("backpropagation")
 
 
@@ -66,6 +67,13 @@ def test_the_index_says_of_a_small_run_what_it_is_held_to():
     told = {"pooling": book.Told("?", "So.", True, 1.0), "neuron": book.Told("?", "No.", False, 1.0)}
     notes = [book.index(told, {}, quick=quick).headline[0].note for quick in (False, True)]
     assert notes == ["1 hold what they promise", "1 ran and hold what is so at any size"]
+
+
+def test_the_index_repeats_a_verdict_as_it_is(tmp_path):
+    verdict = judge(Common(), "It is so.", {"more": False}).verdict
+    assert verdict == "NOT as promised: more. It is so."
+    page = book.index({"pooling": book.Told("?", verdict, False, 1.0)}, {}, quick=False).write(tmp_path / "index.html")
+    assert page.read_text().count("NOT as promised") == 1
 
 
 @pytest.mark.parametrize("quick", [False, True])
@@ -113,7 +121,7 @@ def test_one_that_fails_is_recorded_and_the_next_goes_on(tmp_path, monkeypatch):
     assert "These do not: perceptron. " in result.verdict
     assert "ZeroDivisionError" in (tmp_path / "perceptron" / "failure.txt").read_text()
     index = (tmp_path / "index.html").read_text()
-    assert "NOT as promised. Failed: of all things &lt;b&gt;" in index
+    assert "Failed: of all things &lt;b&gt;" in index
     assert (tmp_path / "convolution" / "report.html").exists()
 
 

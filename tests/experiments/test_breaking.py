@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import jaxcnn
-from experiments import breaking, robustness, robustness_pictures, train
-from experiments.__main__ import experiments
+from experiments import breaking, train
+from experiments.apparatus import robustness, robustness_pictures
+from experiments.apparatus.robustness import Effort
 from experiments.breaking import Config
-from experiments.robustness import Effort
 from jaxcnn import data
 from jaxcnn.attack.robust_accuracy import Attacked, RobustReport
 from tests.attack.conftest import DIGITS_NET, digits  # noqa: F401 - a fixture
@@ -138,8 +138,3 @@ def test_the_page_of_a_training_shows_it(tmp_path, monkeypatch):
 def test_bad_options(options, message, source, tmp_path):
     with pytest.raises(ValueError, match=message):
         breaking.main(dataclasses.replace(Config(source=source, run=str(tmp_path)), **options))
-
-
-def test_it_is_listed():
-    assert experiments()["breaking"].startswith("How small a change fools a trained net")
-    assert not {"robustness", "robustness_pictures"} & set(experiments())

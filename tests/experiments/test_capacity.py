@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from experiments import capacity
-from experiments.__main__ import experiments
 from experiments.capacity import Config, Found, regions, spirals
 from jaxcnn import search
 from jaxcnn.layers import Dense, Flatten, Sequential
@@ -119,7 +118,3 @@ def test_it_does_not_hold_where_more_neurons_learn_no_more(monkeypatch):
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         capacity.main(dataclasses.replace(SMALL, **options))
-
-
-def test_it_is_listed():
-    assert experiments()["capacity"].startswith("More neurons, more capacity?")

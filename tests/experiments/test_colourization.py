@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import colourization, image_sets
-from experiments.__main__ import experiments
+from experiments import colourization
+from experiments.apparatus import image_sets
 from experiments.colourization import CLASSES, GREY, MEAN, SIDE, STEP, Config, Painted
 from jaxcnn import data
 
@@ -134,7 +134,3 @@ def test_what_it_promises(monkeypatch, mean, classes, missed):
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         colourization.main(dataclasses.replace(SMALL, **options))
-
-
-def test_it_is_listed():
-    assert experiments()["colourization"].startswith("What colour was it?")

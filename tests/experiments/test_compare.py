@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from experiments import compare, run_folder, runner
+from experiments import compare
+from experiments.framework import run_folder, runner
 from tests.browser import browser, visit  # noqa: F401 - a fixture
 
 SETTINGS = {"seed": 0, "dataset": "digits", "learning_rate": 0.05, "convolutions": None, "seeds": 1}

@@ -9,7 +9,6 @@ import pytest
 
 import jaxcnn
 from experiments import corruptions as experiment
-from experiments.__main__ import experiments
 from experiments.corruptions import GIVEN, PLAIN, Config, Measured
 from jaxcnn import data
 from jaxcnn import functional as F
@@ -136,7 +135,3 @@ def test_it_does_not_hold_where_more_corruption_costs_nothing(source, tmp_path, 
 def test_bad_options(options, message, source, tmp_path):
     with pytest.raises(ValueError, match=message):
         experiment.main(dataclasses.replace(SMALL, **{"source": source, "run": str(tmp_path), "passes": 1, **options}))
-
-
-def test_it_is_listed():
-    assert experiments()["corruptions"].startswith("How well does a net see through noise")

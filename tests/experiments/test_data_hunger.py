@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import data_hunger, few_images, small_nets
-from experiments.__main__ import experiments
+from experiments import data_hunger
+from experiments.apparatus import few_images, small_nets
 from experiments.data_hunger import Config, short
 from jaxcnn import data
 
@@ -53,7 +53,7 @@ def test_lanes_are_told_apart_by_seed_and_by_number_of_images(monkeypatch):
     config = dataclasses.replace(SMALL, widths=(1,), seeds=3)
     monkeypatch.setattr(data_hunger, "trained", lambda *args: None)
     monkeypatch.setattr(data_hunger, "accuracies", lambda net, found, dataset: np.arange(6) / 10)
-    found, counts, rates = data_hunger.measured(config, few_images.parts(config, config.per_class))
+    found, counts, rates = data_hunger.measured(*few_images.parts(config))
     np.testing.assert_allclose(found[1], [[0.0, 0.3], [0.1, 0.4], [0.2, 0.5]])  # (seeds, sizes)
     assert counts == {1: 223} and rates == {1: 0.1}
 
@@ -104,7 +104,3 @@ def test_counts():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         data_hunger.main(dataclasses.replace(SMALL, **options))
-
-
-def test_it_is_listed():
-    assert "How much data" in experiments()["data_hunger"]

@@ -10,7 +10,6 @@ import pytest
 from scipy import signal
 
 from experiments import denoising
-from experiments.__main__ import experiments
 from experiments.denoising import FILTERS, GAUSSIAN, MEDIAN, NET, NOISY, WAYS, WIENER, Config, Restored
 from jaxcnn import data
 
@@ -135,7 +134,3 @@ def test_what_it_promises(monkeypatch, net, holds):
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         denoising.main(dataclasses.replace(SMALL, **options))
-
-
-def test_it_is_listed():
-    assert experiments()["denoising"].startswith("How much of noise can be taken away?")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from experiments import dense_prediction as experiment
+from experiments.apparatus.erased import Erased
+from experiments.apparatus.explained_outputs import Explained
+from experiments.apparatus.largest_object import largest_objects
+from experiments.apparatus.scene_tasks import CLASSES, STRIDE, drawn, tasks
 from experiments.dense_prediction import Config
-from experiments.erased import Erased
-from experiments.explained_outputs import Explained
-from experiments.largest_object import largest_objects
-from experiments.scene_tasks import CLASSES, STRIDE, drawn, tasks
 from jaxcnn import detection, report
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

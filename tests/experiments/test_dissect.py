@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 
 from experiments import dissect as experiment
-from experiments.__main__ import experiments
+from experiments.apparatus.dissection_speed import one_by_one
+from experiments.apparatus.trained import Trained
+from experiments.apparatus.unit_counts import category_counts
+from experiments.apparatus.unit_removal import belongs, removals
 from experiments.dissect import Config, stages
-from experiments.dissection_speed import one_by_one
-from experiments.trained import Trained
-from experiments.unit_counts import category_counts
-from experiments.unit_removal import belongs, removals
 from jaxcnn import data, layers, models
 from jaxcnn.explain import dissection
-from jaxcnn.explain.dissection.streaming import unit_maps
+from jaxcnn.explain.dissection.image_set import unit_maps
 
 pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 KEY = jax.random.key(0)
@@ -139,10 +138,6 @@ def test_sets_without_masks_are_refused(mine, monkeypatch):
     monkeypatch.setattr(experiment, "planted_found", lambda *_: {})
     with pytest.raises(ValueError, match=r"^dissect: expected a set with the masks of scenes, got .*--dataset scenes"):
         experiment.main(Config(images=24))
-
-
-def test_it_is_listed():
-    assert experiments()["dissect"].startswith("Which units of a trained net detect what")
 
 
 @pytest.mark.slow

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import data, doctor, run_folder, runner, train
+from experiments import data, doctor, train
 from experiments.__main__ import experiments
-from experiments.progress import LanesBar, ProgressBar
+from experiments.framework import book, run_folder, runner
+from experiments.framework.progress import LanesBar, ProgressBar
 from jaxcnn.training import Event
 
 
@@ -18,6 +19,18 @@ def test_the_list_has_a_line_for_each():
     found = experiments()
     assert {"train", "data", "doctor", "reproduce"} <= set(found)
     assert all(found.values())
+
+
+def test_what_stands_in_the_folder_can_be_run_and_what_it_is_made_with_stands_in_folders():
+    beside = {path.stem for path in book.EXPERIMENTS.glob("*.py")} - {"__init__", "__main__"}
+    assert beside <= set(experiments())
+    assert not [name for name in experiments() if name.startswith(("framework.", "apparatus."))]
+
+
+def test_the_framework_stands_alone():
+    """The book shows all code that made a page, but for the framework."""
+    for path in (book.EXPERIMENTS / "framework").glob("*.py"):
+        assert not [name for name in book.imported(path.read_text()) if not name.startswith("framework")]
 
 
 def test_data_describes_the_set(tmp_path, capsys):
@@ -58,6 +71,15 @@ def test_a_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder, "RUNS", tmp_path)
     assert [run_folder.make_folder("a").name for _ in range(3)] == ["a", "a-2", "a-3"]
     assert run_folder.make_folder(f"{run_folder.RUNS}/b") == run_folder.RUNS / "b"  # as --resume is given it
+
+
+def test_a_small_run_has_another_name():
+    names = [runner.Common(quick=quick, seed=3).ending for quick in (False, True)]
+    assert names == ["-seed3", "-quick-seed3"]
+    config = train.Config(model="lenet5", quick=True)
+    assert train.run_name(config) == "digits-lenet5-quick-seed0"
+    assert train.run_name(dataclasses.replace(config, seeds=5, seed=1)) == "digits-lenet5-quick-seeds1-5"
+    assert train.run_name(dataclasses.replace(config, quick=False, find_lr=True)) == "find-lr-digits-lenet5-seed0"
 
 
 def test_the_exit_code_says_whether_it_holds(tmp_path, monkeypatch, capsys):
@@ -117,7 +139,7 @@ def test_a_start_is_noted_once_its_checkpoint_is_loaded(tmp_path, capsys):
     begins = Event("start", 3, 50, 6, 20, 64, 0.0)
     note(begins)
     note(dataclasses.replace(begins, kind="step"))
-    assert [start["from step"] for start in run_folder.read_starts(tmp_path)] == [0, 50]
+    assert [start["step"] for start in run_folder.read_starts(tmp_path)] == [0, 50]
     assert capsys.readouterr().out == "goes on from step 50, in epoch 3\n"
     note(dataclasses.replace(begins, step=0, epoch=1))
     assert capsys.readouterr().out == "no checkpoint yet: begins again\n"

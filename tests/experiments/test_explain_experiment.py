@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import jaxcnn
-from experiments import explain, explanation
+from experiments import explain
+from experiments.apparatus import explanation
+from experiments.apparatus.trained import trained
 from experiments.explain import Config, chosen
-from experiments.trained import trained
 from jaxcnn import data
 from jaxcnn import functional as F
 from jaxcnn.layers import Conv, Dense, Flatten, Normalize, Sequential

@@ -9,12 +9,21 @@ import numpy as np
 import pytest
 
 import jaxcnn
-from experiments import fooled_images, fooling
-from experiments.__main__ import experiments
-from experiments.fooled_images import ASCENT, DIRECT, PATTERNS, REAL, Measured, correlation, first_above, measured
+from experiments import fooling
+from experiments.apparatus import fooled_images
+from experiments.apparatus.fooled_images import (
+    ASCENT,
+    DIRECT,
+    PATTERNS,
+    REAL,
+    Measured,
+    correlation,
+    first_above,
+    measured,
+)
+from experiments.apparatus.liked_images import mean_images
+from experiments.apparatus.trained import Trained
 from experiments.fooling import Config, Search, promised, told
-from experiments.liked_images import mean_images
-from experiments.trained import Trained
 from jaxcnn import data
 from jaxcnn import functional as F
 from jaxcnn.attack.fooling import Fooled
@@ -160,8 +169,3 @@ def test_it_does_not_hold_of_a_net_that_is_sure_of_nothing(tmp_path, monkeypatch
 def test_bad_options(name):
     with pytest.raises(ValueError, match=f"^fooling: expected {name} of at least [12], got 0"):
         fooling.main(dataclasses.replace(Config(), **{name: 0}))
-
-
-def test_it_is_listed():
-    assert experiments()["fooling"].startswith("What is a net sure of that shows nothing?")
-    assert "fooled_images" not in experiments()

@@ -8,8 +8,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from experiments import data, device, run_folder, runner, train
+from experiments import data, train
 from experiments.__main__ import experiments
+from experiments.framework import device, run_folder, runner
 from jaxcnn import report, training
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

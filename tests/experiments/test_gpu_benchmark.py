@@ -4,13 +4,13 @@ import dataclasses
 import json
 import sys
 import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.__main__ import experiments
 from experiments.benchmarks import gpu, kernel_classes, parts, throughput
 from experiments.benchmarks.device_speeds import speed_recipe
 from experiments.benchmarks.nets import ours
@@ -219,6 +219,8 @@ def test_every_part_can_be_called():
             module, _, name = one.function.partition(":")
             __import__(f"experiments.benchmarks.{module}")
             assert callable(getattr(sys.modules[f"experiments.benchmarks.{module}"], name))
+        else:
+            assert Path(parts.__file__).with_name("other_python").joinpath(one.function).is_file()
         json.dumps(one)
     assert gpu.parts(gpu.Config(torch_python="there"))[2].python == "there"
 
@@ -249,7 +251,3 @@ def test_the_speed_recipe_on_images_by_chance():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=f"^gpu: {message}"):
         gpu.main(gpu.Config(**options))
-
-
-def test_it_is_listed():
-    assert experiments()["benchmarks.gpu"].startswith("How fast is jaxcnn on an accelerator")

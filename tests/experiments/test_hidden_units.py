@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import hidden_units, image_sets
-from experiments.__main__ import experiments
-from experiments.few_images import mistakes, of_the_best
+from experiments import hidden_units
+from experiments.apparatus import image_sets
+from experiments.apparatus.few_images import mistakes, of_the_best
+from experiments.apparatus.image_sets import relabelled
+from experiments.apparatus.small_nets import masked, one_hidden_layer
 from experiments.hidden_units import Config, Found, of
-from experiments.image_sets import relabelled
-from experiments.small_nets import masked, one_hidden_layer
 from jaxcnn import data, search, training
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -167,7 +167,3 @@ def test_a_stream_is_refused(monkeypatch):
     monkeypatch.setattr(data, "load", lambda name, split_seed: (None, None))
     with pytest.raises(ValueError, match=r"^here: expected a set that fits into memory, got None\. Choose"):
         image_sets.load("here", "large", 0)
-
-
-def test_it_is_listed():
-    assert experiments()["hidden_units"].startswith("How many hidden units?")

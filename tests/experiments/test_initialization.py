@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import initialization
-from experiments.__main__ import experiments
-from experiments.deep_net import Variances, block, linear, measured, program, wrap
+from experiments.apparatus.deep_net import Variances, block, measured, program
 from experiments.initialization import Config, promised, tolerance
 from jaxcnn import functional as F
 from jaxcnn import initializers, surgery
@@ -142,9 +141,3 @@ def test_wide_nets_are_held_to_narrow_bounds():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         initialization.main(dataclasses.replace(SMALL, **options))
-
-
-def test_it_is_listed_and_wraps_around():
-    assert "survive" in experiments()["initialization"]
-    np.testing.assert_array_equal(wrap(jnp.arange(4.0).reshape(2, 2, 1))[..., 0][0], [3, 2, 3, 2])
-    assert linear(3.0) == 3.0

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from experiments import learning_rate
-from experiments.__main__ import experiments
 from experiments.learning_rate import KINDS, Config, Found, kind, lowest, most_common, promised
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -152,7 +151,3 @@ def test_quick_is_not_judged(monkeypatch):
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         learning_rate.main(dataclasses.replace(SMALL, **options))
-
-
-def test_it_is_listed():
-    assert experiments()["learning_rate"].startswith("What does the learning rate decide?")

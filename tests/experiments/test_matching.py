@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import matching, small_nets
-from experiments.__main__ import experiments
+from experiments import matching
+from experiments.apparatus import small_nets
 from experiments.matching import MEASURES, PIXELS, PRECISION, TRAINED, UNTRAINED, Config, Found
 from jaxcnn import data
 
@@ -124,7 +124,3 @@ def test_what_it_promises(monkeypatch, precision, missed):
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         matching.main(dataclasses.replace(SMALL, **options))
-
-
-def test_it_is_listed():
-    assert experiments()["matching"].startswith("Can a net find images of classes that it never saw?")

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import jaxcnn
-from experiments import liked_images, maximize
-from experiments.__main__ import experiments
-from experiments.liked_images import CHOSEN, WAYS, Liked, confidence, judged, liked, mean_images
+from experiments import maximize
+from experiments.apparatus.liked_images import CHOSEN, WAYS, Liked, confidence, judged, liked, mean_images
+from experiments.apparatus.trained import Trained
 from experiments.maximize import Config, sentence
-from experiments.trained import Trained
 from jaxcnn import data
 from jaxcnn import functional as F
 from jaxcnn.layers import BatchNorm, Conv, Dense, Flatten, Residual, Sequential
@@ -127,13 +126,6 @@ def test_it_says_which_do_not_resemble(mine):
 def test_bad_options(name):
     with pytest.raises(ValueError, match=f"^maximize: expected {name} of at least 1, got 0"):
         maximize.main(dataclasses.replace(Config(), **{name: 0}))
-
-
-@pytest.mark.slow
-def test_it_is_listed():
-    assert experiments()["maximize"].startswith("What does a trained net take for each class?")
-    assert "liked_images" not in experiments()
-    assert set(WAYS) > {liked_images.CHOSEN}
 
 
 def test_what_a_layer_is_given_is_what_comes_before_it_in_its_row():

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from experiments import mislabelled
-from experiments.__main__ import experiments
 from experiments.mislabelled import Config, Found, epochs_to_learn, with_random_labels
 from jaxcnn import data
 from jaxcnn.layers import Dense, Flatten, Sequential
@@ -133,7 +132,3 @@ def test_quick_is_not_judged(monkeypatch):
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         mislabelled.main(dataclasses.replace(SMALL, **options))
-
-
-def test_it_is_listed():
-    assert experiments()["mislabelled"].startswith("Can a net learn labels that mean nothing?")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from experiments import overfitting
-from experiments.__main__ import experiments
 from experiments.overfitting import Config, Found, drawn, reached, stopping, wrong_label_given
 from jaxcnn import data
 from jaxcnn.layers import Dense, Flatten, Sequential
@@ -202,7 +201,3 @@ def test_trainings_that_differ_are_seen(monkeypatch, smaller):
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         overfitting.main(dataclasses.replace(SMALL, **options))
-
-
-def test_it_is_listed():
-    assert experiments()["overfitting"].startswith("When does a net begin to learn the noise?")

@@ -24,7 +24,6 @@ pytest.importorskip("starlette")
 
 import jaxcnn
 from experiments import playground
-from experiments.__main__ import experiments
 from experiments.playground import server, views
 from jaxcnn import functional as F
 from jaxcnn.interop.model import Model
@@ -497,7 +496,3 @@ def test_it_ends_when_its_time_is_over(source, monkeypatch, capsys):
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=f"^playground: {message}"):
         playground.main(playground.Config(**options))
-
-
-def test_it_is_listed():
-    assert experiments()["playground"].startswith("What does a net see in what one draws")

@@ -6,7 +6,8 @@ import functools
 import numpy as np
 import pytest
 
-from experiments import recipes, train
+from experiments import train
+from experiments.apparatus import recipes
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from experiments import reproduce, run_record, runner, train
+from experiments import reproduce, train
+from experiments.framework import run_record, runner
 from jaxcnn import report
 from jaxcnn.training import environment
 

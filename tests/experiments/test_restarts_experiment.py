@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from experiments import restarts
-from experiments.__main__ import experiments
 from experiments.restarts import Config, Found, expected_best, powers_of_two
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -162,7 +161,3 @@ def test_quick_is_held_to_the_facts(monkeypatch):
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         restarts.main(dataclasses.replace(SMALL, **options))
-
-
-def test_it_is_listed():
-    assert experiments()["restarts"].startswith("How much does the random start decide")

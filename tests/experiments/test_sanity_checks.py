@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import jaxcnn
-from experiments import attributions as table
-from experiments import located, sanity_checks
-from experiments import sanity_pictures as pictures
-from experiments import trust_measures as measures
-from experiments.__main__ import experiments
+from experiments import sanity_checks
+from experiments.apparatus import attributions as table
+from experiments.apparatus import located
+from experiments.apparatus import sanity_pictures as pictures
+from experiments.apparatus import trust_measures as measures
 from experiments.sanity_checks import Config
 from jaxcnn import data
 from jaxcnn import functional as F
@@ -79,7 +79,7 @@ def test_edges_are_those_of_the_image():
 
 
 def test_a_small_run_and_its_record(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(located, "small_net", lambda info: small_net(len(info.class_names)))
+    monkeypatch.setattr(located, "three_stages", lambda info, width: small_net(len(info.class_names)))
     result = sanity_checks.main(dataclasses.replace(SMALL, source=source, run=str(tmp_path)))
     figures = json.loads(json.dumps(result.figures, allow_nan=False))
     names = ["gradient", "guided backprop", "edges of the image"]
@@ -191,7 +191,3 @@ def test_colours():
 def test_bad_options(options, message, source, tmp_path):
     with pytest.raises(ValueError, match=message):
         sanity_checks.main(dataclasses.replace(SMALL, **{"source": source, "run": str(tmp_path), **options}))
-
-
-def test_it_is_listed():
-    assert experiments()["sanity_checks"].startswith("Can the pictures be trusted?")

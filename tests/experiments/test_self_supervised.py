@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import self_supervised, small_nets
-from experiments.__main__ import experiments
+from experiments import self_supervised
+from experiments.apparatus import small_nets
 from experiments.self_supervised import AUGMENTED, PIXELS, SCRATCH, UNTRAINED, VIEWS, Config
 from jaxcnn import data
 
@@ -104,7 +104,3 @@ def test_what_it_promises(monkeypatch, first, missed):
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         self_supervised.main(dataclasses.replace(SMALL, **options))
-
-
-def test_it_is_listed():
-    assert experiments()["self_supervised"].startswith("What is learned from images without labels?")

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import shortcuts
-from experiments.__main__ import experiments
-from experiments.shortcuts import RANDOM, Config, Seen, drawn, named
+from experiments.shortcuts import RANDOM, Config, Seen, drawn
 from tests.experiments.untrained import Untrained
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -162,8 +161,3 @@ def test_nets_that_name_neither_class_have_no_bias():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         shortcuts.main(dataclasses.replace(SMALL, **options))
-
-
-def test_it_is_listed():
-    assert named("texture", 0.9) == "texture tells 90%"
-    assert experiments()["shortcuts"].startswith("Does a net look at what we mean?")

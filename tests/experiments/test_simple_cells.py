@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import simple_cells
-from experiments.__main__ import experiments
-from experiments.gabor_cells import PHASES, gratings, modulation, scrambled, shuffled
+from experiments.apparatus.gabor_cells import PHASES, gratings, modulation, scrambled, shuffled
 from experiments.simple_cells import KINDS, LEARNED, Config
 from jaxcnn.explain import probes
 
@@ -145,9 +144,8 @@ def test_it_promises_that_learned_kernels_are_nearer(monkeypatch, learned, other
         assert result.figures["nx"] == {"n": 0}
 
 
-def test_bad_options_and_the_list():
+def test_bad_options():
     with pytest.raises(ValueError, match=r"^simple_cells: expected kernels of 5 pixels or more, got 3\. "):
         simple_cells.main(dataclasses.replace(SMALL, kernel_size=3))
     with pytest.raises(ValueError, match=r"^simple_cells: expected at least 2 seeds, got 1\. "):
         simple_cells.main(dataclasses.replace(SMALL, seeds=1))
-    assert experiments()["simple_cells"].startswith("Are first-layer filters like the simple cells")

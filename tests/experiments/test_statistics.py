@@ -1,4 +1,4 @@
-"""What is published of several seeds, in the code, the results files and the README."""
+"""What is published of several seeds, in the code, the results files, the README and the docs."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import statistics
+from experiments.apparatus import statistics
 
 ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "experiments" / "benchmarks" / "results").glob("*.json"))
@@ -23,6 +23,7 @@ def test_the_summary_is_that_of_the_textbook():
     half = STUDENT[3] * found["sd"] / math.sqrt(3)
     assert found["interval"] == pytest.approx([found["mean"] - half, found["mean"] + half], rel=1e-4)
     assert statistics.sentence(found) == "mean=0.2333 sd=0.1528 n=3 95% interval=-0.1461..0.6128"
+    assert statistics.in_points(found) == "-14.6 to +61.3"
     json.dumps(found)
 
 
@@ -85,10 +86,11 @@ def tables(text):
         yield [rows[0], *rows[2:]]
 
 
-def test_accuracies_in_the_readme_have_their_intervals():
-    """To rounding, as the README has two decimals."""
+def test_published_accuracies_have_their_intervals():
+    """To rounding, as the pages have two decimals."""
     seen = 0
-    for head, *rows in tables((ROOT / "README.md").read_text()):
+    pages = [path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))]
+    for head, *rows in (table for page in pages for table in tables(page)):
         if not any("accuracy" in name for name in head):
             continue
         assert head[1:] == ["mean test accuracy", "sd", "n", "95 % interval"]

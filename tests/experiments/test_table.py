@@ -6,7 +6,7 @@ import pytest
 
 from experiments import table
 from experiments.__main__ import experiments
-from experiments.runner import Common, Result, record
+from experiments.framework.runner import Common, Result, record
 from jaxcnn import report
 
 

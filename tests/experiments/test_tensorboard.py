@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import tensorboard
-from experiments.tensorboard import TensorBoard, event_files
+from experiments.framework import tensorboard
+from experiments.framework.tensorboard import TensorBoard, event_files
 from jaxcnn import data, training
 from jaxcnn.layers import Dense, Flatten, Sequential
 from jaxcnn.training import Event

@@ -1,6 +1,6 @@
 """PyTorch's side of the benchmark of an accelerator: that it measures the nets of the same size."""
 
-from experiments.benchmarks.torch_training import throughput
+from experiments.benchmarks.other_python.torch_training import throughput
 from tests.torch_nets import torchvision
 
 

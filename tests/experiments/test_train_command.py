@@ -12,7 +12,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from experiments import runner, train
+from experiments import train
+from experiments.framework import runner
 from tests.browser import browser, visit  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[2]

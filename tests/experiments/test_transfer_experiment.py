@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import few_images, small_nets
 from experiments import transfer as experiment
-from experiments.__main__ import experiments
-from experiments.few_images import better, crossing, drawn, trained
-from experiments.image_sets import loaded
-from experiments.transfer import ALL, LAST, SCRATCH, STAGE, Config, Measured, fitted, whole
+from experiments.apparatus import few_images, small_nets
+from experiments.apparatus.few_images import crossing, drawn, trained
+from experiments.apparatus.image_sets import load, loaded
+from experiments.apparatus.statistics import better
+from experiments.transfer import ALL, LAST, SCRATCH, STAGE, Config, Measured, fitted
 from jaxcnn import data, training, transfer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -218,7 +218,7 @@ def test_photographs_are_compared_where_they_are(task, monkeypatch, tmp_path, ca
     for name in (experiment.PHOTOGRAPHS, experiment.CLOTHES):
         (tmp_path / name).touch()
     small = data.load("digits")
-    load = lambda name, path, image_size: asked.append((path.name, image_size)) or small  # noqa: E731
+    load = lambda name, split_seed, path, image_size: asked.append((path.name, image_size)) or small  # noqa: E731
     monkeypatch.setattr(data, "load", load)
     monkeypatch.setattr(experiment, "prepared", lambda config, source, target: task)
     found = made_up([0.6], [0.4], [0.5], [0.3], sizes=(50,))
@@ -232,7 +232,7 @@ def test_photographs_are_compared_where_they_are(task, monkeypatch, tmp_path, ca
 def test_pairs_that_are_not_there_are_left_out_and_named(tmp_path, monkeypatch, capsys, digits):
     missing = {"fashion_mnist"}
 
-    def load(name):
+    def load(name, split_seed):
         if name in missing:
             raise FileNotFoundError(f"no {name}")
         return tuple(dataclasses.replace(d, info=dataclasses.replace(d.info, name=name)) for d in digits)
@@ -259,9 +259,9 @@ def test_a_usual_set_that_is_not_there_is_replaced_by_another(tmp_path, monkeypa
     assert capsys.readouterr().out.startswith("digits, since there is no mnist. load: expected ")
     with pytest.raises((FileNotFoundError, ImportError), match="mnist"):
         loaded("mnist", "mnist", "digits")
-    monkeypatch.setattr(data, "load", lambda name: (data.Stream, data.Stream))
-    with pytest.raises(ValueError, match="expected a set that fits into memory"):
-        whole("large")
+    monkeypatch.setattr(data, "load", lambda name, split_seed: (data.Stream, data.Stream))
+    with pytest.raises(ValueError, match=r"^transfer: expected a set that fits into memory"):
+        load("transfer", "large")
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,3 @@ def test_bad_options(options, message, task, monkeypatch):
     monkeypatch.setattr(experiment, "prepared", lambda *args: task)
     with pytest.raises(ValueError, match=message):
         experiment.main(dataclasses.replace(SMALL, **options))
-
-
-def test_it_is_listed():
-    assert "last layers" in experiments()["transfer"]

@@ -10,9 +10,8 @@ import pytest
 
 import jaxcnn
 from experiments import visualize
-from experiments.__main__ import experiments
-from experiments.layer_views import PIXELS, behind_activations, one_a_class, selective, space
-from experiments.trained import Trained
+from experiments.apparatus.layer_views import PIXELS, behind_activations, one_a_class, selective, space
+from experiments.apparatus.trained import Trained
 from experiments.visualize import Config, of_different_classes
 from jaxcnn import data, models
 from jaxcnn import functional as F
@@ -163,7 +162,3 @@ def test_examples_of_different_classes():
 def test_bad_options(file):
     with pytest.raises(ValueError, match=r"^visualize: expected patches of at least 1, got 0\. "):
         visualize.main(dataclasses.replace(Config(source=file), patches=0))
-
-
-def test_it_is_listed():
-    assert experiments()["visualize"].startswith("What does a trained net look for, layer by layer")

@@ -16,7 +16,6 @@ from jaxcnn.surgery import activations, paths
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-QUICK = {"lenet5", "mlp"}
 SMALLEST = ["airbench94", "alexnet", "all_convolutional", "cifar_densenet100", "cifar_preact_resnet20", "cifar_resnet8"]
 SMALLEST += [
     "cifar_vgg",
@@ -37,7 +36,6 @@ PIXELWISE = {
         models.deeplab, backbone=models.resnet(10, width=4, small_images=True), stride=2, rates=(1, 2), width=8
     ),
 }
-CASES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in (*SMALLEST, *PIXELWISE)]
 
 
 def _made(name):
@@ -64,7 +62,7 @@ def _inside(net, params, state, x):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*SMALLEST, *PIXELWISE])
 def test_every_family_is_explained(name):
     net, params, state, x, at = _made(name)
     # Of random nets that end in a rectifier some classes are dead.

@@ -73,7 +73,7 @@ def _squared(outputs):
     ("name", "baseline"),
     [
         *((name, base) for name in CASES for base in ("zero", "image")),
-        pytest.param("smooth", "zero", marks=pytest.mark.slow),
+        ("smooth", "zero"),
     ],
 )
 def test_shares_sum_to_the_difference_of_the_scores(name, baseline, images, targets):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.planted_units import PLANTED, painted, planted_concepts, planted_net
+from experiments.apparatus.planted_units import PLANTED, painted, planted_concepts, planted_net
 from jaxcnn import data
 from jaxcnn import functional as F
 from jaxcnn.data.scenes import COLOURS, PARTS, TEXTURES
@@ -388,6 +388,12 @@ def test_says_where_activations_are_not_finite():
         dissection.dissect(net, {}, {}, **{**GOOD, "images": images}, at="units")
     with pytest.raises(ValueError, match=f"^dissect: {message}"):
         dissection.dissect(net, {}, {}, **{**GOOD, "images": images}, at="units", thresholds=np.zeros(3))
+
+
+def test_a_data_set_is_its_images():
+    images, masks = GOOD["images"] * np.arange(4)[:, None] / 3, {"a": np.tile([0, 0, 1, 1], (2, 4, 1))}
+    found = [dissect(given, masks, {"a": (None, "x")}, quantile=0.25) for given in (images, {"image": images})]
+    np.testing.assert_array_equal(*(one.iou for one in found))
 
 
 def test_refuses_traced_images():

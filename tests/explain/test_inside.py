@@ -10,7 +10,7 @@ import pytest
 from jaxcnn import data
 from jaxcnn import functional as F
 from jaxcnn.explain import inside
-from jaxcnn.explain.inside import streaming
+from jaxcnn.explain.inside.activations import _read
 from jaxcnn.layers import Conv, Dense, GlobalAvgPool, Sequential
 from jaxcnn.surgery import activations, freeze
 from tests.small_nets import CASES
@@ -99,12 +99,12 @@ def test_top_images_of_a_layer_without_a_map(case):
 @pytest.mark.slow
 def test_one_program_serves_all_batches_weights_and_sets():
     case = CASES["plain"]
-    before = streaming._read._cache_size()
+    before = _read._cache_size()
     for scale in (1.0, 2.0):
         params = jax.tree.map(lambda p, scale=scale: scale * p, case.params)
         for images in (IMAGES, IMAGES[::-1]):
             inside.top_images(case.net, params, case.state, images, "act1", units=[3], count=2, batch_size=4)
-    assert streaming._read._cache_size() == before + 1
+    assert _read._cache_size() == before + 1
 
 
 # Class means
@@ -248,7 +248,7 @@ def poisoned(case):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda c: inside.top_images(*c[1:], IMAGES, "act9"), ValueError, "act9.* Near ones are "),
+        (lambda c: inside.top_images(*c[1:], IMAGES, "act9"), ValueError, "act9.* Did you mean "),
         (lambda c: inside.top_images(*c[1:], IMAGES, "act1", units=[8]), ValueError, r"units from 0 to 7, got \[8\]\."),
         (lambda c: inside.top_images(*c[1:], IMAGES, "act1", units=[]), ValueError, r"units from 0 to 7, got \[\]\."),
         (lambda c: inside.top_images(*c[1:], IMAGES, "act1", count=24), ValueError, "count of at most 23, got 24"),

@@ -160,7 +160,7 @@ def test_refuses(change, error, message):
 def test_refuses_layers():
     case = CASES["plain"]
     dataset = labelled(5)
-    with pytest.raises(ValueError, match=r"^activations: expected the path of a layer, got 'act9'\. Near ones are"):
+    with pytest.raises(ValueError, match=r"^activations: expected the path of a layer, got 'act9'\. Did you mean"):
         probes.layer_features(case.net, case.params, case.state, dataset, ["act9"])
     with pytest.raises(ValueError, match=r"^layer_features: expected at least one layer, got none\. Choose among"):
         probes.layer_features(case.net, case.params, case.state, dataset, [])

@@ -266,7 +266,7 @@ def bad(objective=None, **options):
 @pytest.mark.parametrize(
     ("objective", "error", "message"),
     [
-        (mx.Channel("conv9", 0), ValueError, r"^maximize: expected the path of a layer, got 'conv9'\. Near ones are "),
+        (mx.Channel("conv9", 0), ValueError, r"^maximize: expected the path of a layer, got 'conv9'\. Did you mean "),
         (mx.Channel("conv2", 12), ValueError, r"^maximize: expected a channel of 'conv2' in 0\.\.11, got 12\."),
         (mx.Channel("conv2", jnp.array([0, -1, 2])), ValueError, r"a channel of 'conv2' in 0\.\.11, got \[0, -1, 2\]"),
         (mx.Channel("conv2", jnp.arange(2)), ValueError, r"a channel of 'conv2' of a shape that broadcasts to \(3,\)"),

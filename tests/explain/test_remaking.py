@@ -65,9 +65,9 @@ def test_a_caricature_points_along_the_activation_and_is_longer(pictures):
         np.asarray(surgery.activations(*of(case), x, ["conv2"])[1]["conv2"]) for x in (pictures, found.images)
     )
     assert ((got * wanted).sum((1, 2, 3)) > 1.1 * (wanted**2).sum((1, 2, 3))).all()
-    with pytest.raises(ValueError, match=r"^caricature: expected the path of a layer, got 'conv'\. Near ones are"):
+    with pytest.raises(ValueError, match=r"^caricature: expected the path of a layer, got 'conv'\. Did you mean"):
         mx.caricature(KEY, *of(case), pictures, at="conv")
-    with pytest.raises(ValueError, match=r"^maximize: expected power of at least 0, got -1"):
+    with pytest.raises(ValueError, match=r"^caricature: expected power of at least 0, got -1"):
         mx.caricature(KEY, *of(case), pictures, at="conv2", power=-1.0)
 
 
@@ -147,7 +147,7 @@ def test_one_trace_for_other_images(pictures):
     [
         (
             lambda net, x: mx.invert(KEY, *net, x, at="conv"),
-            r"^invert: expected the path of a layer, got 'conv'\. Near",
+            r"^invert: expected the path of a layer, got 'conv'\. Did",
         ),
         (lambda net, x: mx.invert(KEY, *net, 2 * x, at="conv1"), r"^invert: expected x in \[0, 1\], got values from"),
         (lambda net, x: mx.invert(KEY, *net, x, at="conv1", steps=0), r"^invert: expected steps as a positive int"),

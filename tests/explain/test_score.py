@@ -147,5 +147,5 @@ def test_refuses_layers_without_a_map(images):
     flat = Sequential(stage=Dense(4), head=Dense(3))
     with pytest.raises(ValueError, match=r"got 'stage' of shape \(2, 4\)\. The net has none\."):
         expect_map("test", flat, *flat.init(jax.random.key(0), images[:2, 0, 0]), images[:2, 0, 0], "stage")
-    with pytest.raises(ValueError, match=r"expected the path of a layer, got 'stagg'\. Near ones are \['stage'"):
+    with pytest.raises(ValueError, match=r"expected the path of a layer, got 'stagg'\. Did you mean 'stage'"):
         explain.at_layer(net, params, state, images, "stagg")

@@ -11,10 +11,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from jax import lax
 
-from jaxcnn.functional.primitives import forms
 from jaxcnn.functional.primitives.convolve import convolve, convolve_transposed, multiply_adds
-from jaxcnn.functional.primitives.forms import LIBRARY, Geometry, fast_on_cpu
+from jaxcnn.functional.primitives.dense import DENSE, FEW_CHANNELS
+from jaxcnn.functional.primitives.depthwise import DEPTHWISE
+from jaxcnn.functional.primitives.fast_on_cpu import fast_on_cpu
+from jaxcnn.functional.primitives.geometry import Geometry
+from jaxcnn.functional.primitives.grouped import GROUPED
+from jaxcnn.functional.primitives.library import LIBRARY
+from jaxcnn.functional.primitives.pointwise import POINTWISE
 from jaxcnn.functional.primitives.side_by_side import copies
+from jaxcnn.functional.primitives.whole import WHOLE
+from jaxcnn.functional.primitives.winograd import WINOGRAD
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -114,7 +121,7 @@ small_axes = st.tuples(
 
 @given(small_axes, small_axes, st.sampled_from([(1, 1, 1), (2, 3, 1), (9, 5, 1)]))
 def test_windows_beyond_the_image_equal_the_library(vertical, horizontal, counts):
-    three_kinds(forms._WHOLE, geometry_of(vertical, horizontal, *counts))
+    three_kinds(WHOLE, geometry_of(vertical, horizontal, *counts))
 
 
 def test_a_window_that_fits_the_image_equals_the_library():
@@ -154,14 +161,14 @@ def test_positions_side_by_side(size, window, stride, counts, m):
 def test_winograd_equals_the_library(vertical, horizontal, batch):
     (height, high), (width, wide) = vertical, horizontal
     geometry = Geometry((height, width), (3, 3), (1, 1), (high, wide), (1, 1), 2, 3, 1)
-    three_kinds(forms._WINOGRAD, geometry, batch)
+    three_kinds(WINOGRAD, geometry, batch)
 
 
 def test_winograd_in_several_parts(monkeypatch):
     monkeypatch.setattr("jaxcnn.functional.primitives.winograd._FLOATS", 0)
     geometry = Geometry((6, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 2, 3, 1)
     for batch in (8, 24, 11):
-        three_kinds(forms._WINOGRAD, geometry, batch)
+        three_kinds(WINOGRAD, geometry, batch)
 
 
 def test_winograd_rounds_nearly_as_well_as_sums_of_products():
@@ -169,7 +176,7 @@ def test_winograd_rounds_nearly_as_well_as_sums_of_products():
     x, kernel = draw(0, 4, 8, 8, 256), draw(1, 3, 3, 256, 4)
     with jax.enable_x64(True):
         exact = np.asarray(lax_conv(jnp.asarray(x, jnp.float64), jnp.asarray(kernel, jnp.float64)))
-    errors = [np.sqrt(np.mean((f(x, kernel, geometry) - exact) ** 2)) for f in (forms.winograd, LIBRARY.convolve)]
+    errors = [np.sqrt(np.mean((f(x, kernel, geometry) - exact) ** 2)) for f in (WINOGRAD.convolve, LIBRARY.convolve)]
     assert errors[0] < 4 * errors[1]
 
 
@@ -196,29 +203,29 @@ PLAIN = Geometry((32, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 64, 64, 1)
 @pytest.mark.parametrize(
     ("change", "batch", "kind"),
     [
-        ({}, 64, forms._WINOGRAD),
-        ({}, 16, forms._WINOGRAD),
-        ({}, 8, forms._DENSE),  # too little work for the longer compilation
-        ({}, 61, forms._DENSE),  # not to be parted
-        ({"channels": 16, "features": 16}, 64, forms._DENSE),
-        ({"channels": 3}, 64, forms._FEW_CHANNELS),
-        ({"size": (4, 4), "channels": 512, "features": 512}, 512, forms._DENSE),
-        ({"stride": (2, 2)}, 64, forms._DENSE),
-        ({"window": (5, 5)}, 64, forms._DENSE),
-        ({"precision": "highest"}, 64, forms._DENSE),
-        ({"precision": "F32_F32_F32"}, 64, forms._DENSE),
-        ({"precision": "default"}, 64, forms._WINOGRAD),
-        ({"window": (1, 1), "padding": ((0, 0), (0, 0))}, 64, forms._POINTWISE),
-        ({"window": (1, 1)}, 64, forms._DENSE),  # padded
-        ({"size": (2, 2)}, 64, forms._WHOLE),  # beyond the image on both sides
-        ({"size": (4, 4), "window": (5, 5), "padding": ((2, 2), (2, 2))}, 64, forms._WHOLE),
-        ({"size": (3, 3)}, 64, forms._DENSE),
-        ({"size": (3, 3), "padding": ((0, 0), (0, 0))}, 64, forms._WHOLE),  # fits the image
-        ({"size": (1, 200), "window": (1, 200), "padding": ((0, 0), (0, 0))}, 64, forms._WHOLE),
-        ({"size": (4, 4), "dilation": (2, 2), "padding": ((2, 2), (2, 2))}, 64, forms._WHOLE),
-        ({"size": (1, 200)}, 64, forms._DENSE),  # a matrix of 200 x 200 for three taps
-        ({"groups": 64}, 64, forms._DEPTHWISE),
-        ({"groups": 2}, 64, forms._GROUPED),
+        ({}, 64, WINOGRAD),
+        ({}, 16, WINOGRAD),
+        ({}, 8, DENSE),  # too little work for the longer compilation
+        ({}, 61, DENSE),  # not to be parted
+        ({"channels": 16, "features": 16}, 64, DENSE),
+        ({"channels": 3}, 64, FEW_CHANNELS),
+        ({"size": (4, 4), "channels": 512, "features": 512}, 512, DENSE),
+        ({"stride": (2, 2)}, 64, DENSE),
+        ({"window": (5, 5)}, 64, DENSE),
+        ({"precision": "highest"}, 64, DENSE),
+        ({"precision": "F32_F32_F32"}, 64, DENSE),
+        ({"precision": "default"}, 64, WINOGRAD),
+        ({"window": (1, 1), "padding": ((0, 0), (0, 0))}, 64, POINTWISE),
+        ({"window": (1, 1)}, 64, DENSE),  # padded
+        ({"size": (2, 2)}, 64, WHOLE),  # beyond the image on both sides
+        ({"size": (4, 4), "window": (5, 5), "padding": ((2, 2), (2, 2))}, 64, WHOLE),
+        ({"size": (3, 3)}, 64, DENSE),
+        ({"size": (3, 3), "padding": ((0, 0), (0, 0))}, 64, WHOLE),  # fits the image
+        ({"size": (1, 200), "window": (1, 200), "padding": ((0, 0), (0, 0))}, 64, WHOLE),
+        ({"size": (4, 4), "dilation": (2, 2), "padding": ((2, 2), (2, 2))}, 64, WHOLE),
+        ({"size": (1, 200)}, 64, DENSE),  # a matrix of 200 x 200 for three taps
+        ({"groups": 64}, 64, DEPTHWISE),
+        ({"groups": 2}, 64, GROUPED),
     ],
 )
 def test_which_form_runs(change, batch, kind):
@@ -227,7 +234,7 @@ def test_which_form_runs(change, batch, kind):
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_takes_sums_of_products(dtype):
-    assert fast_on_cpu(PLAIN, 64, dtype) is forms._DENSE
+    assert fast_on_cpu(PLAIN, 64, dtype) is DENSE
 
 
 # The primitives under transformations

@@ -13,7 +13,9 @@ import jax, jax.numpy as jnp, numpy as np
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from jaxcnn import functional as F
-from jaxcnn.functional.primitives import forms
+from jaxcnn.functional.primitives.geometry import Geometry
+from jaxcnn.functional.primitives.library import LIBRARY
+from jaxcnn.functional.primitives.winograd import WINOGRAD
 
 def draw(seed, *shape):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
@@ -81,12 +83,12 @@ for x, kernel, loss, wanted in cases():
     same(jax.jit(jax.grad(outside, (0, 1)))(kernel, x), wanted)
 """,
     "winograd": """
-geometry = forms.Geometry((6, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 4, 6, 1)
+geometry = Geometry((6, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 4, 6, 1)
 x, g, kernel = draw(0, 32, 6, 5, 4), draw(1, 32, 6, 5, 6), draw(2, 3, 3, 4, 6)
 split, whole = NamedSharding(automatic, P("data")), NamedSharding(automatic, P())
 x, g, kernel = jax.device_put(x, split), jax.device_put(g, split), jax.device_put(kernel, whole)
 for name, operands in {"convolve": (x, kernel), "input_gradient": (g, kernel), "kernel_gradient": (x, g)}.items():
-    fast, plain = (functools.partial(getattr(f, name), geometry=geometry) for f in (forms._WINOGRAD, forms.LIBRARY))
+    fast, plain = (functools.partial(getattr(f, name), geometry=geometry) for f in (WINOGRAD, LIBRARY))
     compiled = jax.jit(fast).lower(*operands).compile()
     same(compiled(*operands), jax.jit(plain)(*operands))
     assert "all-gather" not in compiled.as_text()

@@ -9,7 +9,7 @@ from flax import linen, nnx
 
 from jaxcnn import functional as F
 from jaxcnn.interop.flax import Linen, Nnx, as_linen, as_nnx, from_linen_variables, to_linen_variables
-from jaxcnn.layers import BatchNorm, Conv, Dense, Dropout, GlobalAvgPool, MaxPool, Sequential
+from jaxcnn.layers import BatchNorm, Conv, Dense, Dropout, GlobalAvgPool, MaxPool, Sequential, to_json
 from jaxcnn.training import TrainState, make_train_step
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -210,6 +210,12 @@ def test_an_nnx_module_gives_what_it_gives_alone():
 def test_bad_arguments(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+@pytest.mark.parametrize("layer", [Linen(LinenNet()), Nnx(NnxNet)], ids=["linen", "nnx"])
+def test_a_net_with_a_module_cannot_be_saved(layer):
+    with pytest.raises(ValueError, match=r"^to_json: expected .* that jaxcnn knows, got (Linen|Nnx)\("):
+        to_json(Sequential(module=layer))
 
 
 def test_a_module_of_flax_is_no_layer_as_it_is():

@@ -27,7 +27,7 @@ from tests.interop.refusals import check_refused, run
 
 RELU = node("Relu", "x", "y")
 K = tensor("k", KERNEL)
-SENTENCE = re.compile(r"load: expected [^\n]+, got [^\n]+\. [A-Z][^\n]*[.)]", re.DOTALL)
+SENTENCE = re.compile(r"load: expected [^\n]+, got [^\n]+\. [A-Z][^\n]*[.?)]", re.DOTALL)
 
 
 def array(**options) -> bytes:
@@ -173,7 +173,7 @@ HOSTILE = {
     "too many nodes": (plain([node("Relu", "x", f"r{i}") for i in range(20_001)]), "at most 20000 nodes"),
     # Operators.
     "an unknown operator": (one("Softmax"), r"Softmax \(node 'Softmax_y'\)"),
-    "an operator of a letter's difference": (one("Rely"), "nearest are Relu"),
+    "an operator of a letter's difference": (one("Rely"), "Did you mean 'Relu'"),
     "an operator without a name": (one(""), "operators that are layers"),
     "an attribute twice": (
         plain([node("Relu", "x", "y", more=2 * put(5, attribute("a", 1)))]),
@@ -201,7 +201,11 @@ HOSTILE = {
     "windows with gaps": (one("MaxPool", kernel_shape=[2, 2], dilations=[2, 2]), "without gaps"),
     "a norm in training": (
         one("BatchNormalization", "a a a a", [tensor("a", np.ones(2))], training_mode=1),
-        "training_mode=0",
+        r"training_mode=0 and spatial=1, got \(1, 1\)",
+    ),
+    "a norm of every pixel": (
+        one("BatchNormalization", "a a a a", [tensor("a", np.ones(2))], spatial=0),
+        r"spatial=1, got \(0, 0\)",
     ),
     "a norm of other channels": (one("BatchNormalization", "a a a a", [tensor("a", THREE)]), "shape"),
     "dropout in training": (one("Dropout", "r t", [tensor("r", np.array(0.5)), tensor("t", np.array(1))]), "training"),
@@ -232,6 +236,10 @@ HOSTILE = {
     "division by nothing": (one("Div", "a", [tensor("a", np.zeros(()))]), "divisors > 0"),
     "no number": (one("Sub", "a", [tensor("a", np.array(np.nan))]), "finite"),
     "clipped by no number": (one("Clip", "a", [tensor("a", np.array(np.nan))]), "ends of"),
+    "clipped by two numbers": (
+        one("Clip", "a b", [tensor("a", np.zeros(())), tensor("b", np.ones(2))]),
+        "a value that the node takes",
+    ),
     "zeros around the channels": (one("Pad", "p", [tensor("p", np.array([0, 1, 0, 0, 0, 9, 0, 0]))]), "half before"),
     "less than zeros around": (one("Pad", "p", [tensor("p", np.array([0, 0, -1, 0, 0, 0, 0, 0]))]), "zeros before"),
     "zeros around, then none that sees them": (

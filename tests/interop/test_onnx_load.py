@@ -52,8 +52,8 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(3, 4, 4, 2)).astype(np.float32)
 
 
-def close(found, wanted, tolerance=1e-4):
-    np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance * float(np.abs(wanted).max()))
+def close(found, wanted):
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * float(np.abs(wanted).max()))
 
 
 def loaded(data: bytes, path, images=IMAGES):

@@ -275,8 +275,20 @@ def test_other_images_are_refused(path):
     for shape in ((2, 6, 6, 3), (2, 5, 6, 1), (6, 6)):
         with pytest.raises(ValueError, match=r"^Model: expected images of shape \(\.\.\., 6, 6, 1\), got \("):
             model(np.zeros(shape, np.float32))
+    with pytest.raises(TypeError, match=r"^Model: expected images to be an array, got str\."):
+        model("images")
     with pytest.raises(ValueError, match=r"^classify: expected a model with class names, got none\. Save it with"):
         model.classify(np.zeros((6, 6, 1), np.float32))
+
+
+def test_what_has_classes_for_every_pixel_is_not_classified(tmp_path):
+    net = Sequential(conv=Conv(2))
+    save(tmp_path / "file", net, *net.init(jax.random.key(0), SPEC), spec=SPEC, class_names=["cell", "ground"])
+    model = load(tmp_path / "file")
+    assert model(np.zeros((6, 6, 1), np.float32)).shape == (6, 6, 2)
+    for shape in ((6, 6, 1), (3, 6, 6, 1)):
+        with pytest.raises(ValueError, match=r"^classify: expected logits \(N, classes\), got outputs of shape \("):
+            model.classify(np.zeros(shape, np.float32))
 
 
 def test_class_names_are_texts(weights, tmp_path):

@@ -76,7 +76,7 @@ def test_bad_arguments(weights, tmp_path):
         interop.stablehlo.export(NET, *weights, SPEC, path, platforms=["gpu"])
     with pytest.raises(TypeError, match=r"^export: expected spec as a jax\.ShapeDtypeStruct"):
         interop.stablehlo.export(NET, *weights, (1, 8, 8, 3), path)
-    with pytest.raises(ValueError, match=r"^export: expected weights"):
+    with pytest.raises(ValueError, match=r'^export: expected weights as "inside" or "outside", got'):
         interop.stablehlo.export(NET, *weights, SPEC, path, weights="beside")
     with pytest.raises(OSError, match=r"^export: expected a file that can be written, got "):
         interop.stablehlo.export(NET, *weights, SPEC, tmp_path / "none" / "a", platforms=["cpu"])

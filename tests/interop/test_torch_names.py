@@ -1,6 +1,6 @@
 """Names of PyTorch's layers, from paths."""
 
-from jaxcnn.interop.torch.names import dotted, joined, numbered, rules
+from jaxcnn.interop.torch.names.rules import dotted, joined, numbered, rules
 from jaxcnn.models import lenet5
 from jaxcnn.surgery import paths
 

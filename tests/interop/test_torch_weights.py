@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcnn import functional as F
-from jaxcnn import interop, models
+from jaxcnn import interop, models, surgery
 from jaxcnn.layers import (
     BatchNorm,
     Concat,
@@ -148,6 +148,28 @@ def test_another_number_of_classes_is_told():
     there["head.weight"], there["head.bias"] = np.zeros((7, 2), np.float32), np.zeros(7, np.float32)
     with pytest.raises(ValueError, match=r"Only the head is of another size: build the net with its num_classes, or"):
         interop.torch.load_state_dict(net, there, spec=SPEC)
+    larger = Sequential(one=Conv(2, 5), pool=GlobalAvgPool(), head=Dense(7))
+    with pytest.raises(ValueError, match=r"1 another shape: one/kernel .*\. Build the net that it was saved of"):
+        interop.torch.load_state_dict(larger, there, spec=SPEC)
+
+
+def test_what_was_loaded_is_told_without_the_weights():
+    params, state = weights_of(NET)
+    there = interop.torch.state_dict(NET, params, state, layout="paths", spec=SPEC)
+    found = interop.torch.load_state_dict(NET, there, spec=SPEC)
+    assert repr(found) == "Imported(14 arrays matched; names of the net's own layers)"
+    assert repr(found.report) == "Loaded(14 arrays matched)"
+
+
+def test_weights_of_another_net_are_not_written():
+    params, state = weights_of(NET)
+    for other, told in (
+        ({**params, "more": {"bias": np.ones(3)}}, r"\[\] missing, \['more/bias'\] unexpected"),
+        ({name: part for name, part in params.items() if name != "up"}, r"\['up/bias', 'up/kernel'\] missing, \[\] un"),
+        (surgery.quantize(params), r".* of int8 kernels what surgery\.dequantize makes"),
+    ):
+        with pytest.raises(ValueError, match=rf"^state_dict: expected weights of this net, got others \({told}"):
+            interop.torch.state_dict(NET, other, state, layout="paths", spec=SPEC)
 
 
 @pytest.mark.slow
@@ -190,8 +212,12 @@ def test_bad_names():
         ValueError, match=r"^load_state_dict: expected names of the net's own layers, got \['stem/konv'\]"
     ):
         interop.torch.load_state_dict(NET, {"a": np.zeros(3)}, names={"stem/konv": "a"}, spec=SPEC)
+    with pytest.raises(TypeError, match=r"^load_state_dict: expected names as a dict .*, got 3\. Pass \{"):
+        interop.torch.load_state_dict(NET, {"a": np.zeros(3)}, names=3, spec=SPEC)
     with pytest.raises(ValueError, match=r"^state_dict: expected a net that torchvision has, got other layers"):
-        interop.torch.state_dict(NET, *weights_of(NET))
+        interop.torch.state_dict(NET, *weights_of(NET), spec=SPEC)
+    with pytest.raises(ValueError, match=r"^state_dict: expected layout as one of \['paths', .*got 'tf'"):
+        interop.torch.state_dict(NET, *weights_of(NET), layout="tf", spec=SPEC)
 
 
 def test_agrees_with_torch_nn():

@@ -39,6 +39,7 @@ def test_points_and_boxes_are_drawn_where_they_are():
         (lambda: report.keypoints(IMAGES, TRUTH, FOUND[..., 0]), r"got \(2, 1, 2\) and \(2, 1\)"),
         (lambda: report.keypoints(IMAGES, TRUTH, FOUND, true_boxes=np.zeros((1, 4))), r"expected boxes \(2, 4\)"),
         (lambda: report.keypoints(IMAGES, TRUTH, FOUND, ["a"]), "expected 2 captions or none, got 1"),
+        (lambda: report.keypoints(IMAGES, TRUTH, FOUND, columns=0), "expected at least one column, got 0"),
     ],
 )
 def test_bad_input(call, message):

@@ -10,6 +10,7 @@ NAMES = ("ground", "disc", "ring")
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
 TRUTH = np.zeros((3, 8, 8), np.int32)
 TRUTH[0, :4], TRUTH[1, 2:4] = 1, 2
+EMPTY = {"boxes": np.zeros((0, 4)), "score": np.zeros(0), "class": np.zeros(0, int)}  # nothing found
 
 
 def tiles(figure):
@@ -57,7 +58,7 @@ def test_true_boxes_are_dashed_and_found_ones_have_class_and_score():
             "score": np.array([0.876, 0.1]),
             "class": np.array([2, -1]),
         },
-        {"boxes": np.zeros((0, 4)), "score": np.zeros(0), "class": np.zeros(0, int)},
+        EMPTY,
     ]
     axes = report.boxes(IMAGES[:2], truth, found, NAMES).axes[0]
     assert [line.get_linestyle() for line in axes.lines] == ["--", "-"]
@@ -70,7 +71,7 @@ def test_many_boxes_have_the_colours_of_their_classes_and_no_words():
     rows = [(0, 0, 4, 4, 1)] * 8 + [(2, 2, 6, 6, 2)] * 4
     truth = [boxes_of(*rows), boxes_of()]
     found = [
-        {"boxes": np.zeros((0, 4)), "score": np.zeros(0), "class": np.zeros(0, int)},
+        EMPTY,
         {"boxes": np.array([[1.0, 1, 5, 5]]), "score": np.array([0.876]), "class": np.array([2])},
     ]
     axes = report.boxes(IMAGES[:2], truth, found, NAMES).axes[0]
@@ -96,6 +97,16 @@ def test_many_boxes_have_the_colours_of_their_classes_and_no_words():
             lambda: report.boxes(IMAGES, [], [], NAMES),
             ValueError,
             "^boxes: expected 3 truths, finds, and captions or none",
+        ),
+        (
+            lambda: report.boxes(IMAGES[:1], [boxes_of()], [EMPTY], NAMES, columns=0),
+            ValueError,
+            "^boxes: expected at least one column, got 0",
+        ),
+        (
+            lambda: report.boxes(IMAGES[:1], [boxes_of((0, 0, 2, 2, 3))], [EMPTY], NAMES),
+            ValueError,
+            r"^boxes: expected classes in 0\.\.2, got 3\. Name every class",
         ),
     ],
 )

@@ -24,6 +24,14 @@ def test_image_grid_shows_every_image_and_title_in_order():
     assert all(image.get_interpolation() == "none" for image in figure.axes[0].images)
 
 
+def test_image_grid_breaks_titles_into_lines():
+    figure = report.image_grid(IMAGES[:3], ["T-shirt/top\n99.98 %", "coat", "bag\n3 %"], columns=2)
+    assert words(figure) == ["T-shirt/top", "99.98 %", "coat", "bag", "3 %"]
+    heights = [text.get_position()[1] for text in figure.axes[0].texts]
+    assert heights[0] == heights[2] < heights[1] < figure.axes[0].images[2].get_extent()[3]
+    assert heights[-1] < figure.axes[0].get_ylim()[0]
+
+
 @pytest.mark.parametrize("shape", [(5, 4, 6), (5, 4, 6, 1), (5, 4, 6, 3)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_image_grid_takes_grey_and_colour_bytes_and_floats(shape, dtype):

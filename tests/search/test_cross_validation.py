@@ -29,6 +29,7 @@ from jaxcnn.search.cross_validation import _errors, _narrowest, _shortened
 from jaxcnn.search.lane import _only
 from jaxcnn.search.width import inside_the_widest
 from jaxcnn.training import TrainState, fit, make_train_step, predictor, sgd, warmup_cosine
+from tests.search.test_restarts import small_set
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -61,12 +62,9 @@ def residual(width):
     return Sequential(stem=Conv(width), block=Residual(branch), pool=GlobalAvgPool(), head=Dense(3))
 
 
-NETS = [sigmoids, *(pytest.param(make, marks=pytest.mark.slow) for make in (flattened, residual, both))]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("make", NETS)
-@pytest.mark.parametrize("width", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 8))])
+@pytest.mark.parametrize("make", [sigmoids, flattened, residual, both])
+@pytest.mark.parametrize("width", [1, 3, 8])
 def test_a_masked_net_is_exactly_the_narrow_net(make, width):
     narrow = inside_the_widest("cross_validate", make, (width, 8), SPEC)[0]
     params, state = narrow.net.init(KEY, SPEC)
@@ -97,14 +95,6 @@ def test_a_masked_net_is_exactly_the_narrow_net(make, width):
         assert not leaf[~there].any()  # what is masked never moves
     there = sum(int(leaf.sum()) for leaf in jax.tree.leaves(live))
     assert there == sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
-def small_set(size=36):
-    rng = np.random.default_rng(0)
-    label = np.arange(size) % 3
-    image = rng.uniform(0, 0.4, (size, 4, 4, 1))
-    image[np.arange(size), :, label] += 0.5
-    return data.from_arrays((image * 255).astype(np.uint8), label)
 
 
 def mlp(width):
@@ -230,7 +220,7 @@ MISTAKES = {
 def test_bad_input(message):
     options = {"net": mlp, "widths": (1, 2), "folds": 3, "epochs": 1, "batch_size": 6, "key": KEY} | MISTAKES[message]
     with pytest.raises((ValueError, TypeError), match=f"^cross_validate: expected {message}"):
-        cross_validate(options.pop("net"), small_set(), **options)
+        cross_validate(options.pop("net"), small_set(36), **options)
 
 
 def test_zeros_do_not_hide_that_a_narrow_net_is_another_function():
@@ -239,7 +229,7 @@ def test_zeros_do_not_hide_that_a_narrow_net_is_another_function():
         return Sequential(conv=Conv(2 * width), norm=GroupNorm(2), pool=GlobalAvgPool(), head=head)
 
     with pytest.raises(ValueError, match=r"the same function inside of the widest, width 1, got other outputs\."):
-        cross_validate(net, small_set(), widths=(1, 3), folds=3, epochs=1, batch_size=6, key=KEY)
+        cross_validate(net, small_set(36), widths=(1, 3), folds=3, epochs=1, batch_size=6, key=KEY)
 
 
 @pytest.mark.slow

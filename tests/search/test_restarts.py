@@ -336,7 +336,7 @@ def test_devices_share_the_lanes():
         ({"memory": 0}, r"memory as a number of bytes, got 0\. "),
         ({"callbacks": [3]}, r"callbacks as a list of functions, got \[3\]\. "),
         ({"skip_limit": 0}, r"skip_limit as a positive int, got 0\. "),
-        ({"epoch": 3}, r"options of search\.Options, got 'epoch'\. Near ones are \['epochs'\]\."),
+        ({"epoch": 3}, r"options of search\.Options, got 'epoch'\. Did you mean 'epochs'\?"),
     ],
 )
 def test_bad_options(options, message):

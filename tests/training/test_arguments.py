@@ -89,9 +89,9 @@ def test_a_metric_that_knows_training_batches_alone(easy):
         return batch["epoch"]
 
     options = {"metrics": {"late": late}}
-    expect_outputs(NET, classification(), easy.spec, easy, None, **options)
+    expect_outputs(NET, classification(), easy, None, **options)
     with pytest.raises(KeyError, match="epoch"):
-        expect_outputs(NET, classification(), easy.spec, easy, easy, **options)
+        expect_outputs(NET, classification(), easy, easy, **options)
 
 
 def test_metrics_say_whether_the_outputs_fit():
@@ -100,16 +100,16 @@ def test_metrics_say_whether_the_outputs_fit():
         with pytest.raises(
             ValueError, match=r"^mean_overlap: expected outputs \(\.\.\., H, W, 2\), got \(1, 4, 4, 3\)\."
         ):
-            expect_outputs(PIXELS, segmentation.pixel_loss(), train.spec, train, validation, **options)
+            expect_outputs(PIXELS, segmentation.pixel_loss(), train, validation, **options)
     other = segmentation.mean_overlap(3, name="masks")
     with pytest.raises(ValueError, match=r"^mean_overlap: expected a batch with 'masks', got "):
-        expect_outputs(PIXELS, segmentation.pixel_loss(), train.spec, train, None, metrics={"overlap": other})
+        expect_outputs(PIXELS, segmentation.pixel_loss(), train, None, metrics={"overlap": other})
 
 
 def test_validation_images_may_have_a_size_of_their_own():
     options = {"metrics": {"overlap": segmentation.mean_overlap(3)}}
     train = masked(6)
-    expect_outputs(PIXELS, segmentation.pixel_loss(), train.spec, train, masked(3, (6, 8)), **options)
+    expect_outputs(PIXELS, segmentation.pixel_loss(), train, masked(3, (6, 8)), **options)
 
 
 @pytest.mark.parametrize("size", [7, 300])
@@ -121,7 +121,7 @@ def test_batches_are_those_of_the_evaluation(size):
     params, state = NET.init(jax.random.key(0), known.spec)
     for part in (known, stream):
         before, after = [], []
-        expect_outputs(NET, noted(before), known.spec, known, part)
+        expect_outputs(NET, noted(before), known, part)
         evaluate(NET, params, state, part, loss=noted(after))
         assert len(before) == 1
         assert before == after

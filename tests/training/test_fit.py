@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -20,7 +19,7 @@ import pytest
 
 import jaxcnn
 from jaxcnn import data, fingerprint, initializers, models
-from jaxcnn.layers import BatchNorm, Dense, Flatten, Layer, Sequential
+from jaxcnn.layers import BatchNorm, Dense, Flatten, Sequential
 from jaxcnn.training import TrainState, evaluate, fit, load_checkpoint, read_metrics, sgd
 
 KEY = jax.random.key(0)
@@ -262,37 +261,6 @@ def test_epochs_go_through_the_set_in_new_orders():
     assert epochs[0] != epochs[1] != epochs[2]
     assert order_of_examples(KEY, epochs=2) == epochs[:2]
     assert order_of_examples(jax.random.key(1)) != epochs
-
-
-# --- compilation
-
-TRACES = []
-
-
-@dataclass(frozen=True)
-class Counted(Layer):
-    """Leaves its input as it is and counts how often Python came by."""
-
-    def apply(self, params, state, x, *, train, key=None):
-        TRACES.append("train" if train else "eval")
-        return x, state
-
-
-@pytest.mark.slow
-def test_one_trace_for_the_whole_training(net, easy):
-    TRACES.clear()
-    seen = []
-    fit(
-        Sequential(counted=Counted(), **net.layers),
-        easy,
-        validation=0.2,
-        epochs=3,
-        batch_size=8,
-        key=KEY,
-        callbacks=[lambda event: seen.append(len(TRACES)) if event.kind == "epoch" else None],
-    )
-    assert TRACES.count("train") == 1
-    assert seen[0] == seen[-1]  # nothing, evaluation included, was traced after the first epoch
 
 
 # --- which state is best, and when it ends

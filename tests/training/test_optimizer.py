@@ -78,6 +78,11 @@ def test_weight_decay_touches_kernels_alone():
         np.testing.assert_array_equal(after[names[0]][names[1]], PARAMS[names[0]][names[1]])
 
 
+def test_a_bare_array_has_no_name_and_no_decay():
+    (after,) = run(sgd(0.5, momentum=0.0, weight_decay=0.1), jnp.ones(3), [jnp.ones(3)])
+    close(after, 0.5 * jnp.ones(3))
+
+
 def test_the_rate_follows_the_schedule():
     gradient = {"kernel": jnp.float32(1.0)}
     optimizer = sgd(lambda count: jnp.float32([1, 10, 100])[count], momentum=0, weight_decay=0)

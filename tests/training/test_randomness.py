@@ -79,10 +79,6 @@ def chance(rows):
     return np.sqrt(2 * np.log(count * count * 1e6) / draws)
 
 
-def slow(case):
-    return pytest.param(case, marks=pytest.mark.slow)
-
-
 KINDS = {  # the layer, and which of its mask's entries are draws of their own
     "Dropout": (Dropout(0.5), lambda mask: mask),
     "SpatialDropout": (SpatialDropout(0.5), lambda mask: mask[..., :1, :1, :]),
@@ -92,7 +88,7 @@ KINDS = {  # the layer, and which of its mask's entries are draws of their own
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["Dropout", *(slow(kind) for kind in KINDS if kind != "Dropout")])
+@pytest.mark.parametrize("kind", KINDS)
 def test_masks_of_all_layers_and_steps_are_independent(kind):
     """Side by side, one after another, in parts of equal names, and in a residual branch: 5 layers, 50 steps."""
     layer, draws = KINDS[kind]
@@ -226,7 +222,7 @@ VARIANTS = {
 QUICK = ("checkpoint interval of 1", "validation", "callbacks", "skip limit")
 
 
-@pytest.mark.parametrize("variant", [v if v in QUICK else slow(v) for v in VARIANTS])
+@pytest.mark.parametrize("variant", [v if v in QUICK else pytest.param(v, marks=pytest.mark.slow) for v in VARIANTS])
 def test_options_that_only_watch_change_nothing(variant, trained, plain, easy, tmp_path):
     options = dict(VARIANTS[variant])
     if "validation" in options:

@@ -93,7 +93,7 @@ def test_resumed_at_every_step(step, train, whole, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [3, pytest.param(14, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [3, 14])
 def test_resumed_between_the_replays_of_a_batch(step, train, tmp_path):
     whole = train(run_dir=tmp_path / "whole", replays=2)
     with pytest.raises(RuntimeError, match="stop here"):

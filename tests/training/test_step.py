@@ -10,8 +10,8 @@ import optax
 import pytest
 from jax import lax
 
-from jaxcnn import augment, losses
 from jaxcnn import functional as F
+from jaxcnn import losses
 from jaxcnn.functional import BatchStats
 from jaxcnn.layers import BatchNorm, Conv, Dense, Dropout, Flatten, GlobalAvgPool, Sequential
 from jaxcnn.training import TrainState, evaluate, make_train_step, predictor, sgd
@@ -93,18 +93,6 @@ def test_steps_equal_steps_written_by_hand(batch, easy):
         close(state.params, params)
         close(state.model_state, {"norm": BatchStats(*running)})
         assert state.step == count
-
-
-@pytest.mark.slow
-def test_any_optimizer_will_do(net, start, batch, easy):
-    optimizer = optax.adam(1e-2)
-    state = TrainState.create(net, optimizer, jax.random.key(0), easy.spec)
-    same(state.params, start.params)
-    after, _ = jax.jit(make_train_step(net, optimizer))(state, batch)
-    # Adam's first step is of the rate's size wherever the gradient is not zero.
-    moved = jnp.abs(after.params["head"]["kernel"] - state.params["head"]["kernel"])
-    assert 0.009 < moved.max() <= 0.0101
-    assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
 def test_loss_and_metrics_of_ones_own(net, start, batch):
@@ -278,16 +266,10 @@ def test_vmap_over_states_is_the_loop(net, step, batch, easy):
     for lane in range(3):
         of_lane = functools.partial(jax.tree.map, lambda leaf, lane=lane: leaf[lane])
         alone, one = step(of_lane(states), batch)
-        close(of_lane((together.params, measured)), (alone.params, one))
+        trained = [(s.params, s.model_state, s.opt_state) for s in (of_lane(together), alone)]
+        close((trained[0], of_lane(measured)), (trained[1], one))
+        same(of_lane(together).key, alone.key)
     assert jnp.unique(measured["loss"]).size == 3
-
-
-def test_keys_are_consumed_once_and_it_lowers_for_every_platform(net, start, batch):
-    moved = augment.batched(functools.partial(augment.shift, max_shift=1))
-    step = jax.jit(make_train_step(net, sgd(RATE), augment=moved))
-    with jax.debug_key_reuse(True):
-        exported = jax.export.export(step, platforms=["cpu", "cuda", "tpu"])(start, batch)
-    assert len(exported.out_avals) == len(jax.tree.leaves(start)) + 3
 
 
 # --- randomness

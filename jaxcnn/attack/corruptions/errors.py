@@ -17,7 +17,7 @@ from jaxcnn.classifier import LogitsFn, classes, logits_of, outputs
 __all__ = ["CorruptionReport", "corruption_errors"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CorruptionReport:
     """Accuracy of a net on corrupted images."""
 

@@ -16,6 +16,7 @@ from jaxcnn.checking import expect_count
 __all__ = ["SEVERITIES", "Corruption", "corruption", "parameters"]
 
 SEVERITIES = (1, 2, 3, 4, 5)
+"""The severities, 1 the mildest."""
 SIDES = (32, 224)  # pixels, of the images of CIFAR-10-C and ImageNet-C
 
 Corruption = Callable[[jax.Array, jax.Array, int], jax.Array]

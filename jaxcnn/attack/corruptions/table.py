@@ -33,6 +33,7 @@ CORRUPTIONS: Mapping[str, Corruption] = {
     "pixelate": digital.pixelate,
     "jpeg_compression": digital.jpeg_compression,
 }
+"""The fifteen corruptions, `(key, image, severity) -> image`, by their names."""
 _NAMES = tuple(CORRUPTIONS)
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "noise": _NAMES[:3],
@@ -40,6 +41,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "weather": _NAMES[7:11],
     "digital": _NAMES[11:],
 }
+"""The names of the corruptions of each family."""
 
 
 def corrupt(key: jax.Array, images: Any, name: str, severity: int = 3) -> jax.Array:

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from jaxcnn.attack.given import prepared
+from jaxcnn.attack.given import expect_bounds, expect_radius, prepared
 from jaxcnn.attack.goal import Bounds, Goal
 from jaxcnn.attack.norms import expect_norm
 from jaxcnn.attack.pgd import climb
@@ -43,7 +43,8 @@ def pgd_training(
         {"attack": ...}, of batches with integer labels.
 
     Raises:
-        ValueError: epsilon or a step_size below 0, no steps, another norm.
+        ValueError: epsilon or a step_size below 0, an epsilon of "linf" beyond the width of the bounds, no steps,
+            another norm, bounds that are none.
 
     Source: Madry et al. 2018, section 2.1 and equation 2.1; 7 steps as in its section 5, on CIFAR-10. There the attack
     sees batch norm as in training; here with running statistics, see `make_train_step`.
@@ -77,7 +78,7 @@ def fast_training(
         {"attack": ...}, of batches with integer labels.
 
     Raises:
-        ValueError: epsilon or a step_size below 0.
+        ValueError: epsilon or a step_size below 0, an epsilon beyond the width of the bounds.
         TypeError: random_start is no bool.
 
     Source: Wong, Rice, Kolter 2020, algorithm 3.
@@ -89,11 +90,11 @@ def fast_training(
     return {"attack": _attack(where, epsilon, 1, step_size, "linf", bounds, random_start)}
 
 
-def labelled(where: str, logits_fn: LogitsFn, batch: Any, bounds: Bounds) -> tuple[LogitsFn, jax.Array, Goal, Bounds]:
+def labelled(where: str, logits_fn: LogitsFn, batch: Any, bounds: Bounds) -> tuple[LogitsFn, jax.Array, Goal]:
     """Return what an attack on a batch is given, having checked it."""
     fix = "Pass a batch with a class for each image."
     expect("label" in batch, where, 'a batch with "label"', list(batch), fix)
-    return prepared(where, logits_fn, batch["image"], batch["label"], bounds=bounds)
+    return prepared(where, logits_fn, batch["image"], batch["label"], bounds=bounds)[:3]
 
 
 def length(where: str, name: str, value: Any) -> float:
@@ -102,18 +103,20 @@ def length(where: str, name: str, value: Any) -> float:
     return number(where, f"{name} >= 0", value, lambda size: 0 <= size < math.inf, fix)
 
 
-def climb_options(where: str, epsilon: Any, steps: Any, step_size: Any, norm: Any) -> dict[str, Any]:
+def climb_options(where: str, epsilon: Any, steps: Any, step_size: Any, norm: Any, bounds: Any) -> dict[str, Any]:
     """Return the options of a climb in a ball, having checked them."""
     expect_norm(where, norm)
-    options = {"epsilon": length(where, "epsilon", epsilon), "steps": expect_count(where, "steps", steps), "norm": norm}
+    epsilon, bounds = length(where, "epsilon", epsilon), expect_bounds(where, bounds)
+    expect_radius(where, epsilon, norm, bounds)
+    options = {"epsilon": epsilon, "steps": expect_count(where, "steps", steps), "norm": norm, "bounds": bounds}
     return options | {"step_size": None if step_size is None else length(where, "step_size", step_size)}
 
 
 def _attack(where: str, epsilon: Any, steps: Any, step_size: Any, norm: Any, bounds: Any, random_start: bool) -> Any:
-    options = climb_options(where, epsilon, steps, step_size, norm)
+    options = climb_options(where, epsilon, steps, step_size, norm, bounds)
 
     def attack(key: jax.Array, logits_fn: LogitsFn, batch: Any) -> Any:
-        logits_fn, x, goal, box = labelled(where, logits_fn, batch, bounds)
-        return dict(batch, image=climb(key if random_start else None, logits_fn, x, goal, bounds=box, **options))
+        logits_fn, x, goal = labelled(where, logits_fn, batch, options["bounds"])
+        return dict(batch, image=climb(key if random_start else None, logits_fn, x, goal, **options))
 
     return attack

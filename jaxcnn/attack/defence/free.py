@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxcnn.attack.defence.adversarial import length
-from jaxcnn.attack.given import expect_bounds
+from jaxcnn.attack.given import expect_bounds, expect_radius
 from jaxcnn.attack.goal import Bounds
 from jaxcnn.checking import expect, expect_count, shown
 from jaxcnn.layers import Layer, Sequential
@@ -80,8 +80,8 @@ def free_training(
         {"net": ..., "optimizer": ..., "batch_size": ..., "replays": ...}.
 
     Raises:
-        ValueError: epsilon or a step_size below 0, counts below 1, bounds that are none, a net with a layer called
-            "perturbation".
+        ValueError: epsilon or a step_size below 0, an epsilon beyond the width of the bounds, counts below 1, bounds
+            that are none, a net with a layer called "perturbation".
         TypeError: no Sequential, no optimizer.
 
     Source: Shafahi et al. 2019, algorithm 1. There the gradient of a pixel that is beyond its bounds is 0.
@@ -91,11 +91,12 @@ def free_training(
     expect(isinstance(net, Sequential), where, "a Sequential as net", shown(net), fix, TypeError)
     expect(NAME not in net.layers, where, f"a net without a layer called {NAME!r}", list(net.layers), "Rename it.")
     expect_optimizer(where, optimizer)
-    epsilon = length(where, "epsilon", epsilon)
+    epsilon, bounds = length(where, "epsilon", epsilon), expect_bounds(where, bounds)
+    expect_radius(where, epsilon, "linf", bounds)
     step_size = epsilon if step_size is None else length(where, "step_size", step_size)
     replays, batch_size = expect_count(where, "replays", replays), expect_count(where, "batch_size", batch_size)
     return {
-        "net": Sequential(**{NAME: Perturbation(batch_size, expect_bounds(where, bounds))}, **net.layers),
+        "net": Sequential(**{NAME: Perturbation(batch_size, bounds)}, **net.layers),
         "optimizer": _climbing(optimizer, epsilon, step_size),
         "batch_size": batch_size,
         "replays": replays,

@@ -60,24 +60,24 @@ def trades(
         {"attack": ..., "loss": ..., "metrics": ...}.
 
     Raises:
-        ValueError: epsilon, beta or a step_size below 0, no steps, another norm.
+        ValueError: beta below 0, a label_smoothing out of range; else as for `pgd_training`.
 
     Source: Zhang et al. 2019, equation 5 and algorithm 1; as in its reference implementation the gradient goes through
     f(x) in both terms. There the attack starts beside x, and x and x' go through the net one after the other.
     """
     where = "trades"
-    options = climb_options(where, epsilon, steps, step_size, norm)
+    options = climb_options(where, epsilon, steps, step_size, norm, bounds)
     beta = number(where, "beta >= 0", beta, lambda b: 0 <= b < math.inf, "6.0 is the paper's for CIFAR-10.")
     loss = Trades(losses.classification(label_smoothing).label_smoothing, beta)
 
     def attack(key: jax.Array, logits_fn: LogitsFn, batch: Any) -> Any:
-        logits_fn, x, goal, box = labelled(where, logits_fn, batch, bounds)
+        logits_fn, x, goal = labelled(where, logits_fn, batch, options["bounds"])
         clean = logits(logits_fn, x)
 
         def away(found: jax.Array, goal: Goal) -> jax.Array:
             return divergence(clean, found)
 
-        found = climb(key, logits_fn, x, goal, loss=away, bounds=box, **options)
+        found = climb(key, logits_fn, x, goal, loss=away, **options)
         return dict(batch, image=jnp.stack([x, found], 1))
 
     return {"attack": attack, "loss": loss, "metrics": {"accuracy": accuracy}}

@@ -16,7 +16,7 @@ from jaxcnn.data.scenes.painting import paint
 from jaxcnn.data.scenes.sensor import sense
 from jaxcnn.data.scenes.shapes import CLASSES
 
-__all__ = ["Scenes", "load_scenes"]
+__all__ = ["Scenes", "checked_indices", "load_scenes"]
 
 # Scenes are drawn in chunks of this many by one program, so that neither the length of a batch nor a scene's place
 # in it touches a bit: 16 fill whole vector registers, beyond which XLA may round otherwise. On CPU 64x64 scenes took

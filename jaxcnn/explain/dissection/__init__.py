@@ -1,7 +1,7 @@
 """Network dissection: which units of a layer detect which concepts, and what the net loses without them.
 
     masks, names = dissection.scene_concepts(test)
-    found = dissection.dissect(net, params, state, test["image"], masks, names=names, at="stage3")
+    found = dissection.dissect(net, params, state, test, masks, names=names, at="stage3")
     found.rows()                                    # every unit with the concept that it detects best
     dissection.ablate(net, "stage3", [17])          # the net without unit 17
 

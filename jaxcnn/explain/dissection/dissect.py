@@ -13,7 +13,7 @@ from jaxcnn.checking import expect, expect_count, expect_key, number, shaped
 from jaxcnn.explain.dissection.bits import packed, pixels
 from jaxcnn.explain.dissection.concepts import Layout, concepts, planes
 from jaxcnn.explain.dissection.found import Dissection
-from jaxcnn.explain.dissection.streaming import batches, expect_finite_images, expect_images, expect_maps, unit_maps
+from jaxcnn.explain.dissection.image_set import batches, expect_finite_images, expect_images, expect_maps, unit_maps
 from jaxcnn.explain.dissection.thresholds import unit_thresholds
 from jaxcnn.explain.dissection.upsampling import Centres, unit_centres, upsampled
 from jaxcnn.layers.layer import Layer, Params, State
@@ -51,7 +51,7 @@ def dissect(
 
     Args:
         net, params, state: the trained net, which is applied with `train=False`.
-        images: (N, H, W, C), uint8, or floating in [0, 1].
+        images: (N, H, W, C), uint8, or floating in [0, 1], or a `Dataset`.
         masks: of each category labels, integers (N, H', W'), negative where nothing is known; or masks, bool
             (N, H', W', concepts), which may overlap. H' and W' are those of the images or the same fraction of them.
         names: of each category a name for each label or mask; None for one that is no concept.

@@ -10,8 +10,8 @@ import numpy as np
 from jaxcnn.checking import expect, integral, scalar, shown
 from jaxcnn.classifier import logits_of
 from jaxcnn.data.dataset import to_float
+from jaxcnn.explain.dissection.image_set import batches, expect_images, expect_known, expect_layer
 from jaxcnn.explain.dissection.intervention import Held
-from jaxcnn.explain.dissection.streaming import batches, expect_images, expect_known, expect_layer
 from jaxcnn.layers.layer import Layer, Params, State, apply
 from jaxcnn.surgery import activations, edit
 
@@ -67,7 +67,7 @@ def class_effects(
 
     Args:
         net, params, state: the trained classifier, which is applied with `train=False`.
-        images: (N, H, W, C), uint8, or floating in [0, 1].
+        images: (N, H, W, C), uint8, or floating in [0, 1], or a `Dataset`.
         labels: integers (N,), the images' classes.
         at: the path of a layer, at any depth; its units are the channels of its output's last axis.
         units: integers (sets,), or (sets, n), of which each row is held together, filled up with -1; every unit alone

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import number
-from jaxcnn.explain.dissection.streaming import batches, expect_finite_images, expect_images, expect_maps, unit_maps
+from jaxcnn.explain.dissection.image_set import batches, expect_finite_images, expect_images, expect_maps, unit_maps
 from jaxcnn.layers.layer import Layer, Params, State
 
 __all__ = ["unit_thresholds"]
@@ -31,7 +31,7 @@ def unit_thresholds(
 
     Args:
         net, params, state: the trained net, which is applied with `train=False`.
-        images: (N, H, W, C), uint8, or floating in [0, 1].
+        images: (N, H, W, C), uint8, or floating in [0, 1], or a `Dataset`.
         at: the path of a layer with a map, at any depth.
         quantile: the share of places, in (0, 1).
         batch_size: images at once.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, is_int, shaped, shown
-from jaxcnn.explain.dissection.streaming import batches, expect_finite_images, expect_images, expect_maps, unit_maps
+from jaxcnn.explain.dissection.image_set import batches, expect_finite_images, expect_images, expect_maps, unit_maps
 from jaxcnn.explain.dissection.upsampling import Centres, unit_centres, upsampled
 from jaxcnn.layers.layer import Layer, Params, State
 

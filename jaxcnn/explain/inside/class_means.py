@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from jaxcnn.checking import expect, shown
-from jaxcnn.explain.inside.streaming import Images, averages, size_of
+from jaxcnn.explain.inside.activations import Images, averages, size_of
 from jaxcnn.layers.layer import Layer, Params, State
 
 __all__ = ["class_means", "class_selectivity"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxcnn.explain.inside.streaming import Images, averages
+from jaxcnn.explain.inside.activations import Images, averages
 from jaxcnn.layers.layer import Layer, Params, State
 
 __all__ = ["embedding"]

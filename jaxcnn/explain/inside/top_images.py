@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, expect_count, is_int, shown
-from jaxcnn.explain.inside.streaming import Images, by_batch, layer_shape, size_of
+from jaxcnn.explain.inside.activations import Images, by_batch, layer_shape, size_of
 from jaxcnn.layers.layer import Layer, Params, State
 
 __all__ = ["TopImages", "top_images"]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, is_number, shown
-from jaxcnn.explain.inside.streaming import Images, by_batch, size_of
+from jaxcnn.explain.inside.activations import Images, by_batch, size_of
 from jaxcnn.layers.layer import Layer, Module, Params, State
 from jaxcnn.surgery.tree import children_of, unwrapped
 

@@ -8,11 +8,12 @@ from typing import Any
 import jax
 
 from jaxcnn.checking import expect, floating
+from jaxcnn.explain.inner import expect_trained
 from jaxcnn.explain.maximization.objective import Objective, Seen, settled
 from jaxcnn.explain.maximization.robustness import Transform, moved
 from jaxcnn.explain.values import expect_pixels
 from jaxcnn.layers.composition import Sequential
-from jaxcnn.layers.layer import Layer, Params, State, expect_arrays, expect_net
+from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.surgery import activations
 from jaxcnn.surgery.tree import wrap_at
 
@@ -24,9 +25,7 @@ def looking(where: str, net: Any, params: Any, state: Any, objective: Any) -> ja
 
     Raise an error unless the net is one that has these layers.
     """
-    expect_net(where, net)
-    expect_arrays(where, "params", params)
-    expect_arrays(where, "state", state)
+    expect_trained(where, net, params, state)
     objective = settled(where, objective)
     at = objective.layers
     wrap_at(where, net, dict.fromkeys(at, lambda layer: layer))

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, expect_choice, expect_key, floating
-from jaxcnn.explain.inner import expect_map
+from jaxcnn.explain.inner import expect_map, expect_trained
 from jaxcnn.explain.inside.receptive_field import receptive_field
 from jaxcnn.explain.values import expect_finite
-from jaxcnn.layers.layer import Layer, Params, State, expect_arrays, expect_net
+from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.surgery import activations
 
 __all__ = ["EffectiveField", "effective_receptive_field"]
@@ -71,9 +71,7 @@ def effective_receptive_field(
     """
     where = "effective_receptive_field"
     expect_key(where, key)
-    expect_net(where, net)
-    expect_arrays(where, "params", params)
-    expect_arrays(where, "state", state)
+    expect_trained(where, net, params, state)
     expect_choice(where, 'of as "squared" or "absolute"', of, ("squared", "absolute"))
     weights_key, images_key = jax.random.split(key)
     if isinstance(images, jax.ShapeDtypeStruct):

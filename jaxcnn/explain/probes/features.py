@@ -13,7 +13,8 @@ from jaxcnn import functional as F
 from jaxcnn.checking import expect, expect_count
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.stream import Stream
-from jaxcnn.layers.layer import Layer, Params, State, expect_arrays, expect_net
+from jaxcnn.explain.inner import expect_trained
+from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.surgery import activations, paths
 from jaxcnn.surgery.tree import paths_in
 from jaxcnn.training.evaluation import predict
@@ -83,9 +84,7 @@ def layer_features(
 
 
 def _chosen(where: str, net: Any, params: Any, state: Any, at: Any) -> tuple[str, ...]:
-    expect_net(where, net)
-    expect_arrays(where, "params", params)
-    expect_arrays(where, "state", state)
+    expect_trained(where, net, params, state)
     chosen = [path for path in paths(net) if "/" not in path] if at is None else paths_in(where, at)
     expect(len(chosen) > 0, where, "at least one layer", "none", f"Choose among {paths(net)[:12]}, say.")
     return tuple(dict.fromkeys(chosen))

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import expect, expect_flag, floating, is_number, shown
+from jaxcnn.explain.inner import expect_trained
 from jaxcnn.explain.probes.transforms import Transform
-from jaxcnn.layers.layer import Layer, Params, State, expect_arrays, expect_net
+from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.surgery import activations
 from jaxcnn.surgery.tree import paths_in
 
@@ -72,9 +73,7 @@ def invariance(
     with distances in the place of their firing rates and maps of features.
     """
     where = "invariance"
-    expect_net(where, net)
-    expect_arrays(where, "params", params)
-    expect_arrays(where, "state", state)
+    expect_trained(where, net, params, state)
     equivariance = expect_flag(where, "equivariance", equivariance)
     images, at = floating(where, "images", images), tuple(paths_in(where, at))
     ok = images.ndim == 4 and len(images) >= 2

@@ -1,11 +1,12 @@
 """Ways to change an image a little, or a part of it altogether: what explanations are held against."""
 
+import math
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.checking import expect, is_int, is_number, shown
+from jaxcnn.checking import expect, is_int, number, shown
 
 __all__ = ["GaussianNoise", "SquareRemoval"]
 
@@ -22,9 +23,9 @@ class GaussianNoise:
 
     def __post_init__(self) -> None:
         """Check the scale."""
-        ok = is_number(self.scale) and self.scale > 0
-        expect(ok, "GaussianNoise", "scale as a number above 0", shown(self.scale), "Pass 0.1, say.")
-        object.__setattr__(self, "scale", float(self.scale))
+        what = "scale as a number above 0"
+        scale = number("GaussianNoise", what, self.scale, lambda s: 0 < s < math.inf, "Pass 0.1, say.")
+        object.__setattr__(self, "scale", scale)
 
     def __call__(self, key: jax.Array, x: jax.Array) -> jax.Array:
         """Return images (..., H, W, C), each with noise of its own."""
@@ -48,9 +49,9 @@ class SquareRemoval:
     def __post_init__(self) -> None:
         """Check both."""
         expect(is_int(self.size, 1), "SquareRemoval", "size as a positive int", shown(self.size), "Pass 4, say.")
-        expect(is_number(self.value), "SquareRemoval", "value as a number", shown(self.value), "Pass 0.0, say.")
+        value = number("SquareRemoval", "value as a number", self.value, math.isfinite, "Pass 0.0, say.")
         object.__setattr__(self, "size", int(self.size))
-        object.__setattr__(self, "value", float(self.value))
+        object.__setattr__(self, "value", value)
 
     def __call__(self, key: jax.Array, x: jax.Array) -> jax.Array:
         """Return images (..., H, W, C), a square of its own gone from each."""

@@ -9,16 +9,12 @@ import jax
 import numpy as np
 
 from jaxcnn.checking import array, expect, expect_count, expect_flag, expect_key, floating, number, shown
-from jaxcnn.explain.trust.randomization import (
-    Weights,
-    cascading_randomization,
-    independent_randomization,
-    initial,
-)
-from jaxcnn.explain.trust.sanity_report import SanityReport, Similarity, verdict_on
+from jaxcnn.explain.inner import expect_trained
+from jaxcnn.explain.trust.randomization import Weights, cascading_randomization, independent_randomization, initial
+from jaxcnn.explain.trust.sanity_report import SanityReport, Similarities, verdict_on
 from jaxcnn.explain.trust.similarity import MEASURES, similarities
 from jaxcnn.explain.values import expect_finite
-from jaxcnn.layers.layer import Layer, Params, State, expect_arrays, expect_net
+from jaxcnn.layers.layer import Layer, Params, State
 
 __all__ = ["sanity_checks"]
 
@@ -84,9 +80,7 @@ def sanity_checks(
     """
     where = "sanity_checks"
     expect_key(where, key)
-    expect_net(where, net)
-    expect_arrays(where, "params", params)
-    expect_arrays(where, "state", state)
+    expect_trained(where, net, params, state)
     x = floating(where, "x", x)
     ok = isinstance(methods, Mapping) and len(methods) > 0 and all(map(callable, methods.values()))
     fix = 'Pass {"gradient": lambda net, params, state, x, target: ...}, say.'
@@ -103,7 +97,7 @@ def sanity_checks(
     random = [initial(net, one, x.shape[-3:], x.dtype) for one in jax.random.split(key, draws)]
     labels = [] if random_label_weights is None else [random_label_weights]
 
-    found: dict[str, dict[str, Similarity]] = {}
+    found: dict[str, dict[str, Similarities]] = {}
     blank: dict[str, float] = {}
     maps: dict[str, np.ndarray] = {}
     lead = x.ndim - 3
@@ -153,10 +147,10 @@ def _compared(first: jax.Array, second: jax.Array, lead: int) -> dict[str, np.nd
     return {name: np.asarray(value).ravel() for name, value in similarities(first, second, lead=lead).items()}
 
 
-def _each(own: jax.Array, others: Any, lead: int) -> Similarity:
+def _each(own: jax.Array, others: Any, lead: int) -> Similarities:
     return _stacked(_compared(own, other, lead) for other in others)
 
 
-def _stacked(found: Any) -> Similarity:
+def _stacked(found: Any) -> Similarities:
     found = list(found)
     return {name: np.array([one[name] for one in found]) for name in MEASURES}

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["SanityReport", "Similarity", "Verdict", "verdict_on"]
+__all__ = ["SanityReport", "Similarities", "Verdict", "verdict_on"]
 
-Similarity = Mapping[str, np.ndarray]
+Similarities = Mapping[str, np.ndarray]
 """By measure ("rank", "signed_rank", "ssim") values (nets, images): 0 where one map is blank, NaN where both are."""
 
 
@@ -25,17 +25,17 @@ class Verdict:
     blank: float  # the share of the images of which the trained net's own map is blank
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SanityReport:
     """How alike the maps of a trained net and of others are, by method, and what follows."""
 
     criterion: str
     layers: tuple[str, ...]  # in the order in which they were drawn anew
-    cascading: Mapping[str, Similarity]  # (layers, images): all layers up to this one are random
-    independent: Mapping[str, Similarity]  # (layers, images): this one is
-    random: Mapping[str, Similarity]  # (draws, images): all are
-    null: Mapping[str, Similarity]  # (pairs of draws, images): of two nets, all random
-    labels: Mapping[str, Similarity]  # (1, images): trained on random labels; empty without such a net
+    cascading: Mapping[str, Similarities]  # (layers, images): all layers up to this one are random
+    independent: Mapping[str, Similarities]  # (layers, images): this one is
+    random: Mapping[str, Similarities]  # (draws, images): all are
+    null: Mapping[str, Similarities]  # (pairs of draws, images): of two nets, all random
+    labels: Mapping[str, Similarities]  # (1, images): trained on random labels; empty without such a net
     verdicts: Mapping[str, Verdict]
     # (nets, images, ...): of the trained net, along the cascade, of random labels; empty unless they were to be kept.
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class SanityReport:
         ]
 
 
-def verdict_on(parts: Mapping[str, Similarity], blank: float, threshold: float) -> Verdict:
+def verdict_on(parts: Mapping[str, Similarities], blank: float, threshold: float) -> Verdict:
     """Return what follows from a method's similarities, by kind."""
     random, null, labels = (parts[kind]["rank"] for kind in ("random", "null", "labels"))
     similarity, against = _mean(random), _mean(labels) if labels.size else None

@@ -5,9 +5,10 @@
     kernel_gradient(x, g)   its transpose in k
 
 The three are bilinear, and each is made of the gradients of the others: forward and reverse mode of any order stay
-among them. `forms` holds the programs. Under `vmap` operands get a leading axis of lanes; one of a single lane is
-shared by all. What the first two return is named "conv" for `jax.checkpoint`, whose policies do not count primitives of
-our own among the dots: `save_only_these_names("conv")` keeps it.
+among them. `fast_on_cpu` says by which form a CPU computes them, `library` has the form of other devices. Under `vmap`
+operands get a leading axis of lanes; one of a single lane is shared by all. What the first two return is named "conv"
+for `jax.checkpoint`, whose policies do not count primitives of our own among the dots: `save_only_these_names("conv")`
+keeps it.
 """
 
 import functools
@@ -22,7 +23,9 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.interpreters import ad, batching, mlir
 
-from jaxcnn.functional.primitives.forms import LIBRARY, Forms, Geometry, fast_on_cpu
+from jaxcnn.functional.primitives.fast_on_cpu import fast_on_cpu
+from jaxcnn.functional.primitives.geometry import Forms, Geometry
+from jaxcnn.functional.primitives.library import LIBRARY
 
 __all__ = ["convolve", "convolve_transposed", "multiply_adds"]
 

@@ -7,10 +7,11 @@ What lies beside the kernels is multiplied by zero, which costs less.
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from jaxcnn.functional.primitives.geometry import Geometry
 
 __all__ = ["copies", "repeated"]
 
@@ -19,7 +20,7 @@ ENOUGH, MOST = 20, 64  # features that are to be made of them
 WORTH = 2000  # multiplications by zero, which take as long as a position costs
 
 
-def copies(geometry: Any) -> int:
+def copies(geometry: Geometry) -> int:
     """Return m, how many positions are to be one; 1 where it does not pay."""
     features, positions, stride = geometry.features, geometry.positions[-1], geometry.stride[-1]
     if max(geometry.channels, features) > NARROW or geometry.dilation[-1] > 1:
@@ -33,7 +34,7 @@ def copies(geometry: Any) -> int:
     return 1
 
 
-def repeated(kernel: jax.Array, geometry: Any, m: int) -> tuple[jax.Array, Any]:
+def repeated(kernel: jax.Array, geometry: Geometry, m: int) -> tuple[jax.Array, Geometry]:
     """Return the kernel with m copies of itself, (..., w + (m - 1) s, C, m O), and its geometry, for m above 1."""
     stride, (before, _) = geometry.stride[-1], geometry.padding[-1]
     reach = (m - 1) * stride

@@ -7,24 +7,24 @@ sum of products, and an infinite pixel makes NaN of its whole tile.
 Source: Lavin and Gray 2016 (Fast algorithms for convolutional neural networks), section 4.1.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxcnn.functional.primitives.dense import dense_input_gradient
+from jaxcnn.functional.primitives.geometry import Forms, Geometry
 from jaxcnn.functional.primitives.parts import in_parts
 from jaxcnn.functional.primitives.taps import padded, taps_along
 
-__all__ = ["winograd", "winograd_kernel_gradient"]
+__all__ = ["WINOGRAD", "winograd"]
 
 _KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G of the paper
 _KERNELS = np.kron(_KERNEL, _KERNEL)  # (16, 9): of both axes at once
 _FLOATS = 2**20  # of the transformed image at a time, so that it stays in the cache
 
 
-def winograd(x: jax.Array, kernel: jax.Array, geometry: Any) -> jax.Array:
+def winograd(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """Return the maps of a `Geometry` with a 3x3 window, no stride, no dilation and one group."""
     height, width = geometry.positions
     kernel = (jnp.asarray(_KERNELS, x.dtype) @ kernel.reshape(9, -1)).reshape(16, *kernel.shape[2:])
@@ -41,7 +41,7 @@ def winograd(x: jax.Array, kernel: jax.Array, geometry: Any) -> jax.Array:
     return jnp.swapaxes(y, 0, 1).reshape(x.shape[0], height, width, geometry.features)
 
 
-def winograd_kernel_gradient(x: jax.Array, g: jax.Array, geometry: Any) -> jax.Array:
+def _kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
     """Return the gradient of the kernel: the transpose of `winograd` in it, without the transforms in between."""
 
     def run(x: jax.Array, g: jax.Array) -> jax.Array:
@@ -55,12 +55,16 @@ def winograd_kernel_gradient(x: jax.Array, g: jax.Array, geometry: Any) -> jax.A
     return (jnp.asarray(_KERNELS.T, x.dtype) @ kernels.reshape(16, -1)).reshape(geometry.kernel)
 
 
-def _images(geometry: Any) -> int:
+def _input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+    return dense_input_gradient(g, kernel, geometry, winograd)
+
+
+def _images(geometry: Geometry) -> int:
     transformed = 4 * geometry.size[0] * geometry.size[1] * max(geometry.channels, geometry.features)
     return max(8, _FLOATS // transformed)
 
 
-def _image_tiles(x: jax.Array, geometry: Any) -> jax.Array:
+def _image_tiles(x: jax.Array, geometry: Geometry) -> jax.Array:
     """Return the 16 terms of every tile, (16, tiles, C); tiles are 4x4 pixels, two apart."""
     axes = zip(geometry.positions, geometry.padding, x.shape[1:3], strict=True)
     x = padded(x, [(before, 2 * (-(-m // 2)) + 2 - n - before) for m, (before, _), n in axes])
@@ -79,3 +83,6 @@ def _outputs(a, b, c, d):  # transposed A
 
 def _spread(a, b):  # A
     return a, a + b, a - b, -b
+
+
+WINOGRAD = Forms(winograd, _input_gradient, _kernel_gradient, sequential=True)

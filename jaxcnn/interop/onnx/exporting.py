@@ -15,8 +15,8 @@ from jaxcnn.checking import expect, expect_choice, expect_flag, installed, shown
 from jaxcnn.interop.onnx.site import Graph, Site, Value, channels_first
 from jaxcnn.layers.layer import Layer, Spec, expect_arrays, expect_net, expect_spec, rebuild
 from jaxcnn.surgery import activations, fold_batch_norm, paths
-from jaxcnn.surgery.frozen import _Frozen
-from jaxcnn.surgery.rematerialized import _Rematerialized
+from jaxcnn.surgery.frozen import Frozen
+from jaxcnn.surgery.rematerialized import Rematerialized
 from jaxcnn.surgery.tree import Around, children_of
 from jaxcnn.training.evaluation import predictor
 from jaxcnn.whole_file import write_whole
@@ -52,8 +52,8 @@ def export(
         check: whether to run the graph by onnxruntime beside the net, on two random images, before it is written.
 
     Raises:
-        ValueError: a layer or function that is not known in ONNX, by its path (see `register`); a net of more than
-            2 GB; with `check`, other outputs than the net's.
+        ValueError: a layer or function that is not known in ONNX, by its path (see `register`); a spec of what the net
+            does not take; a net of more than 2 GB; with `check`, other outputs than the net's.
         ImportError: onnx-ir, or for `check` onnxruntime, is not installed.
         OSError: the file cannot be written.
         TypeError: what is no net, no weights, no spec of float32.
@@ -66,7 +66,7 @@ def export(
     fix = "Pass jax.ShapeDtypeStruct((1, 32, 32, 3), jax.numpy.float32), say."
     expect(spec.dtype == jnp.float32, where, "a spec of float32", spec.dtype, fix, TypeError)
     expect(len(spec.shape) in (2, 4), where, "images (N, H, W, C) or vectors (N, C)", shown(spec.shape), fix)
-    expect_choice(where, "layout", layout, ["NHWC", "NCHW"])
+    expect_choice(where, 'layout as "NHWC" or "NCHW"', layout, ["NHWC", "NCHW"])
     check = expect_flag(where, "check", check)
     data = _serialized(net, params, state, spec, layout == "NHWC")
     if check:
@@ -105,7 +105,7 @@ def _serialized(net: Any, params: Any, state: Any, spec: Spec, channels_last: bo
 
 def _bare(module: Any) -> Any:
     """Return the net without what matters in training alone."""
-    if isinstance(module, _Frozen | _Rematerialized):
+    if isinstance(module, Frozen | Rematerialized):
         return _bare(module.inner)
     if isinstance(module, Around):
         return dataclasses.replace(module, inner=_bare(module.inner))

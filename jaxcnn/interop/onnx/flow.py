@@ -1,13 +1,12 @@
 """What flows through a graph that is read: its axes there and here, and the table of what reads each operator."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcnn.checking import expect, shown
+from jaxcnn.checking import did_you_mean, expect, shown
 from jaxcnn.functional.window import Pads
 from jaxcnn.interop.onnx.branches import named
 from jaxcnn.interop.onnx.model import Node
@@ -72,9 +71,8 @@ def read_by(*ops: str, axes: Sequence[str] = (FIRST,), pads: bool = False) -> Ca
 
 def reader_of(node: Node, flow: Flow) -> Reader:
     """Return what reads the node; raise `ValueError` where nothing does."""
-    near = difflib.get_close_matches(node.op, _readers, n=3, cutoff=0.4) or sorted(_readers)
-    known = node.op in _readers
-    expect(known, "load", "operators that are layers here", named(node), f"The nearest are {', '.join(near)}.")
+    fix = did_you_mean(node.op, _readers, f"There are {', '.join(sorted(_readers))}.", cutoff=0.4)
+    expect(node.op in _readers, "load", "operators that are layers here", named(node), fix)
     reader, axes, pads = _readers[node.op]
     fits = flow.axes in axes
     expect(

@@ -42,6 +42,7 @@ def load(path: Path | str) -> tuple[Any, Any, Any]:
 
     Raises:
         OSError: the file cannot be read.
+        TypeError: path is none.
         ValueError: a damaged or hostile file; an operator that is no layer here, by its name and its node's; several
             outputs, none of them "logits".
     """

@@ -17,6 +17,7 @@ __all__ = ["Node", "OnnxGraph", "read_graph"]
 OPSETS = range(7, 29)  # whose operators mean here what they say
 MOST_NODES = 20_000
 DOMAINS = ("", "ai.onnx")
+AGAIN = "Export it again."
 
 DIMENSION = {1: Field("value", "int"), 2: Field("name", "seen")}
 SHAPE = {1: Field("axes", DIMENSION, many=True)}
@@ -149,9 +150,6 @@ def _node(source: Source, record: dict[str, Any]) -> Node:
         source.expect(ok, "attributes of numbers, texts or an array, each once", f"{at} with {shown(key)}", AGAIN)
         attributes[key] = tensor(source, value, f"{shown(key)} of {at}") if kind == 4 else value
     return Node(op, name, tuple(record.get("inputs", ())), tuple(record.get("outputs", ())), attributes)
-
-
-AGAIN = "Export it again."
 
 
 def _axes(source: Source, value: dict[str, Any]) -> tuple[int | None, ...]:

@@ -1,6 +1,5 @@
 """Weights of PyTorch nets: the same numbers under other names, and what did not match."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, expect_choice, expect_key, is_array, is_number, shown
+from jaxcnn.checking import did_you_mean, expect, expect_choice, expect_key, is_array, is_number, shown
 from jaxcnn.interop.torch.axes import flattened, from_torch, module_at, to_torch
 from jaxcnn.interop.torch.checkpoint import read
-from jaxcnn.interop.torch.names import LAYOUTS, dotted
-from jaxcnn.interop.torch.names.rules import Layout
+from jaxcnn.interop.torch.names import LAYOUTS
+from jaxcnn.interop.torch.names.rules import Layout, dotted
 from jaxcnn.layers.layer import Layer, Spec, expect_arrays, expect_net, leaf_name, named_leaves
 from jaxcnn.surgery import paths
 from jaxcnn.transfer import Loaded
@@ -40,6 +39,10 @@ class Imported(NamedTuple):
     report: Loaded
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        """Return the report and the notes: the weights would fill the screen."""
+        return f"Imported({'; '.join((str(self.report), *self.notes))})"
+
 
 def load(net: Layer, path: Path | str, **options: Any) -> Imported:
     """Return the weights in a file that PyTorch wrote, `.pth`, `.pt`, `.th` or `.bin`, or `.safetensors`.
@@ -48,6 +51,7 @@ def load(net: Layer, path: Path | str, **options: Any) -> Imported:
 
     Raises:
         OSError: the file cannot be read.
+        TypeError: net is no layer, path none.
         ValueError: a damaged file, or one that holds more than arrays and plain values; as `load_state_dict`.
     """
     expect_net("load", net)
@@ -81,7 +85,7 @@ def load_state_dict(
 
     Raises:
         ValueError: a state dict of another architecture; the message is the report.
-        TypeError: state_dict is no dict of arrays.
+        TypeError: net is no layer, state_dict no dict of arrays, names no dict of texts, key no key.
     """
     where = "load_state_dict"
     expect_net(where, net)
@@ -91,10 +95,11 @@ def load_state_dict(
     known = paths(net)
     if names is not None:
         ok = isinstance(names, Mapping) and all(isinstance(n, str) for pair in names.items() for n in pair)
-        expect(ok, where, "names as a dict from paths to PyTorch's names", shown(names), "", TypeError)
+        fix = 'Pass {"stage1/conv": "features.0"}, say.'
+        expect(ok, where, "names as a dict from paths to PyTorch's names", shown(names), fix, TypeError)
         lost = [path for path in names if path not in known]
-        near = difflib.get_close_matches(lost[0], known, n=5, cutoff=0.3) if lost else []
-        expect(not lost, where, "names of the net's own layers", shown(lost), f"Near ones are {near or known[:12]}.")
+        fix = did_you_mean(lost[0] if lost else "", known, f"There are {shown(known)}.", cutoff=0.3)
+        expect(not lost, where, "names of the net's own layers", shown(lost), fix)
     layouts = _layouts() if names is None else {"the names given": lambda _: names}
     found: list[_Matched] = []
     for one in _specs(spec, [array.shape[1] for array in theirs.values() if array.ndim == 4]):
@@ -128,26 +133,30 @@ def state_dict(
 
     Args:
         net, params, state: a net and its weights.
-        layout: "torchvision" or "timm", for the families that these have, or "paths", the net's own with dots.
+        layout: "torchvision", "timm" or "akamaster" (of the published CIFAR ResNets), for the families that these have,
+            or "paths", the net's own with dots.
         spec: of the images, as in `load_state_dict`.
 
     Raises:
-        ValueError: a net that the library does not have; flattened images of unusual size, and no spec.
+        ValueError: a net that the library does not have; weights of another net; flattened images of unusual size, and
+            no spec.
+        TypeError: net is no layer, params or state no nested dicts of arrays.
     """
     where = "state_dict"
     expect_net(where, net)
     expect_arrays(where, "params", params)
     expect_arrays(where, "state", state)
-    expect_choice(where, "layout", layout, ["paths", *LAYOUTS])
+    layouts = ["paths", *LAYOUTS]
+    expect_choice(where, f"layout as one of {layouts}", layout, layouts)
     own = {name: np.array(leaf) for part in (params, state) for name, leaf in named_leaves(part).items()}
     layers = {name.rpartition("/")[0] for name in own}
     convolutions = [array.shape[2] for array in own.values() if array.ndim == 4]
+    flat = _flat(net, spec, convolutions, own)
     # Names such as "classifier" alone say nothing: the libraries' nets have convolutions.
     choices = {"paths": dotted} if layout == "paths" else LAYOUTS[layout] if convolutions else {}
     tables = [table for table in (names(paths(net)) for names in choices.values()) if layers <= set(table)]
     fix = 'Pass layout="paths" for a net of your own.'
     expect(bool(tables), where, f"a net that {layout} has", f"other layers, such as {sorted(layers)[:4]}", fix)
-    flat = _flat(net, spec, convolutions, own)
     order = {path: number for number, path in enumerate(paths(net))}
     result = {}
     for name, array in sorted(own.items(), key=lambda item: order.get(item[0].rpartition("/")[0], -1)):
@@ -171,9 +180,15 @@ def _flat(net: Layer, spec: Spec | None, channels: Sequence[int], own: Mapping[s
     tried = []
     for one in _specs(spec, channels):
         target = _target(net, one, needed=spec is not None)
-        if target is not None and target.takes_flattened(own):
+        if target is None:
+            continue
+        lost, more = (sorted(a.keys() - b.keys()) for a, b in ((target.arrays, own), (own, target.arrays)))
+        fix = "Pass what init or a training returned; of int8 kernels what surgery.dequantize makes of them."
+        got = f"others ({shown(lost)} missing, {shown(more)} unexpected)"
+        expect(not lost and not more, "state_dict", "weights of this net", got, fix)
+        if target.takes_flattened(own):
             return target.flat
-        tried += [] if target is None else [str(one.shape)]
+        tried.append(str(one.shape))
     got = ", ".join(tried)
     expect(not tried, "state_dict", "images of a size that fits the weights", got, "Pass their spec.")
     return {}
@@ -191,7 +206,7 @@ class _Target:
     def takes_flattened(self, own: Mapping[str, np.ndarray]) -> bool:
         """Return whether the layers that take flattened images have weights of that size."""
         taking = [name for name in self.arrays if name.rpartition("/")[0] in self.flat]
-        return all(name in own and own[name].shape == self.arrays[name].shape for name in taking)
+        return all(own[name].shape == self.arrays[name].shape for name in taking)
 
 
 class _Matched:
@@ -219,8 +234,10 @@ class _Matched:
 
     def resized_head(self) -> bool:
         """Return whether all fits but the last layer, which has another number of classes."""
-        layers = {text.partition(" ")[0].rpartition("/")[0] for text in self.report.another_shape}
-        return not self.report.missing and len(layers) == 1 and len(self.names) > 0
+        layers = {name.rpartition("/")[0] for name in self.target.arrays}
+        last = next((path for path in reversed(paths(self.target.net)) if path in layers), None)
+        others = {name for name in self.target.arrays if name not in self.names}
+        return not self.report.missing and {name.rpartition("/")[0] for name in others} == {last}
 
     def value(self, name: str, leaf: Any) -> Any:
         """Return the array that goes by our name, or `leaf` where there is none."""

@@ -7,7 +7,7 @@ from jaxcnn.layers.auxiliary import Auxiliary
 from jaxcnn.layers.composition import Concat, Residual, Sequential
 from jaxcnn.layers.gate import Gate
 from jaxcnn.layers.noise import DropBlock, Dropout, DropPath, SpatialDropout
-from jaxcnn.surgery.taps import _Edited
+from jaxcnn.surgery.taps import Edited
 
 __all__: list[str] = []
 
@@ -52,7 +52,7 @@ def _nothing(site: Site, x: Value) -> Value:
     return x
 
 
-@register(_Edited)
+@register(Edited)
 def _edited(site: Site, x: Value) -> Any:
     y = site.graph.emit(site.layer.inner, site.params, site.state, site.path, x)
     return site.graph.emit(site.layer.fn, {}, {}, site.path, y)

@@ -30,6 +30,7 @@ WITH_OPTIONS: dict[str, tuple[dict[str, Any], Any]] = {
 DEFAULTS = {"Elu": {"alpha": 1.0}, "HardSigmoid": {"alpha": 0.2, "beta": 0.5}}
 CLIPS = {(0.0, 6.0): F.relu6, (-1.0, 1.0): F.hard_tanh, (0.0, math.inf): F.relu}
 LARGEST = float(np.finfo(np.float32).max)
+MOST = 2**16  # numbers that a layer holds as options, or that are made of one
 
 
 @read_by(*PLAIN, axes=ANY)
@@ -57,8 +58,7 @@ def _gelu(call: Call, flow: Flow) -> tuple[list[Part], Flow]:
 def _clip(call: Call, flow: Flow) -> tuple[list[Part], Flow]:
     ends = []
     for index, name, none in ((1, "min", -math.inf), (2, "max", math.inf)):
-        value = float(call.array(index).reshape(())) if call.given(index) and call.array(index).size == 1 else none
-        value = call.option(name, value)
+        value = float(call.array(index).reshape(())) if call.given(index) else call.option(name, none)
         ends.append(value if abs(value) < LARGEST else math.copysign(math.inf, value))
     least, most = ends
     call.need((least, most) in CLIPS, f"ends of {list(CLIPS)}", ends)
@@ -93,9 +93,6 @@ def _dropout(call: Call, flow: Flow) -> tuple[list[Part], Flow]:
 def _cast(call: Call, flow: Flow) -> tuple[list[Part], Flow]:
     call.need(call.option("to", 1) == 1, "float32", call.option("to", 1))
     return [], flow
-
-
-MOST = 2**16  # numbers that a layer holds as options, or that are made of one
 
 
 @read_by("Mul", axes=ANY)

@@ -19,7 +19,8 @@ def _affine(call: Call, flow: Flow) -> dict[str, Any]:
 @read_by("BatchNormalization", axes=(FIRST, VECTOR))
 def _batch_norm(call: Call, flow: Flow) -> tuple[list[Part], Flow]:
     training, spatial = call.option("training_mode", 0), call.option("spatial", 1)
-    call.need(training == 0 and spatial == 1, "training_mode=0", training, "Export the net for inference.")
+    given, fix = (training, spatial), "Export the net for inference."
+    call.need(given == (0, 1), "training_mode=0 and spatial=1", given, fix)
     moments: list[Any] = [call.in_order(call.array(i, (flow.channels,)), flow) for i in (3, 4)]
     return [Part(BatchNorm(eps=call.option("epsilon", 1e-5)), _affine(call, flow), BatchStats(*moments))], flow
 

@@ -18,9 +18,9 @@ from jaxcnn.interop.torch.names import (
     squeezenet,
     vgg,
 )
-from jaxcnn.interop.torch.names.rules import Layout, dotted, joined, numbered, rules
+from jaxcnn.interop.torch.names.rules import Layout
 
-__all__ = ["LAYOUTS", "Layout", "dotted", "joined", "numbered", "rules"]
+__all__ = ["LAYOUTS"]
 
 # A library's layout of one family knows every layer with weights of the family's nets.
 LAYOUTS: Mapping[str, Mapping[str, Layout]] = {

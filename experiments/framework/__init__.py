@@ -1,0 +1,1 @@
+"""What runs an experiment and writes down what came out, whichever it is."""
