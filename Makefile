@@ -3,6 +3,7 @@
 # make check-jax  the tests of nets and training while JAX refuses to broadcast ranks without a word, and again while it
 #                 looks for traced values that got out; keys used twice are looked for by the tests themselves
 # make course  every experiment of the course, small
+# make docs    the documentation as a site, in docs/_build/html
 # make setup   the environment alone                                make lock       pin the newest versions
 # On a GPU machine: make run CUDA=13 (or CUDA=12). Another Python: make test PYTHON=python3.11
 
@@ -22,7 +23,7 @@ $(if $(filter-out 12 13,$(CUDA)),$(error CUDA=$(CUDA): expected the CUDA version
 
 CHECKED := tests/functional tests/augment tests/training tests/test_jax_checks.py $(wildcard tests/test_layers*.py) tests/test_losses.py
 
-.PHONY: run test course setup check check-all check-jax lint types lock clean
+.PHONY: run test course docs setup check check-all check-jax lint types lock clean
 
 run: $(READY)
 	$(BIN)/python -m experiments.train
@@ -36,6 +37,9 @@ check: lint types test
 
 course: $(READY)
 	$(BIN)/python -m experiments.all --quick
+
+docs: $(READY)
+	$(BIN)/python docs/build.py docs/_build/html
 
 check-all: lint types $(READY)
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
