@@ -35,9 +35,15 @@ def main(config: Config) -> Result:
     unknown = sorted(set(config.only) - set(known))
     expect(not unknown, where, f"experiments among {', '.join(known)}", ", ".join(unknown), "Choose some of them.")
     told: dict[str, book.Told] = {}
-    for _, name in book.experiments_of(config.only):
-        told[name] = one(config, name)
-        jax.clear_caches()  # forty experiments' programs would fill memory
+    before = jax.config.read("jax_disable_most_optimizations")
+    # The programs of a small run are over in a moment: to optimize them takes longer than it saves.
+    jax.config.update("jax_disable_most_optimizations", before or config.quick)
+    try:
+        for _, name in book.experiments_of(config.only):
+            told[name] = one(config, name)
+            jax.clear_caches()  # forty experiments' programs would fill memory
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
     held = sum(each.holds for each in told.values())
     answer = f"{held} of {len(told)} experiments {book.held(config.quick)}."
     broken = [name for name, each in told.items() if not each.holds]

@@ -55,10 +55,8 @@ def named(module) -> str:
     return module.__name__.removeprefix("experiments.")
 
 
-SMALL = [pytest.param(m, marks=pytest.mark.slow) if m is activations else m for m in COURSE]
-
-
-@pytest.mark.parametrize("module", SMALL, ids=named)
+@pytest.mark.slow  # `make course` runs all experiments small
+@pytest.mark.parametrize("module", COURSE, ids=named)
 def test_a_small_run_and_its_record(module, tmp_path):
     if module is shallow_vs_deep:
         pytest.importorskip("skimage")

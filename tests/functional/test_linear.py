@@ -149,7 +149,7 @@ def test_the_layer_maxout_is_a_value_and_checks_its_options():
         (lambda: Maxout(0), r"features as a positive int, got 0\. "),
         (lambda: Maxout(8, 0), r"pieces as a positive int, got 0\. "),
         (lambda: Maxout(8, 2.0), r"pieces as a positive int, got 2\.0\. "),
-        (lambda: Maxout(8).init(jax.random.key(0), jnp.float32(1)), r"an input of shape \(\.\.\., C_in\), got \(\)\. "),
+        (lambda: Maxout(8).init(jax.random.key(0), jnp.float32(1)), r"an input of shape \(\.\.\., C\), got \(\)\. "),
     ]:
         with pytest.raises(ValueError, match=f"^Maxout: expected {message}"):
             make()
