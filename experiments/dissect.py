@@ -184,7 +184,7 @@ def counted_section(config: Config, found: Layers) -> report.Section:
                     "concepts": sum(dissected.unique(dissected.beyond_chance).values()),
                     "median IoU": round(float(np.median(dissected.best_iou)), 3),
                     "highest IoU": round(float(dissected.best_iou.max()), 3),
-                    "highest by chance": round(dissected.chance, 3),
+                    "by chance": round(dissected.chance, 3),
                 }
             )
     picture = report.Picture(
