@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 ROOT = Path(__file__).parents[1]
 PAGES = {
     page.name: re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
