@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.apparatus.image_sets import taken
+from experiments.apparatus.image_sets import few_scenes, taken
 from experiments.apparatus.recipes import Flip, Views, recipe
 from experiments.framework.device import console
 from experiments.framework.runner import Common
@@ -106,6 +106,8 @@ def run_name(config: Resolved) -> str:
 
 def load(config: Resolved) -> tuple[Any, Any]:
     """Return training and test set; a set without an official test set is split by the run's seed."""
+    if config.quick and config.dataset == "scenes":
+        return few_scenes(QUICK // 4, QUICK // 8)  # to draw more takes longer than such a run
     options = {"path": config.path, "image_size": config.image_size, "split_seed": config.seed}
     train_set, test_set = (part_of(config, part) for part in data.load(config.dataset, **options))
     return train_set, test_set
