@@ -99,9 +99,10 @@ def judge(
     promises, facts = promises or {}, facts or {}
     if config.quick and promises:
         answer = f"not judged: {answer}"
-    missed = [name for name, kept in (facts if config.quick else {**facts, **promises}).items() if not kept]
+    held = facts if config.quick else {**facts, **promises}
+    missed = [name for name, kept in held.items() if not kept]
     verdict = f"NOT as promised: {'; '.join(missed)}. {answer}" if missed else answer
-    return Judgement(verdict, not missed, {**facts, **promises})
+    return Judgement(verdict, not missed, held)
 
 
 def run(

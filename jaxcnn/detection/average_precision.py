@@ -8,11 +8,13 @@ import numpy as np
 
 from jaxcnn.checking import expect, expect_count, shown
 from jaxcnn.detection.boxes import pair_overlaps
+from jaxcnn.detection.found import Found
 
 __all__ = ["AveragePrecision", "average_precision"]
 
 OVERLAPS = tuple(np.linspace(0.5, 0.95, 10).tolist())  # to the bit COCO's: a box may overlap by just 0.85
 RECALLS = np.linspace(0, 1, 101)
+FOUND, TRUE = ("boxes", "score", "class"), ("boxes", "box_class")  # entries of an image
 MOST = 100  # boxes of an image and class that count, those of the highest scores
 
 
@@ -37,8 +39,8 @@ class AveragePrecision:
 
 
 def average_precision(
-    found: Sequence[Mapping[str, Any]],
-    truth: Sequence[Mapping[str, Any]],
+    found: Found | Sequence[Mapping[str, Any]],
+    truth: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     classes: int,
     *,
     overlaps: Sequence[float] = OVERLAPS,
@@ -50,10 +52,11 @@ def average_precision(
     recall or a higher one, averaged over 101 recalls.
 
     Args:
-        found: for each image {"boxes": (K, 4), "score": (K,), "class": integers (K,)}; rows of class -1 are no boxes.
-            Of one class the 100 boxes with the highest scores count.
-        truth: for each image {"boxes": (M, 4), "box_class": integers (M,)}; rows of class -1 are no boxes. In an image
-            without a box everything found is wrong.
+        found: what `decode` returns, or for each image {"boxes": (K, 4), "score": (K,), "class": integers (K,)}; rows
+            of class -1 are no boxes. Of one class the 100 boxes with the highest scores count.
+        truth: a data set or mapping with "boxes" (N, M, 4) and "box_class", integers (N, M), or for each image
+            {"boxes": (M, 4), "box_class": (M,)}; rows of class -1 are no boxes. In an image without a box everything
+            found is wrong.
         classes: how many there are.
         overlaps: of intersection by union, from which on a box is found; COCO's 0.5, 0.55, ..., 0.95 unless given.
 
@@ -61,14 +64,18 @@ def average_precision(
         The table; `float(result)` is COCO's AP, `result.at(0.5)` its AP50.
 
     Raises:
-        ValueError: another number of images, boxes of other shapes, values that are not finite, inverted true boxes,
-            classes that there are not.
+        ValueError: another number of images, entries that are missing, boxes of other shapes, values that are not
+            finite, inverted true boxes, classes that there are not.
         TypeError: classes that are not integers.
 
     Source: Lin et al. 2014 and its evaluation; agrees with pycocotools (area "all", 100 boxes of an image and class).
     """
     where = "average_precision"
     classes = expect_count(where, "classes", classes)
+    found = found.rows() if isinstance(found, Found) else found
+    if isinstance(truth, Mapping):
+        _expect_entries(where, "true", truth, TRUE)
+        truth = [dict(zip(TRUE, row, strict=True)) for row in zip(*(truth[name] for name in TRUE), strict=True)]
     ok = len(found) == len(truth) > 0
     expect(ok, where, "as many images found as true, at least one", f"{len(found)} and {len(truth)}", "Pass both.")
     overlaps = tuple(float(overlap) for overlap in overlaps)
@@ -90,9 +97,19 @@ def _mean(values: np.ndarray) -> float:
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
+def _expect_entries(where: str, which: str, rows: Any, names: Sequence[str]) -> None:
+    ok = isinstance(rows, Mapping) and all(name in rows for name in names)
+    got = list(rows) if isinstance(rows, Mapping) else type(rows).__name__
+    expect(
+        ok, where, f"{which} boxes as a mapping with {', '.join(names)}", shown(got), "Found.rows() makes found ones."
+    )
+
+
 def _image(where: str, found: Mapping[str, Any], truth: Mapping[str, Any], classes: int) -> tuple[np.ndarray, ...]:
-    boxes, scores, labels = (np.asarray(found[name]) for name in ("boxes", "score", "class"))
-    true, kinds = (np.asarray(truth[name]) for name in ("boxes", "box_class"))
+    _expect_entries(where, "found", found, FOUND)
+    _expect_entries(where, "true", truth, TRUE)
+    boxes, scores, labels = (np.asarray(found[name]) for name in FOUND)
+    true, kinds = (np.asarray(truth[name]) for name in TRUE)
     for name, rows, others in (("found", boxes, (scores, labels)), ("true", true, (kinds,))):
         ok = rows.ndim == 2 and rows.shape[1] == 4 and all(other.shape == rows.shape[:1] for other in others)
         got = [rows.shape, *(other.shape for other in others)]

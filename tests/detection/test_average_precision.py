@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxcnn.detection import average_precision
+from jaxcnn.detection import Found, average_precision
 
 ONE = np.array([[0.0, 0, 10, 10]])
 
@@ -140,6 +140,20 @@ def test_agrees_with_the_evaluation_of_coco(seed):
 def test_bad_boxes(finds, truths, message):
     with pytest.raises(ValueError, match=f"^average_precision: .*{message}"):
         average_precision(finds, truths, 2)
+
+
+def test_what_decode_and_data_sets_give_will_do():
+    boxes = np.array([[[0, 0, 4, 4], [4, 4, 8, 8]], [[1, 1, 5, 5], [0, 0, 0, 0]]], np.float32)
+    given = Found(boxes, np.array([[0.9, 0.8], [0.7, 0.0]]), np.array([[0, 1], [0, -1]]))
+    held = {"image": np.zeros((2, 8, 8, 3)), "boxes": boxes, "box_class": np.array([[0, 1], [1, -1]])}
+    rows = [{"boxes": b, "box_class": c} for b, c in zip(held["boxes"], held["box_class"], strict=True)]
+    table = average_precision(given, held, 2).table
+    np.testing.assert_array_equal(table, average_precision(given.rows(), rows, 2).table)
+    message = "expected found boxes as a mapping with boxes, score, class, got .*boxes.* Found.rows"
+    with pytest.raises(ValueError, match=f"^average_precision: {message}"):
+        average_precision(rows, rows, 2)
+    with pytest.raises(ValueError, match=r"^average_precision: expected true boxes as a mapping with boxes"):
+        average_precision(given, {"boxes": boxes}, 2)
 
 
 def test_classes_that_are_not_integers():
