@@ -71,7 +71,7 @@ def masks(
     for case in range(min(ACROSS, shape[0])):
         left = case * (3 * (wide + GAP) + GAP)
         for place, word in enumerate(("image", "truth", "found")):
-            axes.text(left + place * (wide + GAP), 0, word, va="top", **style(MUTED))
+            axes.text(left + place * (wide + GAP), 0.03, word, va="top", **style(MUTED))
     for case, image in enumerate(images):
         left = case % ACROSS * (3 * (wide + GAP) + GAP)
         top = LINE + case // ACROSS * step
