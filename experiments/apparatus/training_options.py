@@ -41,6 +41,7 @@ class Config(Common):
     # What is None here is the recipe's of the data set and the device: see experiments/apparatus/recipes.py.
     dataset: str = "digits"  # one of jaxcnn.data.names(), a set of TFDS, or "folder"
     path: str | None = None  # of the images, for "folder": a folder for each class, or a zip of such
+    skip_corrupt: bool = False  # leave out images of the folder that cannot be decoded, and name them
     image_size: int | None = None  # pixels: resize the images of a set on disk
     workers: int = 0  # processes that read a set too large for memory; 0 uses threads
     model: str | None = None  # one of jaxcnn.models.names()
@@ -108,8 +109,9 @@ def load(config: Resolved) -> tuple[Any, Any]:
     """Return training and test set; a set without an official test set is split by the run's seed."""
     if config.quick and config.dataset == "scenes":
         return few_scenes(QUICK // 4, QUICK // 8)  # to draw more takes longer than such a run
-    options = {"path": config.path, "image_size": config.image_size, "split_seed": config.seed}
-    train_set, test_set = (part_of(config, part) for part in data.load(config.dataset, **options))
+    options = {"path": config.path, "skip_corrupt": config.skip_corrupt, "image_size": config.image_size}
+    loaded = data.load(config.dataset, split_seed=config.seed, **options)
+    train_set, test_set = (part_of(config, part) for part in loaded)
     return train_set, test_set
 
 

@@ -135,7 +135,7 @@ def undecodable(name: str, error: Exception) -> ValueError:
     """Return the error for an image file that is damaged, or that would do harm."""
     return ValueError(
         f"load: expected images that can be decoded, got {name} ({error}). Repair or remove it; skip_corrupt=True "
-        'leaves such files of a "folder" out.'
+        '(--skip-corrupt) leaves such files of a "folder" out.'
     )
 
 

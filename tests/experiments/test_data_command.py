@@ -1,10 +1,14 @@
 """The look at a data set: in memory, as a stream, with masks, from a folder."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from experiments import data as look
+from experiments import train
+from experiments.apparatus import training_options
 from experiments.data import Config, coloured, main
 from jaxcnn import data, report
 
@@ -63,6 +67,21 @@ def test_a_folder_of_images_of_many_sizes_is_a_stream_and_resized_ones_are_not(t
     out = capsys.readouterr().out
     assert "16x16x3\n" in out
     assert "streamed" not in out
+
+
+def test_a_damaged_file_of_a_folder_is_left_out_where_that_is_asked_for(tmp_path):
+    from PIL import Image
+
+    for name in ("ant/1", "ant/2", "ant/3", "bee/1", "bee/2", "bee/3"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "ant/3.png").write_bytes(b"not an image")
+    config = Config(dataset="folder", path=str(tmp_path), per_class=1)
+    with pytest.raises(ValueError, match=r"ant/3\.png .*--skip-corrupt"):
+        main(config)
+    main(dataclasses.replace(config, skip_corrupt=True))
+    options = train.Config(dataset="folder", path=str(tmp_path), model="lenet5", skip_corrupt=True, epochs=1)
+    assert sum(part.size for part in training_options.load(training_options.resolve(options))) == 5
 
 
 def test_of_many_classes_the_first_are_shown(monkeypatch):
