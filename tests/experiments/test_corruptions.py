@@ -45,6 +45,7 @@ def measured(by_severity, clean=0.9):
 FALLING = np.linspace(0.8, 0.4, 5)
 
 
+@pytest.mark.slow  # `make course` runs all experiments small
 def test_a_small_run_and_its_record(source, tmp_path):
     result = experiment.main(dataclasses.replace(SMALL, source=source, run=str(tmp_path)))
     figures = json.loads(json.dumps(result.figures, allow_nan=False))

@@ -88,6 +88,7 @@ def test_the_restart_with_the_lowest_training_loss_counts():
     np.testing.assert_array_equal(of(values.reshape(2, 3), np.array([1, 4, 16]), np.array([16, 1])), [2, 3])
 
 
+@pytest.mark.slow  # `make course` runs all experiments small
 def test_a_small_run_and_its_record():
     result = hidden_units.main(SMALL)
     figures = json.loads(json.dumps(result.figures, allow_nan=False))

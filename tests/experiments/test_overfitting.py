@@ -103,6 +103,7 @@ def smaller(monkeypatch):
     monkeypatch.setattr(overfitting, "by_heart", lambda info: Sequential(flatten=Flatten(), head=Dense(10)))
 
 
+@pytest.mark.slow  # `make course` runs all experiments small
 def test_a_small_run_and_its_record(monkeypatch, smaller):
     found = overfitting.measured(SMALL)
     assert found.agree

@@ -79,6 +79,7 @@ def test_lanes_learn_from_their_own_scenes(monkeypatch):
     np.testing.assert_array_equal(pool["image"][examples[2]], drawn(SMALL, keys[1], 40, "texture", 1.0)["image"])
 
 
+@pytest.mark.slow  # `make course` runs all experiments small
 def test_a_small_run_and_its_record():
     result = shortcuts.main(SMALL)
     figures = json.loads(json.dumps(result.figures, allow_nan=False))

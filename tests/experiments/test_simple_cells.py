@@ -84,6 +84,7 @@ def test_a_quadrature_pair_does_not_see_the_phase_and_the_cell_does():
     assert ratios["after its max-pooling"] < 0.6 * ratios["unit of the net"]
 
 
+@pytest.mark.slow  # `make course` runs all experiments small
 def test_a_small_run_and_its_record():
     result = simple_cells.main(SMALL)
     figures = json.loads(json.dumps(result.figures, allow_nan=False))
