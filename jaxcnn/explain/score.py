@@ -39,7 +39,8 @@ def prepared(where: str, logits_fn: LogitsFn, x: Any, target: Target) -> tuple[A
     given = outputs_like(where, logits_fn, x)
     if callable(target):
         target = as_tree(target)
-        scores = jax.eval_shape(lambda target, given: target(given), target, given)
+        # Not as an argument, which would be traced: what a target holds is known here, and can be looked at.
+        scores = jax.eval_shape(lambda given: target(given), given)
         shape = getattr(scores, "shape", None)
         ok = shape is not None and len(shape) <= most_axes(x) and x.shape[: len(shape)] == shape
         ok = ok and jnp.issubdtype(scores.dtype, jnp.floating)

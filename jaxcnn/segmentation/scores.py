@@ -25,6 +25,9 @@ def class_score(label: int | jax.Array | np.ndarray, region: jax.Array | np.ndar
 
     s = sum_{p in region} z_p[label]
 
+    It falls when the logits of all classes fall, so no value of it says that the class is gone: attacks climb
+    `mask_margin`.
+
     Args:
         label: a class, or integers (...), one an image.
         region: bool or integers (..., H, W), 0 outside of the region; the whole image unless given. One pixel alone

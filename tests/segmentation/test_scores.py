@@ -146,3 +146,16 @@ def test_one_program_for_all_classes_and_regions():
 def test_bad_input(call, message):
     with pytest.raises((ValueError, TypeError), match=f"^{message}"):
         call()
+
+
+@pytest.mark.parametrize("label", [-1, 9])
+def test_classes_that_there_are_not_are_no_target(label):
+    """Also inside of a compiled method, where all of them would be maps of zeros."""
+    logits_fn = training.predictor(NET, PARAMS, {})
+    score = segmentation.class_score(label, REGION)
+    for call in (
+        lambda: explain.gradient(logits_fn, X, score),
+        lambda: explain.grad_cam(NET, PARAMS, {}, X, score, at="inner"),
+    ):
+        with pytest.raises(ValueError, match=rf"^class_score: expected label in 0\.\.\d, got {label}\. "):
+            call()
