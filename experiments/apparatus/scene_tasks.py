@@ -93,9 +93,8 @@ def _normalized(info: data.DatasetInfo, net: Sequential) -> Sequential:
 def _overlap(outputs: np.ndarray, test: data.Dataset) -> float:
     truth, found = test["object_mask"].astype(np.int32), outputs.argmax(-1).astype(np.int32)
     counted = np.asarray(segmentation.counts(truth, found, len(CLASSES) + 1))
-    return float(np.nanmean(segmentation.class_overlaps(counted.sum(0))))
+    return float(segmentation.mean_overlap(len(CLASSES) + 1).summary(counted.sum(0)))
 
 
 def _precision(outputs: np.ndarray, test: data.Dataset) -> float:
-    truth = [{"boxes": b, "box_class": c} for b, c in zip(test["boxes"], test["box_class"], strict=True)]
-    return detection.average_precision(decoded(outputs).rows(), truth, len(CLASSES), overlaps=(0.5,)).at(0.5)
+    return detection.average_precision(decoded(outputs), test, len(CLASSES), overlaps=(0.5,)).at(0.5)
