@@ -85,7 +85,7 @@ def cases(seed: int, quick: bool) -> list[Case]:
     return [
         Case("again", bits, lambda: trained(seed), same),
         Case("in another process", bits, lambda: elsewhere(seed), same, "processes"),
-        Case("stopped at step 8 and gone on with", bits, lambda: trained(seed, stops=(8,)), same),
+        Case("stopped at step 8 and resumed", bits, lambda: trained(seed, stops=(8,)), same),
         Case("logged, validated and saved more often", bits, lambda: trained(seed, **often), same),
         Case("one of 4 nets under vmap", rounding, lambda: stepped(seed, lanes=4), loop),
         Case("eager, without jit", rounding, lambda: stepped(seed, compiled=False, steps=steps), few),

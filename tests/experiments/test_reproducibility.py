@@ -27,7 +27,7 @@ def test_every_promise_within_this_process_is_kept():
     assert result.holds, result.verdict
     rows = {found["same run, but"]: found for found in result.figures["rows"]}
     assert sum(found["kept"] == "yes" for found in rows.values()) == 6
-    for what in ("again", "stopped at step 8 and gone on with", "logged, validated and saved more often"):
+    for what in ("again", "stopped at step 8 and resumed", "logged, validated and saved more often"):
         assert rows[what]["parameters"] == rows[what]["loss"] == "identical"
     # These are other runs, and the figures see it.
     assert float(rows["accumulate=2"]["parameters"]) > 1e-3
