@@ -17,20 +17,28 @@ from jaxcnn.layers import BatchNorm, Conv, Dense, Dropout, GlobalAvgPool, Sequen
 
 PER_EPOCH, EPOCHS, BATCH = 5, 4, 16
 STEPS = PER_EPOCH * EPOCHS
-NET = Sequential(
-    conv1=Conv(8, use_bias=False),
-    norm1=BatchNorm(),
-    act1=F.relu,
-    conv2=Conv(16, stride=2, use_bias=False),
-    norm2=BatchNorm(),
-    act2=F.relu,
-    pool=GlobalAvgPool(),
-    drop=Dropout(0.2),
-    head=Dense(3),
-)
+
+
+def small_net(activation: Any) -> Sequential:
+    """Return the net that is trained."""
+    return Sequential(
+        conv1=Conv(8, use_bias=False),
+        norm1=BatchNorm(),
+        act1=activation,
+        conv2=Conv(16, stride=2, use_bias=False),
+        norm2=BatchNorm(),
+        act2=activation,
+        pool=GlobalAvgPool(),
+        drop=Dropout(0.2),
+        head=Dense(3),
+    )
+
+
+# Smooth: where a value is within rounding of a kink, rounding decides on which side a gradient is.
+NET, WITH_RELU = small_net(F.silu), small_net(F.relu)
 # Without what sees a whole batch, or draws for it.
 PLAIN = Sequential(
-    conv1=Conv(8), act1=F.relu, conv2=Conv(16, stride=2), act2=F.relu, pool=GlobalAvgPool(), head=Dense(3)
+    conv1=Conv(8), act1=F.silu, conv2=Conv(16, stride=2), act2=F.silu, pool=GlobalAvgPool(), head=Dense(3)
 )
 AUGMENT = augment.batched(augment.flip)
 TIMED = 30  # steps whose time is taken on a GPU
@@ -59,6 +67,7 @@ def trained(
     validation: bool = False,
     look: bool = False,
     dtype: str = "float32",
+    relu: bool = False,
 ) -> Outcome:
     """Return what `fit` makes of a seed on all devices.
 
@@ -69,6 +78,7 @@ def trained(
         validation: whether it is evaluated after each epoch.
         look: whether the loss is read at every step, instead of at the end.
         dtype: of the images.
+        relu: whether the net's activations have a kink.
     """
     losses: dict[int, Any] = {}
     arrays: dict[str, np.ndarray] = {}
@@ -87,7 +97,7 @@ def trained(
         for stop in (*stops, None):
             with contextlib.suppress(_StopError):
                 training.fit(
-                    NET,
+                    WITH_RELU if relu else NET,
                     examples.take(range(PER_EPOCH * BATCH + 3)),
                     validation=examples.take(range(PER_EPOCH * BATCH + 3, examples.size)) if validation else None,
                     optimizer=optimizer(),

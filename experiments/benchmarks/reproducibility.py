@@ -1,8 +1,9 @@
 """What is identical where: the same run again, elsewhere and otherwise, beside what docs/reproducibility.md promises.
 
-`python -m experiments.benchmarks.reproducibility` trains a small net with batch norm, dropout and augmentation for 20
-steps, again and again: in other processes, on other numbers of devices, interrupted, logged otherwise, eager, vmapped.
-It prints the table of what differs by how much, and exits with 1 if a promise is broken. About 2 minutes on 2 cores.
+`python -m experiments.benchmarks.reproducibility` trains a small smooth net with batch norm, dropout and augmentation
+for 20 steps, again and again: in other processes, on other numbers of devices, interrupted, logged otherwise, eager,
+vmapped. It prints the table of what differs by how much, and exits with 1 if a promise is broken. About 2 minutes on 2
+cores.
 """
 
 import functools
@@ -74,6 +75,7 @@ def cases(seed: int, quick: bool) -> list[Case]:
     few = functools.cache(lambda: stepped(seed, steps=steps))
     plain = functools.cache(lambda: stepped(seed, net=PLAIN))
     one = functools.cache(lambda: elsewhere(seed, environment=virtual(1)))
+    with_relu = functools.cache(lambda: devices(seed, 1, relu=True))
     flags = os.environ.get("XLA_FLAGS", "")
     exact = {"XLA_FLAGS": f"{flags} {DETERMINISTIC}".strip()}
     exactly = functools.cache(lambda: elsewhere(seed, environment=exact, timed=True))
@@ -95,6 +97,7 @@ def cases(seed: int, quick: bool) -> list[Case]:
             for count in (2, 4, 8)
         ),
         Case("2 processes for 1", ROUNDING, functools.partial(devices, seed, 1, processes=2), one, "processes"),
+        Case("2 devices for 1, with ReLU", None, lambda: devices(seed, 2, relu=True), with_relu, "processes"),
         Case("on 1 core alone", None, functools.partial(devices, seed, 1, cores=1), one, "cores"),
         Case("accumulate=2", None, lambda: stepped(seed, accumulate=2), loop),
         Case("bfloat16 images", None, lambda: trained(seed, dtype="bfloat16"), same),
