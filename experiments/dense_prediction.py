@@ -2,9 +2,9 @@
 
 `python -m experiments.dense_prediction` trains an FCN and a CenterNet on scenes, and asks of the largest object of
 others: which pixels decide its mask or its box (Grad-CAM, HiResCAM, integrated gradients and occlusion of one score,
-`segmentation.class_score` or `detection.object_score`), and whether PGD erases it within epsilon: its pixels become
-ground, or no box overlaps it any more, while the net's answers elsewhere are to stay. Success is what the net itself
-says of the new images, after decoding and suppression, beside random noise of the same size. What it promises:
+`segmentation.class_score` or `detection.object_score`), and whether PGD erases it within epsilon: its pixels get other
+classes, or no box overlaps it any more, and how much of the net's answers elsewhere stays. Success is what the net
+itself says of the new images, after decoding and suppression, beside random noise of the same size. What it promises:
 HiResCAM's largest value lies on the object more often than the image's middle does, in both tasks (Grad-CAM takes the
 mean of the gradient over all places, where that of one object is 0 almost everywhere: it says how that does); and with
 the largest epsilon PGD erases at least 9 of 10 objects, and noise at most 1 of 10, in both. About 6 min on 2 cores.

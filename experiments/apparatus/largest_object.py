@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logit
 
-from experiments.apparatus.scene_tasks import CLASSES, GROUND, STRIDE, Task, decoded
+from experiments.apparatus.scene_tasks import CLASSES, STRIDE, Task, decoded
 from jaxcnn import data, detection, report, segmentation
 from jaxcnn.checking import expect
 
@@ -16,7 +16,7 @@ __all__ = ["CLEAR", "Objects", "largest_objects"]
 
 CLEAR = 0.3  # the least score of a box that counts
 SAME = 0.5  # the least overlap of boxes, or of masks, of one object
-TURNED = 0.9  # the least share of an object's pixels that became ground where it is erased
+TURNED = 0.9  # the least share of an object's pixels that have another class where it is erased
 
 Score = Callable[[Any], jax.Array]
 
@@ -56,13 +56,11 @@ def _masks(test: data.Dataset, outputs: np.ndarray, region: np.ndarray, most: in
     overlap = (own & region).sum((1, 2)) / np.maximum((own | region).sum((1, 2)), 1)
     at = _first(overlap >= SAME, most)
     scenes, before, label, own, region = test.take(at), before[at], label[at], own[at], region[at]
-    size, rest = own.sum((1, 2), keepdims=True), (~own).sum((1, 2), keepdims=True)
-    weights = np.where(own, 1 / size, 1 / rest).astype(np.float32)  # as much for the object as for all else
 
     def judge(outputs: np.ndarray) -> Judged:
         after = outputs.argmax(-1)
-        turned = ((after == GROUND) & own).sum((1, 2)) / size[:, 0, 0]
-        return Judged(turned >= TURNED, ((after == before) & ~own).sum((1, 2)) / rest[:, 0, 0])
+        turned = ((after != label[:, None, None]) & own).sum((1, 2)) / own.sum((1, 2))
+        return Judged(turned >= TURNED, ((after == before) & ~own).sum((1, 2)) / (~own).sum((1, 2)))
 
     def draw(images: np.ndarray, outputs: np.ndarray, captions: list[str]) -> Any:
         truth = np.repeat(scenes["object_mask"], 2, axis=0)[: len(images)].astype(np.int32)
@@ -70,8 +68,9 @@ def _masks(test: data.Dataset, outputs: np.ndarray, region: np.ndarray, most: in
 
     return Objects(
         scenes, data.to_float(jnp.asarray(scenes["image"])), region, segmentation.class_score(label, own),
-        segmentation.mask_margin(np.where(own, GROUND, before), weights), 0.0, judge, draw,
-        f"{TURNED:.0%} of the pixels that the net gave to the object are ground", "pixels elsewhere keep their class",
+        segmentation.class_margin(label, own), 0.0, judge, draw,
+        f"{TURNED:.0%} of the pixels that the net gave to the object have another class",
+        "pixels elsewhere keep their class",
         "Each image has the true mask and the one found beside it.",
     )  # fmt: skip
 

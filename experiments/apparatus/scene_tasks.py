@@ -12,7 +12,6 @@ from jaxcnn.layers import Normalize, Sequential
 
 __all__ = [
     "CLASSES",
-    "GROUND",
     "SCENES",
     "STRIDE",
     "Task",
@@ -25,7 +24,6 @@ __all__ = [
 
 CLASSES = ("disc", "triangle", "star", "cross", "heart")
 SCENES = Scenes(size=32, objects=(1, 2), classes=CLASSES, noise=0.02)
-GROUND = 0  # of the classes of pixels; those of objects come after it
 DEPTH = 8  # layers of the ResNet that all nets stand on; the cells of its last stage have 4 pixels
 SKIPS = 1  # how many times a net enlarges the maps of the last stage
 STRIDE = 2  # pixels of a detector's cell

@@ -21,8 +21,8 @@ def binary(logits_fn: LogitsFn, score: Callable[[Any], jax.Array], *, threshold:
 
         there = attack.binary(logits_fn, detection.object_score(boxes, stride=4), threshold=logit(0.3))
         attack.pgd(key, there, x, 1, epsilon=8 / 255)              # the object is not found any more
-        nearer = attack.binary(logits_fn, segmentation.mask_margin(wanted))
-        attack.pgd(key, nearer, x, 1, epsilon=8 / 255)             # another mask
+        there = attack.binary(logits_fn, segmentation.class_margin(label, region))
+        attack.pgd(key, there, x, 1, epsilon=8 / 255)              # no pixel of the region has the class any more
 
     Args:
         logits_fn: images (..., H, W, C) -> outputs, of whatever task.

@@ -9,11 +9,12 @@ training.fit(
 from jaxcnn.segmentation.balance import class_weights
 from jaxcnn.segmentation.loss import PixelLoss, cross_entropy, dice, focal, pixel_loss
 from jaxcnn.segmentation.overlap import MeanOverlap, class_overlaps, counts, mean_overlap
-from jaxcnn.segmentation.scores import class_score, mask_margin
+from jaxcnn.segmentation.scores import class_margin, class_score, mask_margin
 
 __all__ = [
     "MeanOverlap",
     "PixelLoss",
+    "class_margin",
     "class_overlaps",
     "class_score",
     "class_weights",

@@ -61,7 +61,7 @@ def test_what_is_found_is_neither_erased_nor_changed(number, both, scenes, known
     np.testing.assert_array_equal(objects.region, objects.scenes["instance_mask"] == 1)
 
 
-def test_a_mask_is_erased_where_its_pixels_are_ground(both, scenes, known):
+def test_a_mask_is_erased_where_its_pixels_have_another_class(both, scenes, known):
     outputs = known["segmentation"]
     objects = largest_objects(both[0], scenes, outputs, 16)
     assert len(objects.x) == 16
@@ -76,8 +76,15 @@ def test_a_mask_is_erased_where_its_pixels_are_ground(both, scenes, known):
     assert nothing.erased.all()
     assert ((nothing.elsewhere < 1) == two).all()
     other = outputs.copy()
-    other[objects.region] = np.roll(outputs[objects.region], 1, -1)  # another class is no ground
-    assert not objects.judge(other).erased[scenes["label"] != len(CLASSES) - 1].any()
+    other[objects.region] = np.roll(outputs[objects.region], 1, -1)
+    assert objects.judge(other).erased.all()
+    half = np.where((np.arange(32) < 16)[:, None, None], without, outputs)
+    assert not objects.judge(half).erased[_lies_across(objects.region)].any()
+
+
+def _lies_across(region):
+    """Return which regions have more than a tenth of their pixels in the lower half."""
+    return region[:, 16:].sum((1, 2)) > 0.1 * region.sum((1, 2))
 
 
 @pytest.mark.slow

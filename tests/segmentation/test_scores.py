@@ -55,25 +55,34 @@ def test_integrated_gradients_and_occlusion_by_hand():
 
 def test_the_margin_of_a_mask_by_hand():
     mask = jnp.asarray(DRAW.integers(0, 3, (2, 4, 5))).at[0, 0, 0].set(255)
-    weights = jnp.asarray(DRAW.random((2, 4, 5)), jnp.float32)
-    for each in (None, weights):
-        found = segmentation.mask_margin(mask, each)(LOGITS)
-        for n in range(2):
-            total = above = 0.0
-            for at in np.ndindex(4, 5):
-                z, t = np.asarray(LOGITS[n][at]), int(mask[n][at])
-                if t < 3:
-                    w = 1.0 if each is None else float(each[n][at])
-                    total, above = total + w * max(np.delete(z, t).max() - z[t], 0), above + w
-            close(found[n], total / above, rtol=1e-5)
+    found = segmentation.mask_margin(mask)(LOGITS)
+    for n in range(2):
+        counted = [(np.asarray(LOGITS[n][at]), int(mask[n][at])) for at in np.ndindex(4, 5)]
+        ahead = [max(np.delete(z, t).max() - z[t], 0) for z, t in counted if t < 3]
+        close(found[n], np.mean(ahead), rtol=1e-5)
+
+
+def test_the_margin_of_a_class_by_hand():
+    label = np.array([2, 0])
+    found, whole = segmentation.class_margin(label, REGION)(LOGITS), segmentation.class_margin(1)(LOGITS)
+    for n, c in enumerate(label):
+        ahead = lambda c, at: max(float(LOGITS[n][at][c] - np.delete(LOGITS[n][at], c).max()), 0)  # noqa: B023, E731
+        places = list(np.ndindex(4, 5))
+        close(found[n], np.mean([ahead(c, at) for at in places if REGION[n][at]]), rtol=1e-5)
+        close(whole[n], np.mean([ahead(1, at) for at in places]), rtol=1e-5)
+    for gone in (LOGITS.at[..., 1].set(-9), LOGITS.at[..., 2].set(9)):
+        close(segmentation.class_margin(1)(gone), 0)
 
 
 @pytest.mark.slow
 def test_the_margin_is_0_where_the_mask_is_given_and_where_no_pixel_counts():
     close(segmentation.mask_margin(LOGITS.argmax(-1))(LOGITS), 0)
-    nothing = segmentation.mask_margin(jnp.full((2, 4, 5), -1))
-    close(nothing(LOGITS), 0)
-    assert jnp.isfinite(jax.grad(lambda z: nothing(z).sum())(LOGITS)).all()
+    for nothing in (
+        segmentation.mask_margin(jnp.full((2, 4, 5), -1)),
+        segmentation.class_margin(1, jnp.zeros_like(REGION)),
+    ):
+        close(nothing(LOGITS), 0)
+        close(jax.grad(lambda z, score=nothing: score(z).sum())(LOGITS), 0)
 
 
 @pytest.mark.slow
@@ -90,6 +99,10 @@ def test_pgd_gives_a_wanted_mask_and_leaves_the_rest():
     assert jnp.abs(found - X).max() <= 0.11 + 1e-6
     assert (logits_fn(found).argmax(-1) == wanted).all()
     assert attack.judge(nearer, X, found, 1).success.all()
+    there = attack.binary(logits_fn, segmentation.class_margin(0, REGION))
+    erased = attack.pgd(jax.random.key(0), there, X, 1, epsilon=0.11, steps=20)
+    assert ((before == 0) & REGION).any()
+    assert (logits_fn(erased).argmax(-1) != 0)[REGION].all()
 
 
 def test_one_program_for_all_classes_and_regions():
@@ -129,13 +142,10 @@ def test_one_program_for_all_classes_and_regions():
             r"class_score: expected outputs of a floating dtype, got int32\.",
         ),
         (lambda: segmentation.mask_margin(REGION), r"mask_margin: expected mask of an integer dtype, got bool\."),
+        (lambda: segmentation.class_margin(3)(LOGITS), r"class_margin: expected label in 0\.\.2, got 3\."),
         (
-            lambda: segmentation.mask_margin(REGION.astype(int), LOGITS[..., 0]),
-            r"mask_margin: expected weights >= 0, got others\.",
-        ),
-        (
-            lambda: segmentation.mask_margin(REGION.astype(int), LOGITS),
-            r"mask_margin: expected weights of the mask's shape \(2, 4, 5\), got \(2, 4, 5, 3\)\.",
+            lambda: segmentation.class_margin(0, REGION[:, 1:])(LOGITS),
+            r"class_margin: expected a region of shape \(2, 4, 5\), got \(2, 3, 5\)\.",
         ),
         (
             lambda: segmentation.mask_margin(REGION[0].astype(int))(LOGITS),
