@@ -48,7 +48,7 @@ def test_gradient_inside_is_the_gradient_of_the_rest(images, targets):
     for path in at:
         inside, rest = explain.at_layer(case.net, case.params, case.state, images, path)
         close(rest(inside), case.logits_fn(images), rtol=1e-5, atol=1e-6)
-        close(inside, found[path])
+        close(inside, found[path], rtol=1e-5, atol=1e-6)
         _, slope = score_gradient(*prepared("test", rest, inside, targets))
         close(slope, slopes[path], rtol=1e-4, atol=1e-7)
 
