@@ -142,6 +142,13 @@ def test_size_stride_and_offset_by_hand():
     assert fields["pool"].rows.tolist() == [[0, 11]]
 
 
+@pytest.mark.parametrize(("size", "expected"), [(4, (3, 3)), (3, None)])
+def test_windows_of_adaptive_pooling_are_those_of_the_given_images(size, expected):
+    """On larger images, where fields that no border cuts are looked for, the windows are others."""
+    net = Sequential(a=Conv(2, 3, padding=1), pool=AdaptiveAvgPool(size))
+    assert inside.receptive_field(net, jax.ShapeDtypeStruct((1, 4, 4, 1), jnp.float32), "pool").size == expected
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "side"),

@@ -165,11 +165,11 @@ def _inner(
     """Return size and stride of the fields that no border cuts, on an image enlarged until there are some."""
     n, boxes = image.shape[axis], _seen(net, at, image, axis)[path]
     own = boxes
-    while True:
+    while n == image.shape[axis] or len(boxes) != len(own):  # else adaptive pooling, or no map
         whole = boxes[(boxes[:, 0] > 0) & (boxes[:, 1] < n - 1)]
         if len(whole) > 1:
             return _largest(boxes), _apart(whole)
-        if n >= FAR or (n > image.shape[axis] and len(boxes) == len(own)):  # adaptive pooling, or no map
+        if n >= FAR:
             break
         n = LARGER * n
         larger = jax.ShapeDtypeStruct([n if a == axis else m for a, m in enumerate(image.shape)], image.dtype)
