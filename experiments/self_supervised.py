@@ -1,13 +1,13 @@
 """What is learned from images without labels? Two views of each, and how few labels are enough afterwards.
 
-`python -m experiments.self_supervised` trains a small net on unlabelled images of Fashion-MNIST: of two random views of
+`python -m experiments.self_supervised` trains a small net on unlabelled images of CIFAR-10: of two random views of
 each image it has to say that they belong together, among those of all other images of the batch (SimCLR, Chen et al.
 2020). Then its features are frozen, and a linear classifier learns from 5 to 50 labelled images of each class what they
 mean. Beside it stand the same classifier of an untrained net's features and of the pixels, and the same net trained
-from scratch on the same labels, with and without views. Without Fashion-MNIST (`$JAXCNN_DATA`) it takes the digits.
+from scratch on the same labels, with and without views. Without CIFAR-10 (`$JAXCNN_DATA`) it takes the digits.
 What it promises: with the fewest labels the features learned without labels beat those of the untrained net, the
 pixels and plain training from scratch, beyond the 95 % interval of the difference. Whether they beat training from
-scratch on views, which is told as much about images, it says. About 5 min on 2 cores.
+scratch on views, which is told as much about images, it says. About 8 min on 2 cores.
 """
 
 import dataclasses
@@ -42,9 +42,9 @@ SHOWN = 8  # images whose views are shown
 
 @dataclass(frozen=True)
 class Config(Common):
-    dataset: str | None = None  # one of jaxcnn.data.names(); None for fashion_mnist where it is, else digits
-    unlabelled: int = 3000  # images to learn from without labels, at most
-    epochs: int = 25  # passes through them
+    dataset: str | None = None  # one of jaxcnn.data.names(); None for cifar10 where it is, else digits
+    unlabelled: int = 5000  # images to learn from without labels, at most
+    epochs: int = 15  # passes through them
     views_batch: int = 128  # images per step, each with two views
     views_rate: float = 0.1  # peak of that schedule: warm-up over a tenth, then half a cosine
     temperature: float = 0.2  # of the loss of views
@@ -68,7 +68,7 @@ def main(config: Config) -> Result:
     expect_sizes(where, config.per_class)
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
     expect(0 < config.area <= 1, where, "area in (0, 1]", config.area, "0.3 is the default.")
-    train_set, test_set = loaded(config.dataset, "fashion_mnist", "digits")
+    train_set, test_set = loaded(config.dataset, "cifar10", "digits")
     test_key, draw_key, views_key, key, picture_key = jax.random.split(jax.random.key(config.seed), 5)
     test_set = some(test_set, config.test_images, test_key)
     pool, lanes = drawn(train_set, config.per_class, jax.random.split(draw_key, config.seeds))
