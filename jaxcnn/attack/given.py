@@ -168,6 +168,8 @@ def _expect_classifier(where: str, logits_fn: jax.tree_util.Partial, x: jax.Arra
     found = repeated(logits_fn, x)
     fix = "Average over the randomness inside of logits_fn, and pass it a key of its own."
     expect(found is not None, where, "logits_fn to give the same logits twice", "others", fix)
+    fix = "Look at the net's weights, or at the classes and regions that a score is asked about."
+    expect(found is None or not np.isnan(found).any(), where, "logits that are numbers", "NaN", fix)
     if not decision and found is not None:
         expect_no_probabilities(where, found)
 

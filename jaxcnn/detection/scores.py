@@ -67,8 +67,9 @@ def _object_score(cells: jax.Array, label: jax.Array | None, outputs: jax.Array)
     heat = outputs[..., :-BESIDE].astype(jnp.promote_types(outputs.dtype, jnp.float32))
     if label is not None:
         label = classes(where, "label", label, (*images, maps - BESIDE))
-        at = jnp.broadcast_to(label[..., None, None, None], (*heat.shape[:-1], 1))
-        heat = jnp.take_along_axis(heat, at, -1)
+        at = jnp.broadcast_to(jnp.where(label < 0, maps, label)[..., None, None, None], (*heat.shape[:-1], 1))
+        # What is known within `jit` alone cannot be refused there: attacks refuse the NaN of a class that there is not.
+        heat = jnp.take_along_axis(heat, at, -1, mode="fill", fill_value=jnp.nan)
     ends = jnp.clip(jnp.floor(cells), 0, jnp.array([width, height, width, height]) - 1)[..., None]
     across, down = jnp.arange(width), jnp.arange(height)
     columns = (ends[..., 0, :] <= across) & (across <= ends[..., 2, :])

@@ -127,8 +127,10 @@ def _over(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return checked logits (..., H, W, classes), which of them are the class's, and the region (..., H, W)."""
     logits = _logits(where, logits)
-    label = classes(where, "label", label, (*logits.shape[:-3], logits.shape[-1]))
-    own = label[..., None, None, None] == jnp.arange(logits.shape[-1])
+    label = classes(where, "label", label, (*logits.shape[:-3], logits.shape[-1]))[..., None, None, None]
+    own = label == jnp.arange(logits.shape[-1])
+    # What is known within `jit` alone cannot be refused there: attacks refuse NaN.
+    logits = jnp.where((label >= 0) & (label < logits.shape[-1]), logits, jnp.nan)
     if region is None:
         region = jnp.ones(logits.shape[:-1], bool)
     fix = "Give each pixel whether it counts."

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import attack
+from jaxcnn import attack, detection, segmentation
 from jaxcnn.attack import binary
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -75,3 +75,19 @@ def test_one_program_for_other_thresholds(linear):
 def test_bad_input(call, message, linear):
     with pytest.raises((ValueError, TypeError), match=f"^binary: expected {message}"):
         call(linear.logits_fn, linear.x)
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        segmentation.class_margin(6),
+        segmentation.class_score(-1, jnp.ones((2, 4, 4), bool)),
+        detection.object_score(jnp.array([[0.0, 0, 2, 2]] * 2), 2, stride=1),
+        detection.object_score(jnp.array([[0.0, 0, 2, 2]] * 2), -1, stride=1),
+    ],
+)
+def test_scores_of_classes_that_there_are_not_are_refused(score):
+    """Their labels are arguments of the compiled net, where nothing can be raised; nothing would be found there."""
+    there = binary(lambda x: jnp.concatenate([x, x], -1), score)
+    with pytest.raises(ValueError, match=r"^fgsm: expected logits that are numbers, got NaN\."):
+        attack.fgsm(there, jnp.full((2, 4, 4, 3), 0.5), 1, epsilon=0.1)
