@@ -128,9 +128,9 @@ def _over(
     """Return checked logits (..., H, W, classes), which of them are the class's, and the region (..., H, W)."""
     logits = _logits(where, logits)
     label = classes(where, "label", label, (*logits.shape[:-3], logits.shape[-1]))[..., None, None, None]
-    own = label == jnp.arange(logits.shape[-1])
-    # What is known within `jit` alone cannot be refused there: attacks refuse NaN.
-    logits = jnp.where((label >= 0) & (label < logits.shape[-1]), logits, jnp.nan)
+    # What is known within `jit` alone cannot be refused there: the score is NaN, which attacks refuse.
+    none = (label < 0) | (label >= logits.shape[-1])
+    own, logits = (label == jnp.arange(logits.shape[-1])) | none, jnp.where(none, jnp.nan, logits)
     if region is None:
         region = jnp.ones(logits.shape[:-1], bool)
     fix = "Give each pixel whether it counts."
