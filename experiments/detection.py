@@ -183,7 +183,7 @@ AUGMENT = {
 
 def worst_first(each: np.ndarray, clear: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
     """Return the order of images by precision; one without objects is worst if a clear box is found, else last."""
-    wrong = np.isnan(each) & np.array([(row["class"] >= 0).any() for row in clear])
+    wrong = np.isnan(each) & np.array([(row["box_class"] >= 0).any() for row in clear])
     return np.argsort(np.where(wrong, 0, each), kind="stable")
 
 

@@ -3,7 +3,7 @@
     net = models.centernet(3, backbone=models.resnet(18, width=16, small_images=True), skips=2)
     training.fit(net, train, loss=detection.centre_loss(stride=2), ...)      # "boxes" (N, K, 4), "box_class" (N, K)
     found = detection.decode(logits_fn(images), stride=2)
-    detection.average_precision(found.rows(), rows_true, classes=3).at(0.5)
+    detection.average_precision(found, test, classes=3).at(0.5)
 
 Boxes are x0, y0, x1, y1 in pixels, pixel (i, j) covering [j, j + 1] x [i, i + 1]; a class of -1 says that a row is no
 box, so that every image has as many rows. `sliding_windows` finds boxes with a classifier; `point_loss` is for nets

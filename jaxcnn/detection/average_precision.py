@@ -14,7 +14,7 @@ __all__ = ["AveragePrecision", "average_precision"]
 
 OVERLAPS = tuple(np.linspace(0.5, 0.95, 10).tolist())  # to the bit COCO's: a box may overlap by just 0.85
 RECALLS = np.linspace(0, 1, 101)
-FOUND, TRUE = ("boxes", "score", "class"), ("boxes", "box_class")  # entries of an image
+FOUND, TRUE = ("boxes", "score", "box_class"), ("boxes", "box_class")  # entries of an image
 MOST = 100  # boxes of an image and class that count, those of the highest scores
 
 
@@ -52,8 +52,8 @@ def average_precision(
     recall or a higher one, averaged over 101 recalls.
 
     Args:
-        found: what `decode` returns, or for each image {"boxes": (K, 4), "score": (K,), "class": integers (K,)}; rows
-            of class -1 are no boxes. Of one class the 100 boxes with the highest scores count.
+        found: what `decode` returns, or for each image {"boxes": (K, 4), "score": (K,), "box_class": (K,)}; rows of
+            class -1 are no boxes. Of one class the 100 boxes with the highest scores count.
         truth: a data set or mapping with "boxes" (N, M, 4) and "box_class", integers (N, M), or for each image
             {"boxes": (M, 4), "box_class": (M,)}; rows of class -1 are no boxes. In an image without a box everything
             found is wrong.
@@ -114,9 +114,9 @@ def _image(where: str, found: Mapping[str, Any], truth: Mapping[str, Any], class
         ok = rows.ndim == 2 and rows.shape[1] == 4 and all(other.shape == rows.shape[:1] for other in others)
         got = [rows.shape, *(other.shape for other in others)]
         expect(ok, where, f"{name} boxes (K, 4) with a row of each entry", shown(got), "Give one image at a time.")
-    for name, given in {"class": labels, "box_class": kinds}.items():
+    for name, given in {"found": labels, "true": kinds}.items():
         ok = given.dtype.kind in "iu" or not given.size  # an empty list has no dtype of its own
-        expect(ok, where, f"{name} of an integer dtype", given.dtype, "Number the classes from 0.", TypeError)
+        expect(ok, where, f"{name} box_class of an integer dtype", given.dtype, "Number the classes from 0.", TypeError)
     known = np.concatenate([labels, kinds])
     ok = not known.size or (known.min() >= -1 and known.max() < classes)
     expect(ok, where, f"classes in 0..{classes - 1}, or -1 for no box", shown(known.tolist()), "Number them from 0.")

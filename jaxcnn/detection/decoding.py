@@ -73,6 +73,6 @@ def decode(
 
         options = {"candidates": looked_at, "limit": limit, "overlap": overlap, "by_class": True}
         found = strongest(peaks.ravel(), boxes_of, **options)
-        return found._replace(score=jnp.where(found.label >= 0, jax.nn.sigmoid(found.score), 0))
+        return found._replace(score=jnp.where(found.box_class >= 0, jax.nn.sigmoid(found.score), 0))
 
     return jax.vmap(of_one)(peaks, outputs[..., -BESIDE:])

@@ -17,13 +17,13 @@ class Found(NamedTuple):
 
     boxes: jax.Array  # (N, limit, 4): x0, y0, x1, y1 in pixels; zeros for no box
     score: jax.Array  # (N, limit), in [0, 1]; 0 for no box
-    label: jax.Array  # (N, limit), the class; -1 for no box
+    box_class: jax.Array  # (N, limit), integers; -1 for no box
 
     def rows(self, least: float = 0.0) -> list[dict[str, np.ndarray]]:
         """Return the boxes of each image, as `average_precision` takes them, without those of scores below `least`."""
         boxes, score, label = (np.asarray(part) for part in self)
         label = np.where(score >= least, label, -1)
-        return [{"boxes": b, "score": s, "class": c} for b, s, c in zip(boxes, score, label, strict=True)]
+        return [{"boxes": b, "score": s, "box_class": c} for b, s, c in zip(boxes, score, label, strict=True)]
 
 
 def strongest(

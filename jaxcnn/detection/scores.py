@@ -1,6 +1,6 @@
 """The number that stands for one object: what explanations are about, and what attacks bring down.
 
-score = detection.object_score(found.boxes[:, 0], found.label[:, 0], stride=2)  # of the best box of each image
+score = detection.object_score(found.boxes[:, 0], found.box_class[:, 0], stride=2)  # of the best box of each image
 maps = explain.grad_cam(net, params, state, x, score, at="stage2")
 there = attack.binary(logits_fn, detection.object_score(found.boxes[:, 0], stride=2), threshold=logit(0.3))
 attack.pgd(key, there, x, 1, epsilon=8 / 255)  # images in which no box of that score is found there
@@ -51,7 +51,7 @@ def object_score(
         ok = bool(np.all(known[..., :2] <= known[..., 2:]))  # NaN never is
         expect(ok, where, "boxes x0 <= x1 and y0 <= y1", "others", "Swap their ends.")
     if label is not None:
-        label = integral(where, "label", label, "Pass found.label[:, 0], say.")
+        label = integral(where, "label", label, "Pass found.box_class[:, 0], say.")
     return jax.tree_util.Partial(_object_score, boxes / stride, label)
 
 

@@ -66,7 +66,7 @@ def sliding_windows(
     expect(ok, where, "finite scales > 0, at least one", shown(scales), "Pass (1.0, 0.8), say.")
     parts = [_at_scale(logits_fn, images, float(s), window, stride, background) for s in scales]
     boxes = jnp.concatenate([part.boxes for part in parts])
-    score, label = (jnp.concatenate([getattr(part, name) for part in parts], 1) for name in ("score", "label"))
+    score, label = (jnp.concatenate([getattr(part, name) for part in parts], 1) for name in ("score", "box_class"))
 
     def of_one(score: jax.Array, label: jax.Array) -> Found:
         options = {"candidates": candidates, "limit": limit, "overlap": overlap, "by_class": False}

@@ -36,7 +36,7 @@ def boxes(
     Args:
         images: (n, h, w) or (n, h, w, 1 or 3), uint8 or floats in [0, 1].
         truth: for each image {"boxes": (K, 4), "box_class": (K,)}, x0, y0, x1, y1 in pixels; -1 for no box.
-        found: for each image {"boxes": (K, 4), "score": (K,), "class": (K,)}; -1 for no box.
+        found: for each image {"boxes": (K, 4), "score": (K,), "box_class": (K,)}; -1 for no box.
         class_names: in the order of the classes.
         captions: a few words for each image, or none.
         columns: images side by side; 4, or 2 where an image has many boxes, unless given.
@@ -58,7 +58,7 @@ def boxes(
     expect(ok, where, f"{count} truths, finds, and captions or none", got, "Give each image its own.")
     expect(columns is None or columns > 0, where, "at least one column", columns, "Pass how many images a row holds.")
     labels = names(where, class_names, len(class_names))
-    there = [_there(of, "box_class") for of in truth], [_there(of, "class") for of in found]
+    there = [_there(of, "box_class") for of in truth], [_there(of, "box_class") for of in found]
     highest = max(int(classes.max(initial=-1)) for part in there for _, classes in part)
     expect(highest < len(labels), where, f"classes in 0..{len(labels) - 1}", highest, "Name every class.")
     crowded = max(len(classes) for part in there for _, classes in part) > CROWDED
@@ -79,7 +79,7 @@ def boxes(
                 within = np.clip(box, 0, (width, height, width, height))
                 outlined(axes, within, left, top, scale, colours.get(int(label), colour), line)
         mine = found[place]
-        for box, score, label in zip(mine["boxes"], mine["score"], mine["class"], strict=True):
+        for box, score, label in zip(mine["boxes"], mine["score"], mine["box_class"], strict=True):
             if label >= 0 and not crowded:
                 at = left + max(float(box[0]), 0) * scale, top + max(float(box[1]), 0) * scale
                 ink = style("#ffffff", 6.0, bbox={"facecolor": ORANGE, "edgecolor": "none", "pad": 0.8})

@@ -13,7 +13,7 @@ def found(boxes, score, label=None):
     return {
         "boxes": boxes,
         "score": np.asarray(score, float),
-        "class": np.zeros(len(boxes), int) if label is None else label,
+        "box_class": np.zeros(len(boxes), int) if label is None else label,
     }
 
 
@@ -116,7 +116,9 @@ def test_agrees_with_the_evaluation_of_coco(seed):
     ]
     images = [{"id": i, "width": 200, "height": 200} for i in range(len(truths))]
     truth = coco.COCO({"images": images, "annotations": there, "categories": [{"id": c} for c in range(3)]})
-    scored = [row | {"score": float(finds[row["image_id"]]["score"][number])} for row, number in rows(finds, "class")]
+    scored = [
+        row | {"score": float(finds[row["image_id"]]["score"][number])} for row, number in rows(finds, "box_class")
+    ]
     evaluation = coco.COCOeval_faster(truth, truth.loadRes(scored), iouType="bbox")
     evaluation.evaluate()
     evaluation.accumulate()
@@ -149,7 +151,7 @@ def test_what_decode_and_data_sets_give_will_do():
     rows = [{"boxes": b, "box_class": c} for b, c in zip(held["boxes"], held["box_class"], strict=True)]
     table = average_precision(given, held, 2).table
     np.testing.assert_array_equal(table, average_precision(given.rows(), rows, 2).table)
-    message = "expected found boxes as a mapping with boxes, score, class, got .*boxes.* Found.rows"
+    message = "expected found boxes as a mapping with boxes, score, box_class, got .*boxes.* Found.rows"
     with pytest.raises(ValueError, match=f"^average_precision: {message}"):
         average_precision(rows, rows, 2)
     with pytest.raises(ValueError, match=r"^average_precision: expected true boxes as a mapping with boxes"):

@@ -25,7 +25,7 @@ def outputs_of(peaks, shape=(8, 8), size=6.0):
 def test_decoding_gives_the_boxes_back():
     found = jax.jit(lambda y: decode(y, stride=4, limit=5))(perfect(BOXES, KINDS))
     assert found.boxes.shape == (1, 5, 4)
-    order = np.argsort(np.asarray(found.label[0, :2]))
+    order = np.argsort(np.asarray(found.box_class[0, :2]))
     np.testing.assert_allclose(found.boxes[0, :2][order], BOXES[:2][::-1], atol=1e-5)
     assert (found.score[0, :2] > 0.99).all()
     assert (found.score[0, 2:] < 0.01).all()
@@ -37,7 +37,7 @@ def test_neighbours_of_a_peak_are_no_peaks_and_boxes_that_overlap_may_be_suppres
     both = decode(outputs, stride=4, limit=2)
     np.testing.assert_allclose(both.score[0], expit([4.0, 3.0]), rtol=1e-5)
     one = decode(outputs, stride=4, limit=2, overlap=0.4, candidates=2)
-    assert one.label[0].tolist() == [0, -1]
+    assert one.box_class[0].tolist() == [0, -1]
     assert one.score[0, 1] == 0
     assert not one.boxes[0, 1].any()
 
@@ -47,10 +47,10 @@ def test_what_is_suppressed_makes_room_for_what_comes_after_it():
     find = jax.jit(lambda y: decode(y, stride=4, limit=3, overlap=0.3, candidates=4))
     found = find(outputs)  # the second overlaps the first by a third, the third the second
     np.testing.assert_allclose(found.score[0], expit([5.0, 3.0, 1.0]), rtol=1e-5)
-    assert found.label[0].tolist() == [0, 0, 0]
+    assert found.box_class[0].tolist() == [0, 0, 0]
     np.testing.assert_array_equal(found.boxes[0, :, 0], [-4, 16, 12])
     few = decode(outputs, stride=4, limit=3, overlap=0.3, candidates=2)
-    assert few.label[0].tolist() == [0, -1, -1]
+    assert few.box_class[0].tolist() == [0, -1, -1]
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -70,15 +70,15 @@ def test_what_is_not_finite_is_no_box():
 
 def test_rows_are_of_one_image_each_and_leave_out_low_scores():
     found = Found(jnp.zeros((2, 3, 4)), jnp.array([[0.9, 0.3, 0], [0.2, 0, 0]]), jnp.array([[1, 0, -1], [2, -1, -1]]))
-    assert [row["class"].tolist() for row in found.rows()] == [[1, 0, -1], [2, -1, -1]]
-    assert [row["class"].tolist() for row in found.rows(0.3)] == [[1, 0, -1], [-1, -1, -1]]
+    assert [row["box_class"].tolist() for row in found.rows()] == [[1, 0, -1], [2, -1, -1]]
+    assert [row["box_class"].tolist() for row in found.rows(0.3)] == [[1, 0, -1], [-1, -1, -1]]
     assert [(row["boxes"].shape, row["score"].shape) for row in found.rows()] == [((3, 4), (3,))] * 2
 
 
 def test_more_rows_than_cells():
     found = decode(jnp.zeros((2, 2, 2, 5)), stride=4, limit=9)
-    assert found.label.shape == (2, 9)
-    assert found.label[0].tolist() == [0] * 4 + [-1] * 5
+    assert found.box_class.shape == (2, 9)
+    assert found.box_class[0].tolist() == [0] * 4 + [-1] * 5
     assert found.score[0].tolist() == [0.5] * 4 + [0] * 5
 
 

@@ -33,7 +33,7 @@ def slide(images, logits_fn=brightness, **options):
 def test_windows_that_are_found_and_their_scores():
     found = slide(image((2, 4), (8, 12)), background=0)
     assert sorted(found.boxes[0, :2].tolist()) == [[4, 2, 8, 6], [12, 8, 16, 12]]
-    assert found.label[0, :2].tolist() == [1, 1]
+    assert found.box_class[0, :2].tolist() == [1, 1]
     np.testing.assert_allclose(found.score[0, :2], jax.nn.sigmoid(8.0), rtol=1e-6)
     assert found.score[0, 2] < 0.51  # half of a bright square
 
@@ -46,13 +46,13 @@ def test_windows_suppress_each_other_whatever_their_class():
         return jnp.where(odd, logits[..., ::-1], logits)  # of every second column the classes are exchanged
 
     one = slide(image((2, 4), shape=(8, 8)), classes, overlap=0.3, limit=9)
-    kept = np.asarray(one.boxes[0])[np.asarray(one.label[0]) >= 0]
+    kept = np.asarray(one.boxes[0])[np.asarray(one.box_class[0]) >= 0]
     assert [4, 2, 8, 6] in kept.tolist() and [2, 2, 6, 6] not in kept.tolist()
     all_of_them = slide(image((2, 4), shape=(8, 8)), classes, overlap=1.0, limit=12)
-    assert (all_of_them.label[0] >= 0).sum() == 9
-    assert all_of_them.label[0].tolist()[9:] == [-1] * 3
+    assert (all_of_them.box_class[0] >= 0).sum() == 9
+    assert all_of_them.box_class[0].tolist()[9:] == [-1] * 3
     assert not all_of_them.boxes[0, 9:].any() and not all_of_them.score[0, 9:].any()
-    assert (slide(image((2, 4), shape=(8, 8)), overlap=1.0, candidates=2).label[0] >= 0).sum() == 2
+    assert (slide(image((2, 4), shape=(8, 8)), overlap=1.0, candidates=2).box_class[0] >= 0).sum() == 2
 
 
 def test_half_the_scale_finds_what_is_twice_as_large():

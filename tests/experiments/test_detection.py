@@ -64,7 +64,7 @@ def test_blood_cells_or_any_set_in_their_form(tmp_path):
 
 
 def test_an_image_without_objects_is_worst_if_something_is_found():
-    boxes, none = {"class": np.array([2, -1])}, {"class": np.array([-1])}
+    boxes, none = {"box_class": np.array([2, -1])}, {"box_class": np.array([-1])}
     order = detection.worst_first(np.array([0.5, np.nan, np.nan, 0.2]), [boxes, none, boxes, boxes])
     assert order.tolist() == [2, 3, 0, 1]
 

@@ -10,7 +10,7 @@ NAMES = ("ground", "disc", "ring")
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
 TRUTH = np.zeros((3, 8, 8), np.int32)
 TRUTH[0, :4], TRUTH[1, 2:4] = 1, 2
-EMPTY = {"boxes": np.zeros((0, 4)), "score": np.zeros(0), "class": np.zeros(0, int)}  # nothing found
+EMPTY = {"boxes": np.zeros((0, 4)), "score": np.zeros(0), "box_class": np.zeros(0, int)}  # nothing found
 
 
 def tiles(figure):
@@ -56,7 +56,7 @@ def test_true_boxes_are_dashed_and_found_ones_have_class_and_score():
         {
             "boxes": np.array([[1.0, 1, 20, 5], [0, 0, 1, 1]]),
             "score": np.array([0.876, 0.1]),
-            "class": np.array([2, -1]),
+            "box_class": np.array([2, -1]),
         },
         EMPTY,
     ]
@@ -72,7 +72,7 @@ def test_many_boxes_have_the_colours_of_their_classes_and_no_words():
     truth = [boxes_of(*rows), boxes_of()]
     found = [
         EMPTY,
-        {"boxes": np.array([[1.0, 1, 5, 5]]), "score": np.array([0.876]), "class": np.array([2])},
+        {"boxes": np.array([[1.0, 1, 5, 5]]), "score": np.array([0.876]), "box_class": np.array([2])},
     ]
     axes = report.boxes(IMAGES[:2], truth, found, NAMES).axes[0]
     assert [text.get_text() for text in axes.texts] == [str(NAMES[1]), str(NAMES[2])]  # the legend alone
