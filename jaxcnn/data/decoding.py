@@ -1,18 +1,29 @@
 """The bytes of an image file as an array, whoever wrote them."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from jaxcnn.checking import installed
+from jaxcnn.checking import expect, installed, is_int, shown
 from jaxcnn.data.cropping import Choose, reduction, resized
 from jaxcnn.data.jpeg import decoded, is_jpeg, orientation
 from jaxcnn.data.jpeg_scans import scans
 from jaxcnn.data.plain_png import from_plain_png
 
-__all__ = ["MODES", "SUFFIXES", "CostlyImageError", "Decoder", "Header", "class_numbers", "require_pillow"]
+__all__ = [
+    "MODES",
+    "SUFFIXES",
+    "CostlyImageError",
+    "Decoder",
+    "Header",
+    "class_numbers",
+    "expect_shape",
+    "require_pillow",
+    "stretched",
+]
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # Pillow knows more formats, and some of them (EPS) start other programs.
@@ -131,6 +142,24 @@ def class_numbers(data: bytes) -> np.ndarray:
         if image.mode not in ("L", "P", "1"):
             raise ValueError(f"mode {image.mode}, where a mask has one channel of class numbers")
         return np.asarray(image, np.uint8)
+
+
+def expect_shape(where: str, shape: Any) -> tuple[int, int] | None:
+    """Return the size that images are resized to, None for none; raise `ValueError` unless it is two counts."""
+    ok = shape is None or (isinstance(shape, Sequence) and len(shape) == 2 and all(is_int(side, 1) for side in shape))
+    expect(ok, where, "shape as (height, width) in pixels", shown(shape), "Pass shape=(240, 320), say.")
+    return None if shape is None else (int(shape[0]), int(shape[1]))
+
+
+def stretched(image: np.ndarray, shape: tuple[int, int], *, numbers: bool = False) -> np.ndarray:
+    """Return an image, uint8 (h, w, ...), resized to (H, W, ...), bilinear with antialiasing.
+
+    Of `numbers`, such as classes, which have no mean, it takes the nearest.
+    """
+    from PIL import Image
+
+    how = Image.Resampling.NEAREST if numbers else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(image).resize((shape[1], shape[0]), how))
 
 
 def require_pillow() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxcnn.checking import expect, is_int, shown
 from jaxcnn.data.dataset import Dataset, from_arrays
-from jaxcnn.data.decoding import Decoder, class_numbers, require_pillow
+from jaxcnn.data.decoding import Decoder, class_numbers, expect_shape, require_pillow, stretched
 from jaxcnn.data.tree import TESTS, TRAIN, Tree, contents, images_in, open_tree
 
 __all__ = ["VOID", "load_masks", "void_labels"]
@@ -22,25 +22,32 @@ NAMED = 3  # files that a message names
 
 
 def load_masks(
-    path: str | os.PathLike[str], class_names: Sequence[str], *, void: Sequence[int] = VOID
+    path: str | os.PathLike[str],
+    class_names: Sequence[str],
+    *,
+    void: Sequence[int] = VOID,
+    shape: tuple[int, int] | None = None,
 ) -> tuple[Dataset, Dataset]:
     """Return the training and the test set of images with masks, in memory.
 
     Args:
         path: a folder, or a zip archive, with `train/` and `test/` (or `validation/`, `val/`: the first that is there)
-            of images of one size, and beside each a folder whose name begins alike, such as `train_masks/` or
+            of images, and beside each a folder whose name begins alike, such as `train_masks/` or
             `trainannot/`, with a mask of the same name for each image: grey or with a palette, its values the numbers
             of the classes.
         class_names: in the order of their numbers, from 0.
         void: values of pixels that have no class; see `segmentation.pixel_loss`.
+        shape: height and width that every image is resized to (bilinear, with antialiasing), and every mask (nearest
+            pixels); None leaves both as they are.
 
     Returns:
         train, test: two `Dataset`s with `["image"]`, uint8 (N, H, W, 3), `["mask"]`, uint8 (N, H, W), and `.info`.
 
     Raises:
         ValueError: void values that are classes too, folders of another layout, an image without mask or a mask without
-            image, sizes that differ, masks with values that are neither classes nor void, files that cannot be decoded;
-            the message names them.
+            image, a mask of another size than its image, images of several sizes without `shape`, masks with values
+            that are neither classes nor void, training masks of one class alone, files that cannot be decoded; the
+            message names them.
         TypeError: class_names that are no texts.
         FileNotFoundError: there is nothing at path.
         OSError: neither a folder nor a zip archive, or it cannot be read.
@@ -51,6 +58,7 @@ def load_masks(
     ok = ok and all(isinstance(name, str) for name in class_names)
     expect(ok, where, "class_names as a list of texts", shown(class_names), 'Pass ["road", "sky"], say.', TypeError)
     allowed = {*range(len(class_names)), *void_labels(where, void, len(class_names))}
+    shape = expect_shape(where, shape)
     require_pillow()
     path = Path(path).expanduser()
     tree = open_tree(path)
@@ -59,7 +67,11 @@ def load_masks(
     ok = TRAIN in folders and second in folders
     expect(ok, where, f"folders of images in {path}", sorted(folders), LAYOUT)
     train_pairs, test_pairs = (_pairs(path, folders, split) for split in (TRAIN, second))
-    image, mask = _read(tree, train_pairs + test_pairs, allowed)
+    image, mask = _read(tree, train_pairs + test_pairs, allowed, shape)
+    values = np.unique(mask[: len(train_pairs)]).tolist()
+    ok = len(class_names) == 1 or len(set(values) & set(range(len(class_names)))) > 1
+    fix = "Write the number of a class where 255 stands for an object, or name other values as void."
+    expect(ok, where, f"pixels of two classes or more in the masks of {TRAIN}", f"values {shown(values)}", fix)
     source = f"images and masks in {path.name}; folders {TRAIN} and {second}"
 
     def part(chosen: slice) -> Dataset:
@@ -111,16 +123,21 @@ def _pairs(path: Path, folders: dict[str, dict[str, str]], split: str) -> list[t
     return [(images[key], masks[key]) for key in sorted(images)]
 
 
-def _read(tree: Tree, pairs: Sequence[tuple[str, str]], allowed: set[int]) -> tuple[np.ndarray, np.ndarray]:
+def _read(
+    tree: Tree, pairs: Sequence[tuple[str, str]], allowed: set[int], shape: tuple[int, int] | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return all images and all masks, checked."""
     images, masks = [], []
     size: tuple[int, ...] = ()
     for names in pairs:
         image, mask = _decoded(tree, names[0], Decoder(3)), _decoded(tree, names[1], class_numbers)
+        sizes = dict(zip(names, (image.shape[:2], mask.shape), strict=True))
+        fix = "Give each image a mask of its size, resized without interpolation."
+        expect(image.shape[:2] == mask.shape, "load_masks", "an image and its mask of one size", sizes, fix)
+        if shape is not None:
+            image, mask = stretched(image, shape), stretched(mask, shape, numbers=True)
         size = size or mask.shape
-        found = {name: array.shape[:2] for name, array in zip(names, (image, mask), strict=True)}
-        ok, fix = all(shape == size for shape in found.values()), "Make all of one size, masks without interpolation."
-        expect(ok, "load_masks", f"images and masks of one size {size}", found, fix)
+        expect(mask.shape == size, "load_masks", f"images of one size {size}", sizes, "Pass shape=(height, width).")
         others = [label for label in np.unique(mask).tolist() if label not in allowed]
         fix = "Pass class_names for all classes, and as void the values of pixels that have none."
         expect(not others, "load_masks", f"masks of {sorted(allowed)}", f"{shown(others)} in {names[1]}", fix)

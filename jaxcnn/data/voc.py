@@ -1,17 +1,17 @@
 """Images with boxes in Pascal VOC's form, in which many sets for detection are published: a folder or a zip archive."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcnn.checking import expect, expect_count, is_int, shown
+from jaxcnn.checking import expect, expect_count, shown
 from jaxcnn.data.annotation import objects_in
 from jaxcnn.data.box_slots import box_slots
 from jaxcnn.data.dataset import Dataset, from_arrays
-from jaxcnn.data.decoding import SUFFIXES, Decoder, require_pillow
+from jaxcnn.data.decoding import SUFFIXES, Decoder, expect_shape, require_pillow, stretched
 from jaxcnn.data.tree import Tree, contents, open_tree
 
 __all__ = ["load_voc"]
@@ -66,8 +66,7 @@ def load_voc(
     """
     require_pillow()
     slots = None if slots is None else expect_count(WHERE, "slots", slots)
-    ok = shape is None or (isinstance(shape, Sequence) and len(shape) == 2 and all(is_int(side, 1) for side in shape))
-    expect(ok, WHERE, "shape as (height, width) in pixels", shown(shape), "Pass shape=(240, 320), say.")
+    shape = expect_shape(WHERE, shape)
     path = Path(path).expanduser()
     tree = open_tree(path)
     files = set(tree.names())
@@ -130,15 +129,9 @@ def _example(tree: Tree, annotation: str, picture: str, shape: tuple[int, int] |
     what = f"boxes of {annotation} within its image, {width}x{height} pixels"
     expect(not len(outside), WHERE, what, shown(outside.tolist()), fix)
     if shape is not None:
-        image = _resized(image, shape)
+        image = stretched(image, shape)
         cut = cut * (np.array([shape[1], shape[0]] * 2) / [width, height, width, height])
     return _Example(image, cut, [name for name, _ in objects])
-
-
-def _resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(image).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
 
 
 def _dataset(path: Path, split: str, examples: list[_Example], classes: list[str], slots: int | None) -> Dataset:

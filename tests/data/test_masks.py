@@ -97,8 +97,11 @@ def changed(**files):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (changed(mask=png(mask(0, (6, 8)))), r"images and masks of one size \(6, 8\), got \{'train/a.png': \(6, 7\)"),
-        (changed(test=png(pixels(0, (9, 7, 3)))), r"images and masks of one size \(6, 7\), got \{'test/a.png': \(9, 7"),
+        (changed(mask=png(mask(0, (6, 8)))), r"an image and its mask of one size, got \{'train/a.png': \(6, 7\)"),
+        (
+            changed(test=png(pixels(0, (9, 7, 3))), annot=png(mask(0, (9, 7)))),
+            r"images of one size \(6, 7\), got \{'test/a.png': \(9, 7\), .*\. Pass shape=",
+        ),
         (changed(mask=png(mask(1) + 1)), r"masks of \[-1, 0, 1, 2, 255\], got \[3\] in train_masks/a\.png\. Pass"),
         (changed(mask=png(pixels(1))), r"images that can be decoded, got train_masks/a\.png \(mode RGB, where a mask"),
         (changed(image=b"none"), r"images that can be decoded, got train/a\.png \(.*\)\. Repair it"),
@@ -113,6 +116,24 @@ def changed(**files):
 def test_what_is_wrong_is_named(tmp_path, files, message):
     with pytest.raises(ValueError, match=rf"^load_masks: expected {message}"):
         data.load_masks(write(tmp_path, files), NAMES)
+
+
+def test_sizes_become_one(tmp_path):
+    files = changed(test=png(pixels(0, (9, 7, 3))), annot=png(mask(0, (9, 7))))
+    train, test = data.load_masks(write(tmp_path, files), NAMES, shape=(12, 14))
+    assert train["image"].shape == (2, 12, 14, 3)
+    assert test["mask"].shape == (1, 12, 14)
+    whole, _ = data.load_masks(write(tmp_path, FILES), NAMES)
+    np.testing.assert_array_equal(train["mask"], whole["mask"].repeat(2, 1).repeat(2, 2))
+    assert np.abs(train["image"].mean((1, 2)) - whole["image"].mean((1, 2))).max() < 6
+
+
+def test_masks_of_black_and_white_are_no_classes(tmp_path):
+    """255 is void: all objects of such masks would be passed over without a word."""
+    white = {name: png((mask(1) % 2) * np.uint8(255)) for name in FILES if "masks" in name or "annot" in name}
+    message = r"pixels of two classes or more in the masks of train, got values \[0, 255\]\. Write the number"
+    with pytest.raises(ValueError, match=f"^load_masks: expected {message}"):
+        data.load_masks(write(tmp_path, FILES | white), NAMES)
 
 
 def test_void_labels_are_named(tmp_path):

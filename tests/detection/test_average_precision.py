@@ -160,11 +160,11 @@ def test_what_decode_and_data_sets_give_will_do():
 
 def test_classes_that_are_not_integers():
     with pytest.raises(
-        TypeError, match=r"^average_precision: expected class of an integer dtype, got float64\. Number"
+        TypeError, match=r"^average_precision: expected found box_class of an integer dtype, got float64\. Number"
     ):
         average_precision([found(ONE, [1], np.array([0.5]))], [true(ONE)], 2)
     with pytest.raises(
-        TypeError, match=r"^average_precision: expected box_class of an integer dtype, got bool\. Number"
+        TypeError, match=r"^average_precision: expected true box_class of an integer dtype, got bool\. Number"
     ):
         average_precision([found(ONE, [1])], [true(ONE, np.array([True]))], 2)
     assert average_precision([found(ONE, [1])], [{"boxes": ONE, "box_class": [0]}], 2).at(0.5) == 1
