@@ -141,11 +141,11 @@ def backbone(config: Config) -> Sequential:
 
 
 def fcn(config: Config, classes: int) -> Layer:
-    return models.fcn(classes, backbone=backbone(config), stride=8, skips=2, hidden=0)
+    return models.fcn(classes, backbone=backbone(config), skips=2, hidden=0)
 
 
 def deeplab(config: Config, classes: int) -> Layer:
-    options = {"dilated": 1, "stride": 4, "rates": (2, 4, 6), "width": 4 * config.width, "dropout": 0.0}
+    options = {"dilated": 1, "rates": (2, 4, 6), "width": 4 * config.width, "dropout": 0.0}
     return models.deeplab(classes, backbone=backbone(config), **options)
 
 

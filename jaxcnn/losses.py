@@ -172,6 +172,9 @@ def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, classes: int) ->
     return jnp.bincount(cell.ravel(), length=classes * classes + 1)[:-1].reshape(classes, classes).astype(jnp.int32)
 
 
+OTHER_LOSSES = {"mask": "loss=segmentation.pixel_loss()", "boxes": "loss=detection.centre_loss(stride=...)"}
+
+
 @dataclass(frozen=True)
 class Classification:
     """The trainer's loss for one label per image: `cross_entropy(outputs, batch["label"])`."""
@@ -187,7 +190,9 @@ class Classification:
 
         Compiled code cannot look at values: a label out of range would train on, silently wrong.
         """
-        expect("label" in arrays, "classification", 'data with "label"', list(arrays), "Pass another loss to fit.")
+        known = [fix for name, fix in OTHER_LOSSES.items() if name in arrays]
+        fix = f"Pass {known[0] if known else 'another loss'} to fit."
+        expect("label" in arrays, "classification", 'data with "label"', list(arrays), fix)
         label, classes = np.asarray(arrays["label"]), outputs.shape[-1]
         if np.issubdtype(label.dtype, np.integer):
             expect(

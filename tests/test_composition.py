@@ -1,5 +1,6 @@
 """Nets from layers: names, slices, keys, state, and errors that say which layer."""
 
+import dataclasses
 import zlib
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import fingerprint
+from jaxcnn import fingerprint, layers
 from jaxcnn import functional as F
 from jaxcnn.layers import BatchNorm, Concat, Conv, Dense, Dropout, Flatten, GlobalAvgPool, Residual, Sequential
 
@@ -236,3 +237,19 @@ def test_state_of_another_net():
     params, _ = NET.init(key, IMAGES)
     with pytest.raises(TypeError, match=r"^batch_norm: expected stats as a BatchStats\(mean, var\), got \{\}\. "):
         NET.apply(params, {}, IMAGES, train=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class WithoutState(layers.Layer):
+    """A layer whose author forgot the state."""
+
+    def apply(self, params, state, x, *, train, key=None):
+        return 2 * x
+
+
+def test_a_layer_that_returns_no_pair_is_refused():
+    """An array of two images would come apart into two outputs else."""
+    net = layers.Sequential(mine=WithoutState(), act=F.relu)
+    message = r"^WithoutState: expected apply to return \(outputs, state\), got an array alone\. Return x, state where"
+    with pytest.raises(TypeError, match=message):
+        net.apply({}, {}, jnp.ones((2, 4, 4, 3)), train=False)

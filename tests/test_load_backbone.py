@@ -17,11 +17,11 @@ CLASSIFIER = models.resnet(10, width=4, small_images=True)
 SHALLOW = ["stem", "stage1", "stage2", "stage3", "stage4"]
 DEEP = ["stem", "stage1", "stage2", "fuse/branch/stage3", "fuse/branch/fuse/branch/stage4"]
 NETS = {
-    "fcn": (models.fcn(5, backbone=CLASSIFIER, stride=8, hidden=0), DEEP),
-    "fcn32": (models.fcn(5, backbone=CLASSIFIER, stride=8, skips=0, hidden=4), SHALLOW),
+    "fcn": (models.fcn(5, backbone=CLASSIFIER, hidden=0), DEEP),
+    "fcn32": (models.fcn(5, backbone=CLASSIFIER, skips=0, hidden=4), SHALLOW),
     "centernet": (models.centernet(3, backbone=CLASSIFIER, skips=2, width=8), DEEP),
     "deeplab": (
-        models.deeplab(5, backbone=CLASSIFIER, stride=2, rates=(1, 2), width=8),
+        models.deeplab(5, backbone=CLASSIFIER, rates=(1, 2), width=8),
         SHALLOW,
     ),
 }

@@ -55,7 +55,7 @@ def classifier(info: data.DatasetInfo, width: int) -> Sequential:
 
 def tasks(info: data.DatasetInfo, width: int) -> tuple[Task, Task]:
     """Return segmentation and detection, nets with the classifier's stages."""
-    pixels = models.fcn(len(CLASSES) + 1, backbone=_backbone(width), stride=4, skips=SKIPS, hidden=0)
+    pixels = models.fcn(len(CLASSES) + 1, backbone=_backbone(width), skips=SKIPS, hidden=0)
     boxes = models.centernet(len(CLASSES), backbone=_backbone(width), skips=SKIPS, width=2 * width)
     return (
         Task(

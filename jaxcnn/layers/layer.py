@@ -113,7 +113,13 @@ def apply(
 ) -> tuple[jax.Array, State]:
     """Return `module.apply(...)`, or a plain function's value and the state as it was."""
     if isinstance(module, Layer):
-        return module.apply(params, state, x, train=train, key=key)
+        given = module.apply(params, state, x, train=train, key=key)
+        # An array of two rows would come apart as well.
+        pair = isinstance(given, tuple) and len(given) == 2
+        fix = "Return x, state where there is none of its own."
+        got = "an array alone" if is_array(given) else type(given).__name__
+        expect(pair, type(module).__name__, "apply to return (outputs, state)", got, fix, TypeError)
+        return given
     y = module(x)
     fix = "Use functions of an array that return one."
     expect(is_array(y), "apply", f"an array from {name_of(module)}", y, fix, TypeError)

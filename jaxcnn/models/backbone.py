@@ -2,10 +2,15 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from jaxcnn.checking import expect, is_int, shown
 from jaxcnn.layers import Sequential
 
-__all__ = ["cut_backbone"]
+__all__ = ["cut_backbone", "stride_of"]
+
+FAR = 4096  # pixels of an image whose size, at any usual stride, is that of the map times the stride
 
 
 def cut_backbone(where: str, backbone: Any, name: str, count: Any, fix: str) -> tuple[Sequential, list[int]]:
@@ -31,3 +36,13 @@ def cut_backbone(where: str, backbone: Any, name: str, count: Any, fix: str) -> 
     expect(ok, where, f"{name}, fewer than the {len(stages)} stages {stages}", shown(count), fix)
     ends = [parts.index(stage) + 1 for stage in stages[-1 - int(count) :]]
     return backbone[: ends[-1]], ends
+
+
+def stride_of(body: Sequential) -> int:
+    """Return the pixels of an image between those of the map that a net makes of it; nothing is computed of the net."""
+    spec = jax.ShapeDtypeStruct((1, FAR, FAR, 3), jnp.float32)
+
+    def made(key: jax.Array, x: jax.Array) -> jax.Array:
+        return body.apply(*body.init(key, spec), x, train=False)[0]
+
+    return round(FAR / jax.eval_shape(made, jax.random.key(0), spec).shape[1])

@@ -12,7 +12,7 @@ from jaxcnn import functional as F
 from jaxcnn.checking import expect, expect_count, is_int, shown
 from jaxcnn.initializers import lecun_normal
 from jaxcnn.layers import BatchNorm, Concat, Conv, Dropout, Layer, Sequential, Upsample, register
-from jaxcnn.models.backbone import cut_backbone
+from jaxcnn.models.backbone import cut_backbone, stride_of
 from jaxcnn.models.resnet import resnet
 from jaxcnn.surgery import dilate
 
@@ -24,12 +24,11 @@ def deeplab(
     *,
     backbone: Sequential | None = None,
     dilated: int = 2,
-    stride: int = 8,
     rates: Sequence[int] = (12, 24, 36),
     width: int = 256,
     dropout: float = 0.5,
 ) -> Sequential:
-    """Return the net of a backbone's stages, for images whose sides `stride` divides.
+    """Return the net of a backbone's stages, for images whose sides the dilated backbone's stride divides.
 
     The last stages lose their strides and are dilated instead. On their maps a 1x1 convolution, a dilated 3x3 one for
     each of `rates`, and one of the image's mean stand side by side; a 1x1 and a 3x3 convolution follow, a further 1x1
@@ -40,7 +39,6 @@ def deeplab(
         backbone: a classifier with parts called "stage1", "stage2" and so on, such as `models.resnet(101)`, of which
             what comes after them is left out; `models.resnet(50)` unless given.
         dilated: how many of the last stages lose their strides (see `surgery.dilate`), with what lies between them.
-        stride: pixels of the image between those of the last stage, dilated as it is.
         rates: dilations of the pyramid's 3x3 convolutions; the paper's are (6, 12, 18) for a stride of 16.
         width: maps of each part of the pyramid, and after it.
         dropout: rate after the pyramid.
@@ -58,7 +56,6 @@ def deeplab(
     """
     where = "deeplab"
     num_classes, width = expect_count(where, "num_classes", num_classes), expect_count(where, "width", width)
-    stride = expect_count(where, "stride", stride)
     ok, fix = isinstance(rates, Sequence) and len(rates) > 0 and all(is_int(r, 1) for r in rates), "Pass (6, 12, 18)."
     expect(ok, where, "rates as positive ints", shown(rates), fix)
     backbone = resnet(50) if backbone is None else backbone
@@ -73,7 +70,7 @@ def deeplab(
         project=Sequential(**_convolution(width, 1).layers, dropout=Dropout(dropout)),
         refine=_convolution(width, 3),
         head=Conv(num_classes, 1, kernel_init=lecun_normal),
-        up=Upsample(stride),
+        up=Upsample(stride_of(body)),
     )
 
 

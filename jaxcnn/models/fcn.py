@@ -4,10 +4,10 @@ Source: Long, Shelhamer, Darrell, "Fully convolutional networks for semantic seg
 """
 
 from jaxcnn import functional as F
-from jaxcnn.checking import expect, expect_count, is_int, shown
+from jaxcnn.checking import expect, expect_count
 from jaxcnn.initializers import bilinear, lecun_normal
 from jaxcnn.layers import Conv, ConvTranspose, Dropout, Residual, Sequential
-from jaxcnn.models.backbone import cut_backbone
+from jaxcnn.models.backbone import cut_backbone, stride_of
 from jaxcnn.models.vgg import vgg
 
 __all__ = ["fcn"]
@@ -17,12 +17,11 @@ def fcn(
     num_classes: int = 21,
     *,
     backbone: Sequential | None = None,
-    stride: int = 32,
     skips: int = 2,
     hidden: int = 4096,
     dropout: float = 0.5,
 ) -> Sequential:
-    """Return the net of a backbone's stages, for images whose sides `stride` divides.
+    """Return the net of a backbone's stages, for images whose sides the backbone's stride divides.
 
     A 7x7 and a 1x1 convolution take the place of the classifier's dense layers, a further one makes logits of each
     pixel of the last stage. These are enlarged twice and added to logits made of the stage before, so many times as
@@ -34,7 +33,6 @@ def fcn(
         backbone: a classifier with parts called "stage1", "stage2" and so on, the last `skips` of which halve the
             image, such as `models.resnet(50)`, of which what comes after them is left out; the paper's VGG of depth 16
             unless given.
-        stride: pixels of the image between those of the last stage.
         skips: 2 for the paper's FCN-8s, 1 for FCN-16s, 0 for FCN-32s.
         hidden: maps of the convolutions in the place of dense layers; 0 for none of them.
         dropout: rate after each of them.
@@ -45,7 +43,8 @@ def fcn(
         head and up, and `fuse/shortcut`.
 
     Raises:
-        ValueError: a count that is not positive, more skips than stages, a stride that they do not divide.
+        ValueError: a count that is not positive, more skips than stages, a stride of the backbone that they do not
+            divide.
         TypeError: the backbone is no Sequential.
 
     Source: figure 3, section 4.2, and the reference code: 134.5 M parameters for 21 classes ("134M" in its table 1). As
@@ -57,8 +56,10 @@ def fcn(
     backbone = vgg(16) if backbone is None else backbone
     body, ends = cut_backbone(where, backbone, "skips", skips, "2 are usual.")
     skips = int(skips)
-    ok = is_int(stride, 1) and int(stride) % 2**skips == 0
-    expect(ok, where, f"a stride that {2**skips} divides", shown(stride), "32 is usual.")
+    stride = stride_of(body)
+    expect(
+        stride % 2**skips == 0, where, f"a backbone of a stride that {2**skips} divides", stride, "Take fewer skips."
+    )
     hidden = expect_count(where, "hidden", hidden, least=0)
 
     def score() -> Conv:
@@ -77,7 +78,7 @@ def fcn(
         start = ends[i - 1] if i else 0
         fuse = Residual(Sequential(**deep, up=enlarged(2)), shortcut=score())
         deep = {**body[start : ends[i]].layers, "fuse": fuse}
-    return Sequential(**deep, up=enlarged(int(stride) // 2**skips))
+    return Sequential(**deep, up=enlarged(stride // 2**skips))
 
 
 def _convolution(features: int, size: int, dropout: float) -> Sequential:

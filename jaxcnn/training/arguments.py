@@ -11,7 +11,7 @@ from jaxcnn.checking import did_you_mean, expect, is_number, number, shown
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.splitting import split
 from jaxcnn.data.stream import Stream
-from jaxcnn.layers.layer import Layer
+from jaxcnn.layers.layer import Layer, apply
 from jaxcnn.training.evaluation import TOGETHER
 from jaxcnn.training.optimizer import sgd, warmup_cosine
 from jaxcnn.training.step import Batch, PerExample, per_example
@@ -98,7 +98,7 @@ def expect_outputs(
     weights: Any = jax.eval_shape(net.init, jax.random.key(0), train.spec)
 
     def outputs(image: Any) -> Any:
-        return jax.eval_shape(lambda p, s, x: net.apply(p, s, x, train=False)[0], *weights, image)
+        return jax.eval_shape(lambda p, s, x: apply(net, p, s, x, train=False)[0], *weights, image)
 
     def figures(outputs: Any, batch: Batch) -> Any:
         return {name: per_example(name, fn, outputs, batch) for name, fn in functions.items()}

@@ -75,7 +75,7 @@ def small_resnet():
 
 MAPS = {
     "centernet": lambda: models.centernet(3, backbone=small_resnet(), skips=2, width=8),
-    "deeplab": lambda: models.deeplab(3, backbone=small_resnet(), stride=2, rates=(1, 2), width=8),
+    "deeplab": lambda: models.deeplab(3, backbone=small_resnet(), rates=(1, 2), width=8),
     "fcn": lambda: models.fcn(3, hidden=8),
     "unet": lambda: models.unet(3, width=4, depth=3),
 }

@@ -17,7 +17,7 @@ from tests.torch_nets import torchvision
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = functools.partial(
-    models.deeplab, 5, backbone=models.resnet(10, width=4, small_images=True), stride=2, rates=(1, 2), width=8
+    models.deeplab, 5, backbone=models.resnet(10, width=4, small_images=True), rates=(1, 2), width=8
 )
 
 
@@ -61,7 +61,9 @@ def test_the_image_s_mean_is_everywhere():
 
 @pytest.mark.parametrize(("dilated", "stride"), [(0, 8), (1, 4), (3, 1)])
 def test_classes_for_every_pixel(dilated, stride):
-    assert output(SMALL(dilated=dilated, stride=stride), 16) == (1, 16, 16, 5)
+    net = SMALL(dilated=dilated)
+    assert net["up"] == Upsample(stride)
+    assert output(net, 16) == (1, 16, 16, 5)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,8 @@ def test_classes_for_every_pixel(dilated, stride):
     ids=["vgg", "mobilenet_v2", "convnext", "densenet", "cifar_resnet", "se_resnet", "shufflenet_v2"],
 )
 def test_other_backbones(backbone, stride):
-    net = SMALL(backbone=backbone, stride=stride)
+    net = SMALL(backbone=backbone)
+    assert net["up"] == Upsample(stride)
     assert output(net, 64) == (1, 64, 64, 5)
 
 
@@ -129,7 +132,6 @@ def test_a_step_in_bfloat16_and_other_devices():
         ({"backbone": "resnet50"}, r"backbone as a Sequential, got 'resnet50'\. Pass"),
         ({"dilated": 4}, r"dilated, fewer than the 4 stages \['stage1', .*\], got 4\. 2 are usual\."),
         ({"backbone": Sequential(Conv(3))}, r'a backbone with parts called "stage1", "stage2", got '),
-        ({"stride": 0}, r"stride as a positive int, got 0\."),
         ({"rates": (6, 0)}, r"rates as positive ints, got \(6, 0\)\. Pass"),
         ({"rates": 6}, r"rates as positive ints, got 6\."),
         ({"width": 0}, r"width as a positive int, got 0\."),

@@ -66,9 +66,9 @@ def test_other_backbones():
     residual = models.fcn(5, backbone=models.resnet(18, width=4), hidden=0)
     assert list(residual.layers) == ["stem", "stage1", "stage2", "fuse", "up"]
     assert output(residual, 64) == (1, 64, 64, 5)
-    small = models.fcn(5, backbone=models.resnet(10, width=4, small_images=True), stride=8, hidden=8)
+    small = models.fcn(5, backbone=models.resnet(10, width=4, small_images=True), hidden=8)
     assert output(small, 16) == (1, 16, 16, 5)
-    dense = models.fcn(5, backbone=models.cifar_densenet(10, growth=4), stride=4, hidden=0)
+    dense = models.fcn(5, backbone=models.cifar_densenet(10, growth=4), hidden=0)
     assert list(dense.layers) == ["stem", "stage1", "fuse", "up"]
     assert list(dense["fuse"].branch.layers) == ["transition1", "stage2", "fuse", "up"]
     assert output(dense, 16) == (1, 16, 16, 5)
@@ -126,8 +126,10 @@ def test_images_that_the_stride_does_not_divide():
         ({"skips": 5}, r"skips, fewer than the 5 stages \['stage1', .*\], got 5\. 2 are usual\."),
         ({"skips": -1}, r"skips, fewer than .*, got -1\."),
         ({"backbone": Sequential(Conv(3))}, r'a backbone with parts called "stage1", "stage2", got '),
-        ({"stride": 30}, r"a stride that 4 divides, got 30\. 32 is usual\."),
-        ({"stride": 0}, r"a stride that 4 divides, got 0\."),
+        (
+            {"backbone": Sequential(stage1=Conv(3), stage2=Conv(3, stride=2), stage3=Conv(3))},
+            r"a backbone of a stride that 4 divides, got 2\. Take",
+        ),
         ({"hidden": -1}, r"hidden as an int >= 0, got -1\."),
     ],
 )
