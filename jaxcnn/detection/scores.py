@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.checking import expect, expect_count, floating, integral
+from jaxcnn.checking import expect, expect_count, floating, integral, shown
 from jaxcnn.classifier import classes
 from jaxcnn.detection.heat_map import BESIDE
 
@@ -38,8 +38,9 @@ def object_score(
         a score.
 
     Raises:
-        TypeError, from the call too: boxes or outputs that are not floating, labels that are no integers.
-        ValueError, from the call too: shapes that do not fit, inverted boxes, classes that there are not.
+        TypeError, from the call too: boxes or outputs that are not floating, labels that are no integers. ValueError,
+        from the call too: shapes that do not fit, inverted boxes, boxes that begin beyond the map, classes that there
+            are not.
 
     Source: the "vanishing" of Chow et al. 2020 (adversarial objectness gradients), for a detector of centres.
     """
@@ -70,6 +71,12 @@ def _object_score(cells: jax.Array, label: jax.Array | None, outputs: jax.Array)
         at = jnp.broadcast_to(jnp.where(label < 0, maps, label)[..., None, None, None], (*heat.shape[:-1], 1))
         # What is known within `jit` alone cannot be refused there: attacks refuse the NaN of a class that there is not.
         heat = jnp.take_along_axis(heat, at, -1, mode="fill", fill_value=jnp.nan)
+    if not isinstance(cells, jax.core.Tracer):
+        first = np.asarray(cells)[..., :2].reshape(-1, 2)
+        beyond = first[(first >= [width, height]).any(1)]
+        fix = "Pass the detector's stride, and boxes in pixels of its images."
+        what = f"boxes that begin on the map of {height}x{width} cells"
+        expect(not len(beyond), where, what, f"some at cells (x, y) {shown(beyond[:3].tolist())}", fix)
     ends = jnp.clip(jnp.floor(cells), 0, jnp.array([width, height, width, height]) - 1)[..., None]
     across, down = jnp.arange(width), jnp.arange(height)
     columns = (ends[..., 0, :] <= across) & (across <= ends[..., 2, :])

@@ -92,6 +92,10 @@ def test_an_attack_makes_an_object_vanish_and_leaves_another():
         (lambda: object_score(BOXES, -1, stride=4)(OUTPUTS), r"label in 0\.\.1, got -1\."),
         (lambda: object_score(BOXES[:2], stride=4)(OUTPUTS), r"boxes of shape \(3, 4\), got \(2, 4\)\."),
         (lambda: object_score(BOXES, stride=4)(OUTPUTS[..., :4]), r"outputs \(\.\.\., h, w, classes \+ 4\), got "),
+        (
+            lambda: object_score(BOXES, stride=1)(OUTPUTS),
+            r"boxes that begin on the map of 6x8 cells, got some at cells \(x, y\) \[\[4\.0, 8\.0\], \[20\.0, 4\.0\]\]\. Pass",
+        ),
         (lambda: object_score(BOXES, stride=4)(OUTPUTS.astype(int)), r"outputs of a floating dtype, got int32\."),
     ],
 )
