@@ -94,7 +94,7 @@ def test_an_attack_makes_an_object_vanish_and_leaves_another():
         (lambda: object_score(BOXES, stride=4)(OUTPUTS[..., :4]), r"outputs \(\.\.\., h, w, classes \+ 4\), got "),
         (
             lambda: object_score(BOXES, stride=1)(OUTPUTS),
-            r"boxes that begin on the map of 6x8 cells, got some at cells \(x, y\) \[\[4\.0, 8\.0\], \[20\.0, 4\.0\]\]\. Pass",
+            r"boxes that begin on the map of 6x8 cells, got some at cells \(x, y\) .*\. Pass",
         ),
         (lambda: object_score(BOXES, stride=4)(OUTPUTS.astype(int)), r"outputs of a floating dtype, got int32\."),
     ],
