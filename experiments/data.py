@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.apparatus.image_sets import taken
+from experiments.apparatus.image_sets import Choice, taken
 from experiments.framework.device import console
-from experiments.framework.runner import Common, Result, run
+from experiments.framework.runner import Result, run
 from jaxcnn import data, report
 from jaxcnn.checking import expect
 
@@ -25,18 +25,13 @@ KNOWN = 6  # images whose masks are shown
 
 
 @dataclass(frozen=True)
-class Config(Common):
-    dataset: str = "digits"  # one of jaxcnn.data.names(), a set of TFDS, or "folder"
-    path: str | None = None  # of the images, for "folder": a folder for each class, or a zip of such
-    skip_corrupt: bool = False  # leave out images of the folder that cannot be decoded, and name them
-    image_size: int | None = None  # pixels: resize the images of a set on disk
+class Config(Choice):
     per_class: int = 8  # images of each class on the contact sheet
 
 
 def main(config: Config) -> Result:
     expect(config.per_class >= 1, "data", "at least 1 image of each class", config.per_class, "8 are the default.")
-    options = {"path": config.path, "skip_corrupt": config.skip_corrupt, "image_size": config.image_size}
-    train, test = data.load(config.dataset, split_seed=config.seed, **options)
+    train, test = config.loaded()
     info = train.info
     order = np.asarray(jax.random.permutation(jax.random.key(config.seed), train.size))
     sample = taken(train, order[: SAMPLE_OF_STREAM if isinstance(train, data.Stream) else SAMPLE])

@@ -1,13 +1,37 @@
 """Sets of images in memory: by their names, some of them, apart from others, with wrong labels."""
 
+import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.framework.device import console
+from experiments.framework.runner import Common
 from jaxcnn import data
 from jaxcnn.checking import expect
+
+
+@dataclass(frozen=True)
+class Choice(Common):
+    """The options that choose a data set."""
+
+    dataset: str = "digits"  # one of jaxcnn.data.names(), a set of TFDS, or "folder"
+    path: str | None = None  # of the images, for "folder": a folder for each class, or a zip of such
+    skip_corrupt: bool = False  # leave out images of the folder that cannot be decoded, and name them
+    image_size: int | None = None  # pixels: resize the images of a set on disk
+
+    def loaded(self) -> tuple[Any, Any]:
+        """Return training and test set; a set without an official test set is split by the run's seed."""
+        options = {"path": self.path, "skip_corrupt": self.skip_corrupt, "image_size": self.image_size}
+        return data.load(self.dataset, split_seed=self.seed, **options)
+
+    def called(self) -> str:
+        """Return the set's name as a part of a run's: that of its folder, where it is one."""
+        name = Path(self.path).stem if self.dataset == "folder" and self.path else self.dataset
+        return re.sub(r"[^\w.-]+", "-", name)
 
 
 def load(where: str, name: str, seed: int = 0, **options: Any) -> tuple[data.Dataset, data.Dataset]:

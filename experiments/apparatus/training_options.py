@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.apparatus.image_sets import few_scenes, taken
+from experiments.apparatus.image_sets import Choice, few_scenes, taken
 from experiments.apparatus.recipes import Flip, Views, recipe
 from experiments.framework.device import console
-from experiments.framework.runner import Common
 from jaxcnn import augment, data, layers, models, training
 from jaxcnn.checking import expect
 
@@ -37,12 +36,8 @@ VIEWS: dict[str, tuple[Callable, ...]] = {
 
 
 @dataclass(frozen=True)
-class Config(Common):
+class Config(Choice):
     # What is None here is the recipe's of the data set and the device: see experiments/apparatus/recipes.py.
-    dataset: str = "digits"  # one of jaxcnn.data.names(), a set of TFDS, or "folder"
-    path: str | None = None  # of the images, for "folder": a folder for each class, or a zip of such
-    skip_corrupt: bool = False  # leave out images of the folder that cannot be decoded, and name them
-    image_size: int | None = None  # pixels: resize the images of a set on disk
     workers: int = 0  # processes that read a set too large for memory; 0 uses threads
     model: str | None = None  # one of jaxcnn.models.names()
     width: int | None = None  # maps of the model's first stage
@@ -102,16 +97,14 @@ def run_name(config: Resolved) -> str:
     ending = config.ending
     if config.seeds > 1:
         ending = ending.replace("-seed", "-seeds") + f"-{config.seed + config.seeds - 1}"
-    return f"{what}{config.dataset}-{config.model}{ending}"
+    return f"{what}{config.called()}-{config.model}{ending}"
 
 
 def load(config: Resolved) -> tuple[Any, Any]:
     """Return training and test set; a set without an official test set is split by the run's seed."""
     if config.quick and config.dataset == "scenes":
         return few_scenes(QUICK // 4, QUICK // 8)  # to draw more takes longer than such a run
-    options = {"path": config.path, "skip_corrupt": config.skip_corrupt, "image_size": config.image_size}
-    loaded = data.load(config.dataset, split_seed=config.seed, **options)
-    train_set, test_set = (part_of(config, part) for part in loaded)
+    train_set, test_set = (part_of(config, part) for part in config.loaded())
     return train_set, test_set
 
 

@@ -196,9 +196,10 @@ def channels_of(where: str, spec: Spec) -> int:
 
 def part(where: str, params: Params, name: str) -> Any:
     """Return `params[name]`, or raise the design's error where the parameters are of another layer."""
-    found = shown(sorted(params, key=str) if isinstance(params, Mapping) else params)
-    fix = "Pass the params that init returned for this net."
-    expect(isinstance(params, Mapping) and name in params, where, f"params with {name!r}", found, fix)
+    if not (isinstance(params, Mapping) and name in params):
+        found = sorted(params, key=str) if isinstance(params, Mapping) else params
+        fix = "Pass the params that init returned for this net."
+        expect(False, where, f"params with {name!r}", shown(found), fix)
     return params[name]
 
 
