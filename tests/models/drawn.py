@@ -5,7 +5,7 @@ import pytest
 from tests.models.parity import randomised
 
 
-def redrawn(theirs):
+def redrawn(theirs, size=64):
     """Return the net with kernels that keep the scale of signals, and all that starts at 0, 1 or 1e-6 drawn.
 
     With torchvision's depthwise kernels and the running statistics of another net nothing would be left of the images;
@@ -25,7 +25,7 @@ def redrawn(theirs):
     layers = [m for m in theirs.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
     hooks = [layer.register_forward_hook(scale) for layer in layers]
     with torch.no_grad():
-        theirs(torch.randn(4, 3, 64, 64))
+        theirs(torch.randn(4, 3, size, size))
     for hook in hooks:
         hook.remove()
     return theirs

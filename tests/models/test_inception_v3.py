@@ -131,7 +131,7 @@ def test_the_same_logits(library):
         theirs = torchvision().models.inception_v3(num_classes=7, aux_logits=False, init_weights=False)
     else:
         theirs = timm().create_model("inception_v3", num_classes=7)
-    check_same_net(models.inception_v3(7), redrawn(theirs), layout=library, size=75)
+    check_same_net(models.inception_v3(7), redrawn(theirs, 75), layout=library, size=75)
 
 
 @slow
@@ -145,4 +145,4 @@ def test_the_same_outputs_of_the_added_classifier():
 
     theirs.forward = outputs
     net = models.inception_v3(7, auxiliary=True)
-    check_same_net(net, redrawn(theirs), size=299, read=lambda y: jnp.concatenate([y["logits"], y["aux"]], 1))
+    check_same_net(net, redrawn(theirs, 299), size=299, read=lambda y: jnp.concatenate([y["logits"], y["aux"]], 1))
