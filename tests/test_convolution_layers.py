@@ -47,6 +47,7 @@ def test_what_differs_is_unequal():
 
 def test_repr_shows_what_is_not_the_default():
     assert repr(StandardizedConv(8, eps=0.1)) == "StandardizedConv(features=8, eps=0.1)"
+    assert StandardizedConv(8, eps=0).eps == 0.0
     assert repr(DepthwiseConv()) == "DepthwiseConv()"
     assert repr(SeparableConv(8, 5, multiplier=2)) == "SeparableConv(features=8, kernel_size=5, multiplier=2)"
     assert repr(ConvTranspose(8, output_padding=(0, 1))) == "ConvTranspose(features=8, output_padding=(0, 1))"

@@ -266,6 +266,10 @@ def test_init_takes_what_has_shape_and_dtype(layer, spec, text):
     layer.init(KEY, SPEC)
 
 
+def test_init_of_a_layer_of_one_array_takes_no_tree_of_them():
+    assert "expected spec as a jax.ShapeDtypeStruct or an array" in told(lambda: Dense(4).init(KEY, {"a": SPEC}))
+
+
 @pytest.mark.parametrize("layer", [BatchNorm(), Dropout(0.5), Sequential(drop=Dropout(0.5))], ids=repr)
 @pytest.mark.parametrize("train", [1, None, "yes", C, C > 0])
 def test_train_is_a_bool(layer, train):

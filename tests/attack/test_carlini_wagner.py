@@ -1,5 +1,7 @@
 """Carlini and Wagner's attack: its weights by hand, its confidence, pixels at their bounds, and beside foolbox's."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,12 @@ from tests.attack.foolbox_sizes import foolbox_sizes
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose
+
+
+def test_defaults_are_those_of_the_papers_code():
+    given = {name: option.default for name, option in inspect.signature(carlini_wagner).parameters.items()}
+    expected = {"binary_steps": 9, "steps": 1000, "learning_rate": 0.01, "confidence": 0.0, "initial_const": 1e-3}
+    assert {name: given[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.5])

@@ -220,6 +220,13 @@ def test_two_trainings_in_one_folder(train, tmp_path):
     train(run_dir=tmp_path, resume=True)  # the lock is gone
 
 
+@pytest.mark.slow
+def test_checkpoints_are_written_by_the_clock_unless_steps_are_given(train, tmp_path):
+    """A run of seconds writes one, at its end."""
+    train(run_dir=tmp_path, keep=1000)
+    assert [path.stem for path in (tmp_path / "checkpoints").glob("*.json")] == ["21"]
+
+
 def test_resume_without_a_folder(train):
     with pytest.raises(ValueError, match=r"^fit: expected run_dir with resume=True, got None\. Pass the folder"):
         train(resume=True)
