@@ -22,7 +22,7 @@ from jaxcnn.layers.composition import Concat, Residual, Sequential
 from jaxcnn.layers.gate import Gate
 from jaxcnn.layers.layer import Layer, Module, Params, State, apply, expect_arrays, expect_net, expect_spec, show
 from jaxcnn.surgery import replace
-from jaxcnn.surgery.tree import unwrapped
+from jaxcnn.surgery.tree import children_of, unwrapped
 
 __all__ = ["lsuv", "patch_whitening", "with_kernel_init", "zero_residuals"]
 
@@ -136,7 +136,7 @@ def with_kernel_init(net: Layer, initializer: Initializer) -> Any:
         ValueError: no layer has a `kernel_init`. TypeError: no initializer.
     """
     expect_net("with_kernel_init", net)
-    layers: list[Any] = [layer for layer in _leaves(net) if hasattr(layer, "kernel_init")]
+    layers: list[Any] = [layer for layer in map(unwrapped, _leaves(net)) if hasattr(layer, "kernel_init")]
     fix = "Pass a net with convolutions or dense layers."
     expect(bool(layers), "with_kernel_init", "a net of layers with a kernel_init", type(net).__name__, fix)
     return replace(net, {layer: dataclasses.replace(layer, kernel_init=initializer) for layer in layers})
@@ -251,9 +251,8 @@ def _paths(params: Params, name: str) -> list[tuple]:
 
 
 def _leaves(module: Module) -> set[Layer]:
-    """Return the layers that are not made of others, without what surgery has put around them."""
-    inner = unwrapped(module)
-    if not isinstance(inner, Layer):
+    """Return the layers that are not made of others, as the net holds them: with what surgery has put around them."""
+    if not isinstance(unwrapped(module), Layer):
         return set()
-    children = inner.children()
-    return set().union(*map(_leaves, children.values())) if children else {inner}
+    children = children_of(module)
+    return set().union(*map(_leaves, children.values())) if children else {module}  # pyrefly: ignore

@@ -2,7 +2,7 @@
 
     trust = explain.trust
     trust.deletion(logits_fn, x, maps, target).area     # small: the class goes with the pixels that are said to matter
-    trust.sanity_checks(key, net, params, state, x, target, {"gradient": ...}).table()
+    trust.sanity_checks(key, net, params, state, x, target, {"guided": explain.guided_backprop}).table()
 
 Deletion, insertion, ROAD: what the net says without some pixels. Infidelity, sensitivity-n: does the map foretell that?
 Max-sensitivity: does the map hold still? Pointing game, mask IoU, energy inside: does it lie on the object? The sanity
