@@ -170,6 +170,7 @@ def test_hills_have_size_one_and_lie_in_their_windows(power, side):
     at = [jnp.asarray(n) for n in (2, 1, side)]
     for turned in (False, True):
         eta = np.asarray(_eta(*at, jnp.asarray(turned), (12, 10), known, power))
+        assert eta.shape == (12, 10)
         close((np.abs(eta) ** power).sum(), 1, rtol=1e-5)
         outside = eta.copy()
         outside[2 : 2 + side, 1 : 1 + side] = 0
