@@ -240,6 +240,22 @@ def test_state_of_another_net():
 
 
 @dataclasses.dataclass(frozen=True)
+class Sum(layers.Layer):
+    """A layer of several inputs by name."""
+
+    def apply(self, params, state, x, *, train, key=None):
+        return x["a"] + x["b"], state
+
+
+def test_a_net_may_have_several_inputs():
+    net = Sequential(sum=Sum(), head=Dense(2))
+    spec = {name: jax.ShapeDtypeStruct((1, 3), jnp.float32) for name in ("a", "b")}
+    params, state = net.init(key, spec)
+    assert params["head"]["kernel"].shape == (3, 2)
+    assert net.apply(params, state, {"a": jnp.ones((4, 3)), "b": jnp.ones((4, 3))}, train=False)[0].shape == (4, 2)
+
+
+@dataclasses.dataclass(frozen=True)
 class WithoutState(layers.Layer):
     """A layer whose author forgot the state."""
 

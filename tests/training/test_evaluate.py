@@ -39,6 +39,11 @@ def test_every_batch_size_gives_the_means_over_the_set(batch_size, net, weights,
     assert all(type(value) is float for value in found.values())
 
 
+def test_one_example_is_enough(net, weights, some, outputs):
+    found = evaluate(net, *weights, some.take([3]))
+    assert found["accuracy"] == float(outputs[3].argmax() == some["label"][3])
+
+
 def test_loss_and_metrics_of_ones_own(net, weights, some, outputs):
     def loss(outputs, batch):
         return losses.squared_error(outputs, batch["label"])
