@@ -290,7 +290,8 @@ def _smoothing(where: str, value: float) -> float:
 
 def _logits_and_labels(where: str, logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
     logits, labels = floating(where, "logits", logits), array(where, "labels", labels)
-    expect(logits.ndim >= 1, where, "logits of shape (..., classes)", logits.shape, "Add the class axis, last.")
+    ok, fix = logits.ndim >= 1 and logits.shape[-1] > 0, "Add the class axis, last."
+    expect(ok, where, "logits of shape (..., classes)", logits.shape, fix)
     real = any(jnp.issubdtype(labels.dtype, kind) for kind in (jnp.integer, jnp.floating, jnp.bool))
     fix = "Pass class indices, or a probability for each class."
     expect(real, where, "labels of an integer or floating dtype", labels.dtype, fix, TypeError)

@@ -258,6 +258,8 @@ def test_bad_logits_and_labels(name):
         ValueError, match=rf"^{name}: expected logits of shape \(\.\.\., classes\), got \(\)\. Add the class"
     ):
         fn(jnp.float32(1), LABELS)
+    with pytest.raises(ValueError, match=rf"^{name}: expected logits of shape .*, got \(7, 0\)\. "):
+        fn(LOGITS[:, :0], LABELS)
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0, 2, float("nan")])
