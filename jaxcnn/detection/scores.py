@@ -38,9 +38,9 @@ def object_score(
         a score.
 
     Raises:
-        TypeError, from the call too: boxes or outputs that are not floating, labels that are no integers. ValueError,
-        from the call too: shapes that do not fit, inverted boxes, boxes that begin beyond the map, classes that there
-            are not.
+        TypeError, from the call too: boxes or outputs that are not floating, labels that are no integers.
+        ValueError, from the call too: shapes that do not fit, inverted boxes, boxes that begin beyond the map, classes
+            that there are not.
 
     Source: the "vanishing" of Chow et al. 2020 (adversarial objectness gradients), for a detector of centres.
     """
