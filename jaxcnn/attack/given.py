@@ -164,13 +164,13 @@ def expect_no_probabilities(where: str, found: np.ndarray) -> None:
 
 
 def _expect_classifier(where: str, logits_fn: jax.tree_util.Partial, x: jax.Array, decision: bool) -> None:
-    """Raise `ValueError` where the function is random, or gives probabilities to an attack that needs logits."""
+    """Raise `ValueError` where the function is random, or gives NaN or probabilities to an attack that needs logits."""
     found = repeated(logits_fn, x)
     fix = "Average over the randomness inside of logits_fn, and pass it a key of its own."
     expect(found is not None, where, "logits_fn to give the same logits twice", "others", fix)
-    fix = "Look at the net's weights, or at the classes and regions that a score is asked about."
-    expect(found is None or not np.isnan(found).any(), where, "logits that are numbers", "NaN", fix)
-    if not decision and found is not None:
+    if not decision and found is not None:  # to a decision alone, NaN is an error like any other
+        fix = "Look at the net's weights, or at the classes and regions that a score is asked about."
+        expect(not np.isnan(found).any(), where, "logits that are numbers", "NaN", fix)
         expect_no_probabilities(where, found)
 
 
