@@ -123,7 +123,7 @@ def signs_of_standing(
         if np.sum(values > 0) > 1:  # one may lie on the boundary
             signs.append(f"{np.sum(values > 0)} {of} fall to {what}: more steps do not help.")
         behind = int(np.sum(reached < values - ROUNDING * np.maximum(np.abs(values), 1e-30)))
-        if behind > max(1, SHARE * count):
+        if behind > max(2, SHARE * count):
             signs.append(f"At {behind} {of} many steps get no nearer to an error than {what}: more steps do not help.")
     large = unrecognisable(x, goal, norm, bounds)
     left = int(np.sum(~(np.asarray(_objective(logits_fn, climb(large_key, large), goal))[:count] > 0)))

@@ -164,7 +164,7 @@ def test_training_on_noise_is_what_makes_radii(digits):
     from tests.attack.conftest import DIGITS_NET
 
     train, test = data.load("digits")
-    options = {"optimizer": training.sgd(0.1), "epochs": 12, "batch_size": 64, "key": jax.random.key(0)}
+    options = {"optimizer": training.sgd(0.03), "epochs": 30, "batch_size": 64, "key": jax.random.key(0)}
     state = training.fit(DIGITS_NET, train, **options, **noise_training(sigma=0.5)).state
     x, y = data.to_float(test["image"][:100]), np.asarray(test["label"][:100])
     right = []
@@ -192,6 +192,8 @@ def test_bad_options(options, message):
 def test_other_bad_input():
     with pytest.raises(TypeError, match=r"^certify: expected one PRNG key, got 0\."):
         certify(0, halves, at([0.1]), sigma=0.1)
+    with pytest.raises(TypeError, match=r"^certify: expected a known PRNG key, got a traced array .* outside of jax"):
+        jax.jit(lambda key: certify(key, halves, at([0.1]), sigma=0.1, n=10))(KEY)
     with pytest.raises(TypeError, match=r"^certify: expected logits_fn as a function of images, got 3\."):
         certify(KEY, 3, at([0.1]), sigma=0.1)
     with pytest.raises(TypeError, match=r"^smoothed: expected logits_fn as a function of images, got 3\."):
