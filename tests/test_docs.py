@@ -115,15 +115,23 @@ def test_docstrings_keep_every_character():
     assert to_rst(["Source: Lin 2014."]) == [":Source:", "    Lin 2014.", "", ""]
 
 
-def test_examples_in_docstrings_call_what_there_is(surface):
-    """Every call of a public name in them has arguments that the name takes."""
-    code_of, checked = module_of("docstrings").code_of, 0
+def docstring_examples(surface):
+    """Return the blocks of code in public docstrings, by place, each with the module in which it stands."""
+    code_of, found = module_of("docstrings").code_of, {}
     said = {path: (path, module.__doc__) for path, module in surface.modules().items()}
     said |= {full: (name.module, name.doc) for full, name in surface.names().items()}
     for place, (module, doc) in said.items():
-        blocks = [block for block in re.split(r"\n[ \t]*\n", doc) if code_of(block) == "python"]
+        blocks = [textwrap.dedent(block) for block in re.split(r"\n[ \t]*\n", doc) if code_of(block) == "python"]
         # An equation says what an entry is: f(x)[n] = g(x[n]).
-        trees = [tree for tree in map(ast.parse, map(textwrap.dedent, blocks)) if not is_equation(tree)]
+        found[place] = module, [block for block in blocks if not is_equation(ast.parse(block))]
+    return found
+
+
+def test_examples_in_docstrings_call_what_there_is(surface):
+    """Every call of a public name in them has arguments that the name takes."""
+    checked = 0
+    for place, (module, blocks) in docstring_examples(surface).items():
+        trees = [ast.parse(block) for block in blocks]
         also = {}
         for tree in trees:
             for node in ast.walk(tree):

@@ -1,11 +1,9 @@
 """The examples in docstrings run: on small nets of scenes, under the names that the examples take."""
 
-import ast
 import functools
 import importlib
 import pathlib
 import re
-import textwrap
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +13,7 @@ import pytest
 import jaxcnn
 from jaxcnn import attack, data, detection, explain, layers, segmentation, training
 from jaxcnn import functional as F
-from tests.test_docs import is_equation, module_of
+from tests.test_docs import docstring_examples, module_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 KEY, SIDE = jax.random.key(0), 32
@@ -35,15 +33,11 @@ SHORTER = {
 
 
 def examples():
-    """Return the blocks of code in public docstrings, by place, each with the module in which it stands."""
-    surface, code_of = module_of("surface"), module_of("docstrings").code_of
-    said = {path: (path, module.__doc__) for path, module in surface.modules().items()}
-    said |= {full: (name.module, name.doc) for full, name in surface.names().items()}
+    """Return what can be run here of the blocks of code in public docstrings, by place, with their modules."""
     found = {}
-    for place, (module, doc) in said.items():
-        blocks = [textwrap.dedent(block) for block in re.split(r"\n[ \t]*\n", doc) if code_of(block) == "python"]
+    for place, (module, blocks) in docstring_examples(module_of("surface")).items():
         ours = ["\n".join(line for line in block.split("\n") if not FOREIGN.search(line)) for block in blocks]
-        calls = [block for block in ours if "(" in block and not is_equation(ast.parse(block))]
+        calls = [block for block in ours if "(" in block]
         if calls:
             found[place] = module, calls
     return found
