@@ -155,8 +155,8 @@ def summary(variances: Variances) -> dict[str, Any]:
     forward, backward = variances.kept()
     figures: dict[str, Any] = {}
     for name, values, factor in zip(("forward", "backward"), (forward, backward), variances.factors(), strict=True):
-        mean, sd = statistics.fmean(values), statistics.stdev(values)
-        figures[name] = {"log10_left": {"mean": mean, "sd": sd, "n": len(values)}, "left": 10**mean, "a_layer": factor}
+        left = statistics.summary(values.tolist())
+        figures[name] = {"log10_left": left, "left": 10 ** left["mean"], "a_layer": factor}
     return figures
 
 
@@ -175,7 +175,7 @@ def row(activation: str, scheme: str, variances: Variances) -> dict[str, Any]:
 
 def words(logarithms: np.ndarray) -> str:
     """Return a geometric mean and the factor one standard deviation away."""
-    return f"{10 ** logarithms.mean():.2g} ×/÷ {10 ** statistics.stdev(logarithms):.3g}"
+    return f"{10 ** logarithms.mean():.2g} ×/÷ {10 ** logarithms.std(ddof=1):.3g}"
 
 
 def sentence(config: Config, found: dict[str, dict[str, Variances]]) -> str:
