@@ -9,13 +9,13 @@ in each; delta-orthogonal weights hand a linear signal on as it is (Xiao et al. 
 
 import dataclasses
 import math
-import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
 
+from experiments.apparatus import statistics
 from experiments.apparatus.deep_net import ACTIVATIONS, SMALL, Variances, measured
 from experiments.framework.device import console
 from experiments.framework.runner import Common, Result, judge, run

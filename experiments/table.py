@@ -1,11 +1,14 @@
 """What do all experiments find? The table of their kept figures, `experiments/README.md`, written anew.
 
 `python -m experiments.table` makes it of the records in `experiments/benchmarks/results/`; `--keep runs/NAME ...` takes
-the figures of finished runs there first, in the place of older ones of the same experiment on the same device. A line
-shows a record's headline, or, where an older one has none, its first means.
+the figures of finished runs there first, in the place of older ones of the same experiment with the same choices on the
+same device, and says what each of them found. A line shows a record's headline, or, where an older one has none, its
+first means.
 """
 
+import dataclasses
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ import tyro
 
 from experiments.__main__ import experiments
 from experiments.framework import book
+from experiments.framework.runner import Common
 from jaxcnn.checking import expect
 from jaxcnn.report.values import shown
 
@@ -39,7 +43,8 @@ class Config:
 
 def main(config: Config) -> None:
     for folder in config.keep:
-        print(f"kept: {kept(folder)}")
+        path = kept(folder)
+        print(f"kept: {path}\n  {json.loads(path.read_text())['verdict']}")
     README.write_text(page())
     print(f"written: {README}")
 
@@ -59,12 +64,38 @@ def kept(folder: Path) -> Path:
     )
     options = json.loads((folder / "config.json").read_text())["config"]
     expect(not options["quick"], "table", "figures of a whole run", "those of --quick", "Run it without.")
-    name = record["experiment"].replace(".", "-").replace("_", "-")
+    expect_intervals(record["figures"])
     cores = json.loads((folder / "environment.json").read_text())["cores"]
-    device = f"cpu-{cores}-cores" if record["device"] == "cpu" else record["device"].replace(" ", "-").lower()
-    target = RESULTS / f"{device}-{name}-a.json"
+    device = f"cpu-{cores}-cores" if record["device"] == "cpu" else record["device"]
+    words = (device, record["experiment"], *chosen(record["experiment"], options), "a")
+    target = RESULTS / f"{re.sub('[^a-z0-9]+', '-', '-'.join(words).lower())}.json"
     target.write_text(path.read_text())
     return target
+
+
+def chosen(experiment: str, options: Mapping[str, Any]) -> list[str]:
+    """Return the words that a run was given where others are the defaults: another set, another net."""
+    config = getattr(book.module(experiment), "Config", Common)
+    own = {field.name: field.default for field in dataclasses.fields(config) if not hasattr(Common, field.name)}
+    return [
+        options[name]
+        for name, default in own.items()
+        if options.get(name, default) != default and isinstance(options[name], str)
+    ]
+
+
+def expect_intervals(figures: Any, path: str = "figures") -> None:
+    """Raise `ValueError` unless each mean of a record has its deviation, number and interval beside it."""
+    if isinstance(figures, list):
+        figures = dict(enumerate(figures))
+    if not isinstance(figures, Mapping):
+        return
+    if isinstance(figures.get("mean"), float):
+        lacking = [name for name in ("sd", "n", "interval") if name not in figures]
+        fix = "Publish what `experiments.apparatus.statistics.summary` returns."
+        expect(not lacking, "table", f"{path} with sd, n and interval", f"it without {' and '.join(lacking)}", fix)
+    for name, value in figures.items():
+        expect_intervals(value, f"{path}.{name}")
 
 
 def page() -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from experiments import table
 from experiments.__main__ import experiments
+from experiments.apparatus import statistics
 from experiments.framework.runner import Common, Result, record
 from jaxcnn import report
 
@@ -20,11 +21,11 @@ def test_every_experiment_has_a_line():
         assert f"| `{name}` | " in text
 
 
-def run_of(folder, **changed):
+def run_of(folder, options=None, **changed):
     record = {"experiment": "pooling", "verdict": "It is so.", "device": "cpu", "seconds": 130.2} | changed
-    record["figures"] = {"change": {"max": {"mean": 0.25, "sd": 0.01, "n": 5, "values": [0.25] * 5}}}
+    record.setdefault("figures", {"change": {"max": statistics.summary([0.24, 0.26])}})
     (folder / "figures.json").write_text(json.dumps(record))
-    (folder / "config.json").write_text(json.dumps({"config": {"quick": changed.get("quick", False)}}))
+    (folder / "config.json").write_text(json.dumps({"config": {"quick": False} | (options or {})}))
     (folder / "environment.json").write_text(json.dumps({"cores": 2}))
     return folder
 
@@ -38,7 +39,7 @@ def test_a_run_is_kept_and_shown(tmp_path, monkeypatch):
     assert own == "cpu-2-cores-benchmarks-restarts-a.json" != table.kept(run_of(tmp_path, experiment="restarts")).name
     line = next(line for line in table.page().splitlines() if line.startswith("| `pooling` |"))
     assert (
-        "| It is so. | change, max: 0.25 ± 0.01 (5) | 2 min | [cpu](benchmarks/results/cpu-2-cores-pooling-a.json) |"
+        "| It is so. | change, max: 0.25 ± 0.014 (2) | 2 min | [cpu](benchmarks/results/cpu-2-cores-pooling-a.json) |"
         in line
     )
 
@@ -49,7 +50,7 @@ def test_a_new_record_shows_the_headline_of_its_page(tmp_path, monkeypatch):
     folder.mkdir()
     results.mkdir()
     monkeypatch.setattr(table, "RESULTS", results)
-    result = Result({"a": {"mean": 0.25, "sd": 0.01, "n": 5}}, [], "It is so.", headline=headline)
+    result = Result({"a": statistics.summary([0.24, 0.26])}, [], "It is so.", headline=headline)
     record("pooling", lambda config: result, Common(), folder)
     table.kept(folder)
     line = next(line for line in table.page().splitlines() if line.startswith("| `pooling` |"))
@@ -60,6 +61,26 @@ def test_what_is_no_whole_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^table: expected a folder with figures\.json, got "):
         table.kept(tmp_path)
     with pytest.raises(ValueError, match=r"^table: expected figures of a whole run, got those of --quick\. "):
-        table.kept(run_of(tmp_path, quick=True))
+        table.kept(run_of(tmp_path, {"quick": True}))
     with pytest.raises(ValueError, match=r"^table: expected the figures of an experiment, got nosuch\. "):
         table.kept(run_of(tmp_path, experiment="nosuch"))
+    unsure = {"rows": [{"mean": 0.25, "sd": 0.01, "n": 5}]}
+    with pytest.raises(ValueError, match=r"^table: expected figures\.rows\.0 with .*, got it without interval\. "):
+        table.kept(run_of(tmp_path, figures=unsure))
+
+
+def test_another_set_has_a_record_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "RESULTS", tmp_path)
+    usual = {"dataset": None, "seeds": 3, "run": "mine", "seed": 7}
+    assert table.kept(run_of(tmp_path, usual)).name == "cpu-2-cores-pooling-a.json"
+    own = table.kept(run_of(tmp_path, usual | {"dataset": "photographs/My cats"}))
+    assert own.name == "cpu-2-cores-pooling-photographs-my-cats-a.json"
+
+
+def test_what_a_kept_run_found_is_said(tmp_path, monkeypatch, capsys):
+    results = tmp_path / "results"
+    results.mkdir()
+    monkeypatch.setattr(table, "RESULTS", results)
+    monkeypatch.setattr(table, "README", tmp_path / "README.md")
+    table.main(table.Config(keep=(run_of(tmp_path, verdict="NOT as promised: it."),)))
+    assert capsys.readouterr().out.splitlines()[1] == "  NOT as promised: it."
