@@ -40,7 +40,7 @@ from experiments.apparatus.fooled_images import (
 from experiments.apparatus.image_sets import some
 from experiments.apparatus.liked_images import NEIGHBOURS
 from experiments.apparatus.lines import spread_lines
-from experiments.apparatus.statistics import summary
+from experiments.apparatus.statistics import summary_of_many
 from experiments.apparatus.trained import OfNet, Trained, trained
 from experiments.framework.device import console
 from experiments.framework.runner import Result, judge, run
@@ -158,7 +158,7 @@ def recorded(one: Search) -> dict[str, Any]:
 
 
 def summaries(known: Measured, classes: np.ndarray) -> dict[str, Any]:
-    """Return the measures over images: mean, standard deviation, how many."""
+    """Return the measures over images: mean, standard deviation, how many, how sure."""
     rows = {
         "confidence": known.sure,
         "nearest": known.nearest,
@@ -168,12 +168,7 @@ def summaries(known: Measured, classes: np.ndarray) -> dict[str, Any]:
         "second_net_confidence": known.other_sure,
         "second_net_sure": known.other_sure > SURE,
     }
-    return {name: without_values(values) for name, values in rows.items()}
-
-
-def without_values(values: np.ndarray) -> dict[str, Any]:
-    found = summary(values.astype(float).tolist())
-    return {name: found[name] for name in ("mean", "sd", "n")}
+    return {name: summary_of_many(values) for name, values in rows.items()}
 
 
 def promised(mine: Trained, every: Mapping[str, Search], real: Measured, label: np.ndarray) -> dict[str, bool]:

@@ -64,7 +64,6 @@ def kept(folder: Path) -> Path:
     )
     options = json.loads((folder / "config.json").read_text())["config"]
     expect(not options["quick"], "table", "figures of a whole run", "those of --quick", "Run it without.")
-    expect_intervals(record["figures"])
     cores = json.loads((folder / "environment.json").read_text())["cores"]
     device = f"cpu-{cores}-cores" if record["device"] == "cpu" else record["device"]
     words = (device, record["experiment"], *chosen(record["experiment"], options), "a")
@@ -82,20 +81,6 @@ def chosen(experiment: str, options: Mapping[str, Any]) -> list[str]:
         for name, default in own.items()
         if options.get(name, default) != default and isinstance(options[name], str)
     ]
-
-
-def expect_intervals(figures: Any, path: str = "figures") -> None:
-    """Raise `ValueError` unless each mean of a record has its deviation, number and interval beside it."""
-    if isinstance(figures, list):
-        figures = dict(enumerate(figures))
-    if not isinstance(figures, Mapping):
-        return
-    if isinstance(figures.get("mean"), float):
-        lacking = [name for name in ("sd", "n", "interval") if name not in figures]
-        fix = "Publish what `experiments.apparatus.statistics.summary` returns."
-        expect(not lacking, "table", f"{path} with sd, n and interval", f"it without {' and '.join(lacking)}", fix)
-    for name, value in figures.items():
-        expect_intervals(value, f"{path}.{name}")
 
 
 def page() -> str:

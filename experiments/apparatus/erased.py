@@ -9,7 +9,7 @@ import numpy as np
 from experiments.apparatus.largest_object import Objects
 from experiments.apparatus.lines import spread_lines
 from experiments.apparatus.scene_tasks import Task, said
-from experiments.apparatus.statistics import summary
+from experiments.apparatus.statistics import summary_of_many
 from jaxcnn import attack, report, training
 from jaxcnn.training import TrainState
 
@@ -46,7 +46,7 @@ def erased(config: Any, task: Task, state: TrainState, objects: Objects, key: ja
     stays = {name: np.array([one.elsewhere.mean() for one in each]) for name, each in judged.items()}
     figures = {
         name: {
-            f"{epsilon:g}/255": {"erased": _told(one.erased), "elsewhere": _told(one.elsewhere)}
+            f"{epsilon:g}/255": {"erased": summary_of_many(one.erased), "elsewhere": summary_of_many(one.elsewhere)}
             for epsilon, one in zip(config.epsilons, each, strict=True)
         }
         for name, each in judged.items()
@@ -70,10 +70,6 @@ def erased(config: Any, task: Task, state: TrainState, objects: Objects, key: ja
     section = report.Section(f"{task.name.capitalize()}: erased", blocks)
     note = f"objects erased within {config.epsilons[-1]:g}/255, {last[1]:.0%} by noise"
     return Erased(section, figures, shares[PGD], shares[NOISE], sentence, note)
-
-
-def _told(values: np.ndarray) -> dict[str, Any]:
-    return {name: value for name, value in summary(values.astype(float).tolist()).items() if name != "values"}
 
 
 def _table(config: Any, judged: Any) -> report.Table:

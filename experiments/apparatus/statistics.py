@@ -30,6 +30,13 @@ def summary(values: Sequence[float], comparisons: int = 1) -> dict[str, Any]:
     }
 
 
+def summary_of_many(values: np.ndarray) -> dict[str, Any]:
+    """Return the `summary` of values without them: of hundreds of images, numbers or whether something is so."""
+    found = summary(np.asarray(values, float).ravel().tolist())
+    del found["values"]
+    return found
+
+
 def interval(mean: float, sd: float, n: int, comparisons: int = 1) -> list[float]:
     """Return the 95 % confidence interval of a mean, mean -+ t sd / sqrt(n), t of Student's distribution.
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.apparatus.attributions import Attribution
-from experiments.apparatus.statistics import mean_sd, summary
+from experiments.apparatus.statistics import mean_sd, summary_of_many
 from jaxcnn import training
 from jaxcnn.explain import trust
 from jaxcnn.layers.layer import Layer, Params, State
@@ -100,8 +100,7 @@ def localization(pixels: Mapping[str, jax.Array], masks: np.ndarray) -> Found:
 
 def summaries(found: Found) -> dict[str, Any]:
     """Return mean, standard deviation, number and interval of each measure over images."""
-    kept = lambda values: {k: v for k, v in summary(values.tolist()).items() if k != "values"}  # noqa: E731
-    return {name: {measure: kept(v) for measure, v in measured.items()} for name, measured in found.items()}
+    return {name: {measure: summary_of_many(v) for measure, v in measured.items()} for name, measured in found.items()}
 
 
 def rows(found: Found) -> list[dict[str, Any]]:

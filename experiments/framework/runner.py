@@ -226,7 +226,22 @@ def record(
     page = report.Page(title, result.verdict, result.headline, sections, footer)
     path = dress(page).write(folder / "report.html")
     console.print(f"page: {path}\n{result.verdict}", markup=False)
+    expect_intervals(result.figures)  # when all is written: nothing is lost
     return result
+
+
+def expect_intervals(figures: Any, path: str = "figures") -> None:
+    """Raise `ValueError` unless each mean among figures has its deviation, number and interval beside it."""
+    if isinstance(figures, list):
+        figures = dict(enumerate(figures))
+    if not isinstance(figures, Mapping):
+        return
+    if isinstance(figures.get("mean"), float):
+        lacking = [name for name in ("sd", "n", "interval") if name not in figures]
+        fix = "Publish what `experiments.apparatus.statistics.summary` returns."
+        expect(not lacking, "record", f"{path} with sd, n and interval", f"it without {' and '.join(lacking)}", fix)
+    for name, value in figures.items():
+        expect_intervals(value, f"{path}.{name}")
 
 
 def promised(promises: Mapping[str, bool], quick: bool) -> list[report.Section]:

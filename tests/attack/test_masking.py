@@ -151,7 +151,9 @@ def test_many_steps_that_get_no_further(digits):
     found = standing_signs(digits.logits_fn, digits.x, digits.y, still, epsilon=0.2)
     starts = [told.split(": more steps")[0] for told in found]
     assert any(told.endswith("fall to one step along the gradient") for told in starts)
-    assert any("get not even 0.5 times as much nearer to an error as one step along the gradient" in told for told in starts)
+    assert any(
+        "get not even 0.5 times as much nearer to an error as one step along the gradient" in told for told in starts
+    )
     among("With epsilon=0.5, enough to turn any image into plain grey, ", found)
     # An attack that does its work.
     other = jnp.argmax(digits.y[:, None] != digits.logits_fn(digits.x).argmax(-1), 1)  # what is taken for another class

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from experiments import data, doctor, train
 from experiments.__main__ import experiments
+from experiments.apparatus import statistics
 from experiments.framework import book, run_folder, runner
 from experiments.framework.progress import LanesBar, ProgressBar
 from jaxcnn.training import Event
@@ -71,6 +72,18 @@ def test_a_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder, "RUNS", tmp_path)
     assert [run_folder.make_folder("a").name for _ in range(3)] == ["a", "a-2", "a-3"]
     assert run_folder.make_folder(f"{run_folder.RUNS}/b") == run_folder.RUNS / "b"  # as --resume is given it
+
+
+def test_a_mean_without_an_interval_is_refused_and_nothing_is_lost(tmp_path):
+    sure = statistics.summary([0.24, 0.26])
+    for figures in ({"a": sure}, {"mean": [0.5], "rows": [{"mean": 1}]}):
+        runner.record("pooling", lambda config: runner.Result(figures, [], "So."), runner.Common(), tmp_path)  # noqa: B023
+    del sure["interval"]
+    unsure = runner.Result({"a": [{"b": sure}]}, [], "Hardly.")
+    with pytest.raises(ValueError, match=r"^record: expected figures\.a\.0\.b with .*, got it without interval\. "):
+        runner.record("pooling", lambda config: unsure, runner.Common(), tmp_path)
+    assert json.loads((tmp_path / "figures.json").read_text())["verdict"] == "Hardly."
+    assert (tmp_path / "report.html").exists()
 
 
 def test_a_small_run_has_another_name():

@@ -64,9 +64,6 @@ def test_what_is_no_whole_run_is_refused(tmp_path):
         table.kept(run_of(tmp_path, {"quick": True}))
     with pytest.raises(ValueError, match=r"^table: expected the figures of an experiment, got nosuch\. "):
         table.kept(run_of(tmp_path, experiment="nosuch"))
-    unsure = {"rows": [{"mean": 0.25, "sd": 0.01, "n": 5}]}
-    with pytest.raises(ValueError, match=r"^table: expected figures\.rows\.0 with .*, got it without interval\. "):
-        table.kept(run_of(tmp_path, figures=unsure))
 
 
 def test_another_set_has_a_record_of_its_own(tmp_path, monkeypatch):
