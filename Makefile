@@ -21,7 +21,7 @@ comma := ,
 EXTRAS := dev$(if $(CUDA),$(comma)cuda$(CUDA))
 $(if $(filter-out 12 13,$(CUDA)),$(error CUDA=$(CUDA): expected the CUDA version of the driver, 12 or 13))
 
-CHECKED := tests/functional tests/augment tests/training tests/test_jax_checks.py $(wildcard tests/test_layers*.py) tests/test_losses.py
+CHECKED := tests/functional tests/augment tests/training tests/layers tests/test_jax_checks.py tests/test_losses.py
 
 .PHONY: run test course docs setup check check-all check-jax lint types lock clean
 

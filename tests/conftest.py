@@ -18,9 +18,9 @@ hypothesis.settings.load_profile("quick")
 # and a training.
 CORE = {
     "test_architecture.py",
-    "test_composition.py",
-    "test_layers.py",
-    "test_layers_contract.py",
+    "layers/test_composition.py",
+    "layers/test_layers.py",
+    "layers/test_layers_contract.py",
     "training/test_checkpoint.py",
     "training/test_fit.py",
 }

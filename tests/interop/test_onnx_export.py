@@ -13,7 +13,7 @@ from jaxcnn import functional as F
 from jaxcnn import interop, layers, surgery
 from jaxcnn.layers import Auxiliary, AvgPool, BatchNorm, Conv, Dense, GlobalAvgPool, Normalize, Sequential
 from jaxcnn.models.convnext import exact_gelu
-from tests.test_layers_contract import TABLE
+from tests.layers.test_layers_contract import TABLE
 
 pytest.importorskip("onnx_ir")
 onnx = pytest.importorskip("onnx")
