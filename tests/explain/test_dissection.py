@@ -14,7 +14,7 @@ from jaxcnn.data.scenes import COLOURS, PARTS, TEXTURES
 from jaxcnn.explain import dissection
 from jaxcnn.explain.dissection import unit_thresholds
 from jaxcnn.explain.dissection.thresholds import _values
-from jaxcnn.explain.dissection.upsampling import unit_centres, upsampled
+from jaxcnn.explain.dissection.upsampling import unit_centres, upsampled_by_centres
 from jaxcnn.layers import AvgPool, Conv, Dense, GlobalAvgPool, MaxPool, Sequential
 from jaxcnn.surgery import activations
 from tests.small_nets import CASES
@@ -71,24 +71,24 @@ def test_thresholds_of_units_at_their_lowest_value_and_of_those_that_are_never_o
 
 def test_maps_are_enlarged_as_jax_does_and_edges_go_on():
     maps = drawn(3, 4, 6, 2)
-    got = upsampled(jnp.asarray(maps), (8, 15), (8, 15), EVEN)
+    got = upsampled_by_centres(jnp.asarray(maps), (8, 15), (8, 15), EVEN)
     close(got, jax.image.resize(maps, (3, 8, 15, 2), "linear"), rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(upsampled(jnp.asarray(maps), (4, 6), (8, 12), EVEN), maps)
-    one = upsampled(jnp.asarray(maps[:, :1, :1]), (5, 7), (5, 7), EVEN)
+    np.testing.assert_array_equal(upsampled_by_centres(jnp.asarray(maps), (4, 6), (8, 12), EVEN), maps)
+    one = upsampled_by_centres(jnp.asarray(maps[:, :1, :1]), (5, 7), (5, 7), EVEN)
     np.testing.assert_array_equal(one, np.broadcast_to(maps[:, :1, :1], one.shape))
 
 
 def test_a_plateau_keeps_its_height_to_the_bit():
     maps = jnp.full((1, 3, 3, 1), 0.1, jnp.float32).at[0, 0, 0].set(0.0)
-    got = np.asarray(upsampled(maps, (7, 7), (7, 7), EVEN))[0, ..., 0]
+    got = np.asarray(upsampled_by_centres(maps, (7, 7), (7, 7), EVEN))[0, ..., 0]
     assert (got[4:, 4:] == np.float32(0.1)).all()
 
 
 def test_maps_are_anchored_at_the_units_centres():
     maps = jnp.arange(3.0)[None, :, None, None] * jnp.ones((1, 3, 3, 1))
-    got = np.asarray(upsampled(maps, (11, 11), (11, 11), ((3.0, 2.0), (3.0, 2.0))))[0, :, 0, 0]
+    got = np.asarray(upsampled_by_centres(maps, (11, 11), (11, 11), ((3.0, 2.0), (3.0, 2.0))))[0, :, 0, 0]
     close(got, np.clip((np.arange(11) - 3) / 2, 0, 2))
-    half = np.asarray(upsampled(maps, (4, 4), (8, 8), ((0.5, 2.0), (0.5, 2.0))))[0, :, 0, 0]
+    half = np.asarray(upsampled_by_centres(maps, (4, 4), (8, 8), ((0.5, 2.0), (0.5, 2.0))))[0, :, 0, 0]
     close(half, [0, 1, 2, 2])  # masks of half the size: their pixels are centred at 0.5, 2.5, ...
 
 

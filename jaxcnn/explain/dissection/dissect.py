@@ -15,7 +15,7 @@ from jaxcnn.explain.dissection.concepts import Layout, concepts, planes
 from jaxcnn.explain.dissection.found import Dissection
 from jaxcnn.explain.dissection.image_set import batches, expect_finite_images, expect_images, expect_maps, unit_maps
 from jaxcnn.explain.dissection.thresholds import unit_thresholds
-from jaxcnn.explain.dissection.upsampling import Centres, unit_centres, upsampled
+from jaxcnn.explain.dissection.upsampling import Centres, unit_centres, upsampled_by_centres
 from jaxcnn.layers.layer import Layer, Params, State
 
 __all__ = ["dissect"]
@@ -118,7 +118,7 @@ def _sums(
     """
     maps, finite = unit_maps(net, params, state, images, at)
     size = next(iter(masks.values())).shape[2:4]
-    on = packed(upsampled(maps, size, images.shape[1:3], centres) >= thresholds)
+    on = packed(upsampled_by_centres(maps, size, images.shape[1:3], centres) >= thresholds)
     there = jnp.moveaxis(packed(planes(layout, masks)), 0, 1)
     ends = np.cumsum([0, *(len(numbers) for _, numbers in layout)])
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxcnn.checking import expect, is_int, shaped, shown
 from jaxcnn.explain.dissection.image_set import batches, expect_finite_images, expect_images, expect_maps, unit_maps
-from jaxcnn.explain.dissection.upsampling import Centres, unit_centres, upsampled
+from jaxcnn.explain.dissection.upsampling import Centres, unit_centres, upsampled_by_centres
 from jaxcnn.layers.layer import Layer, Params, State
 
 __all__ = ["unit_masks"]
@@ -70,4 +70,6 @@ def _masks(
 ) -> tuple[jax.Array, jax.Array]:
     maps, finite = unit_maps(net, params, state, images, at)
     size = images.shape[1:3]
-    return upsampled(maps[..., units], size, size, centres) >= jnp.asarray(thresholds, jnp.float32)[units], finite
+    return upsampled_by_centres(maps[..., units], size, size, centres) >= jnp.asarray(thresholds, jnp.float32)[
+        units
+    ], finite

@@ -7,7 +7,7 @@ import numpy as np
 from jaxcnn.explain.inside.receptive_field import receptive_field
 from jaxcnn.layers.layer import Layer
 
-__all__ = ["Centres", "unit_centres", "upsampled"]
+__all__ = ["Centres", "unit_centres", "upsampled_by_centres"]
 
 Centres = tuple[tuple[float, float] | None, tuple[float, float] | None]
 """Of rows and columns: the pixel in the middle of what the first unit sees, and how far it is to the next one's."""
@@ -32,7 +32,7 @@ def _centre(seen: np.ndarray, size: int, stride: float, pixels: int) -> tuple[fl
     return None
 
 
-def upsampled(maps: jax.Array, size: tuple[int, ...], image: tuple[int, ...], centres: Centres) -> jax.Array:
+def upsampled_by_centres(maps: jax.Array, size: tuple[int, ...], image: tuple[int, ...], centres: Centres) -> jax.Array:
     """Return maps (..., h, w, units) as (..., H, W, units), bilinear, the outermost values going on to the edge.
 
     y = a + t (b - a) between neighbours a and b, which is exactly a where b is: a plateau keeps its height.

@@ -11,7 +11,7 @@ from jaxcnn.checking import number
 from jaxcnn.explain.maximization.maximize import ADAM, FOURIER, ROBUST, Maximized, ascended
 from jaxcnn.explain.maximization.objective import LayerObjective, Objective, Seen, expect_broadcast
 from jaxcnn.explain.maximization.parameterization import Parameterization
-from jaxcnn.explain.maximization.robustness import Transform
+from jaxcnn.explain.maximization.robustness import RandomTransform
 from jaxcnn.explain.maximization.seeing import codes, images_of, looking
 from jaxcnn.explain.maximization.units import WholeLayer, expect_activation, likeness
 from jaxcnn.layers.layer import Layer, Params, State
@@ -62,7 +62,7 @@ def caricature(
     power: float = 1.0,
     prior: Objective | None = None,
     parameterization: Parameterization = FOURIER,
-    transforms: tuple[Transform, ...] = ROBUST,
+    transforms: tuple[RandomTransform, ...] = ROBUST,
     steps: int = 256,
     optimizer: optax.GradientTransformation = ADAM,
 ) -> Maximized:

@@ -11,7 +11,7 @@ import optax
 from jaxcnn.explain.maximization.maximize import ADAM, FOURIER, ascended
 from jaxcnn.explain.maximization.objective import LayerObjective, Objective, Seen, expect_broadcast
 from jaxcnn.explain.maximization.parameterization import Parameterization
-from jaxcnn.explain.maximization.robustness import Transform
+from jaxcnn.explain.maximization.robustness import RandomTransform
 from jaxcnn.explain.maximization.seeing import codes, images_of, looking
 from jaxcnn.explain.maximization.units import WholeLayer, expect_activation
 from jaxcnn.layers.layer import Layer, Params, State
@@ -68,7 +68,7 @@ def invert(
     at: str,
     prior: Objective | None = None,
     parameterization: Parameterization = FOURIER,
-    transforms: tuple[Transform, ...] = (),
+    transforms: tuple[RandomTransform, ...] = (),
     steps: int = 512,
     optimizer: optax.GradientTransformation = ADAM,
 ) -> Inverted:

@@ -13,7 +13,7 @@ from jaxcnn.checking import expect, expect_count, expect_key, shown, sizes
 from jaxcnn.classifier import LogitsFn, as_tree
 from jaxcnn.explain.maximization.objective import Objective, Seen, expect_broadcast, settled
 from jaxcnn.explain.maximization.parameterization import Fourier, Parameterization
-from jaxcnn.explain.maximization.robustness import Robustness, Transform, expect_transforms, moved
+from jaxcnn.explain.maximization.robustness import RandomTransform, Robustness, expect_transforms, moved
 from jaxcnn.explain.maximization.seeing import images_of, looking, seen_of
 from jaxcnn.layers.layer import Layer, Params, State
 
@@ -41,7 +41,7 @@ def maximize(
     *,
     shape: tuple[int, ...],
     parameterization: Parameterization = FOURIER,
-    transforms: tuple[Transform, ...] = ROBUST,
+    transforms: tuple[RandomTransform, ...] = ROBUST,
     steps: int = 256,
     optimizer: optax.GradientTransformation = ADAM,
     start: jax.Array | None = None,
@@ -93,7 +93,7 @@ def maximize_function(
     *,
     shape: tuple[int, ...],
     parameterization: Parameterization = FOURIER,
-    transforms: tuple[Transform, ...] = ROBUST,
+    transforms: tuple[RandomTransform, ...] = ROBUST,
     steps: int = 256,
     optimizer: optax.GradientTransformation = ADAM,
     start: jax.Array | None = None,
@@ -158,7 +158,7 @@ def ascended(
 @partial(jax.jit, static_argnames=("shape", "parameterization", "transforms", "steps", "optimizer"))
 def _maximized(
     key: jax.Array, look: Any, objective: Objective, start: jax.Array | None, *, shape: tuple[int, ...],
-    parameterization: Any, transforms: tuple[Transform, ...], steps: int, optimizer: Any,
+    parameterization: Any, transforms: tuple[RandomTransform, ...], steps: int, optimizer: Any,
 ) -> Maximized:  # fmt: skip
     def scores_of(images: jax.Array, seen_images: jax.Array) -> jax.Array:
         return jnp.broadcast_to(objective.scores(Seen(images, *look(seen_images))), shape[:-3])

@@ -12,9 +12,9 @@ from jaxcnn import augment
 from jaxcnn.augment.options import Padding, outside_of
 from jaxcnn.checking import expect, number, shown
 
-__all__ = ["Robustness", "Transform", "expect_transforms", "moved"]
+__all__ = ["Robustness", "RandomTransform", "expect_transforms", "moved"]
 
-Transform = Callable[[jax.Array, jax.Array], jax.Array]
+RandomTransform = Callable[[jax.Array, jax.Array], jax.Array]
 """A key and one image (H, W, C) -> an image: any function of `jaxcnn.augment`, its options bound. It is static."""
 
 
@@ -59,7 +59,7 @@ class Robustness:
         )
 
 
-def expect_transforms(where: str, transforms: Any) -> tuple[Transform, ...]:
+def expect_transforms(where: str, transforms: Any) -> tuple[RandomTransform, ...]:
     """Return the option as a tuple; raise `TypeError` unless it holds functions alone."""
     transforms = (transforms,) if callable(transforms) else transforms
     ok = isinstance(transforms, Sequence) and all(map(callable, transforms))
@@ -68,7 +68,7 @@ def expect_transforms(where: str, transforms: Any) -> tuple[Transform, ...]:
     return tuple(transforms)
 
 
-def moved(transforms: tuple[Transform, ...], key: jax.Array, images: jax.Array) -> jax.Array:
+def moved(transforms: tuple[RandomTransform, ...], key: jax.Array, images: jax.Array) -> jax.Array:
     """Return images (..., H, W, C) after the transforms, one after another, each image by draws of its own."""
     if not transforms:
         return images

@@ -10,7 +10,7 @@ import jax
 from jaxcnn.checking import expect, floating
 from jaxcnn.explain.inner import expect_trained
 from jaxcnn.explain.maximization.objective import Objective, Seen, settled
-from jaxcnn.explain.maximization.robustness import Transform, moved
+from jaxcnn.explain.maximization.robustness import RandomTransform, moved
 from jaxcnn.explain.values import expect_pixels
 from jaxcnn.layers.composition import Sequential
 from jaxcnn.layers.layer import Layer, Params, State
@@ -39,7 +39,7 @@ def seen_of(
     look: Any,
     objective: Objective,
     spec: Any,
-    transforms: tuple[Transform, ...] = (),
+    transforms: tuple[RandomTransform, ...] = (),
     *,
     fix: str = "Change shape",
 ) -> Seen:

@@ -15,7 +15,7 @@ from jaxcnn.explain.maximization.maximize import ADAM, Maximized, ascended
 from jaxcnn.explain.maximization.objective import LayerObjective, Objective, Seen, Sum, expect_broadcast
 from jaxcnn.explain.maximization.parameterization import Parameterization, Pixels
 from jaxcnn.explain.maximization.priors import gram
-from jaxcnn.explain.maximization.robustness import Transform
+from jaxcnn.explain.maximization.robustness import RandomTransform
 from jaxcnn.explain.maximization.seeing import codes, images_of, looking
 from jaxcnn.explain.maximization.units import WholeLayer, expect_activation
 from jaxcnn.layers.layer import Layer, Params, State
@@ -69,7 +69,7 @@ def style_transfer(
     style_weight: float = 1.0,
     prior: Objective | None = None,
     parameterization: Parameterization = PIXELS,
-    transforms: tuple[Transform, ...] = (),
+    transforms: tuple[RandomTransform, ...] = (),
     steps: int = 256,
     optimizer: optax.GradientTransformation = ADAM,
 ) -> Maximized:
