@@ -6,7 +6,7 @@ with masks or boxes, in three ways: from scratch, with all layers training, and 
 equally many steps, and each way has the learning rate of three that does best on other scenes, before the test scenes
 are looked at. There is one classifier; the seeds are other labelled scenes and orders, and from scratch other weights.
 What it promises: with the fewest scenes, the classifier's backbone beats training from scratch in both tasks. Where
-the gain ends it says. About 8 min on 2 cores.
+the gain ends it says. About 6 min on 2 cores.
 
 Source: Long et al. 2015, section 4.1, and Girshick et al. 2014, section 2.3: nets for dense tasks begin with the
 weights of a classifier.

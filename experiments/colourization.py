@@ -7,7 +7,7 @@ choose. Measured on test images: the peak signal-to-noise ratio of all of them, 
 strong the colours are beside the true ones. (The mean of each image's ratio would be another question: images that are
 nearly grey count most in it, and of those grey is nearest.) Without CIFAR-10 (`$JAXCNN_DATA`) it takes scenes. What it
 promises: with every seed squared error is nearer to the true images than grey, and classes give stronger colours than
-squared error. About 6 min on 2 cores.
+squared error. About 9 min on 2 cores.
 """
 
 import dataclasses

@@ -8,7 +8,7 @@ image, but a classifier upon them that knows each place does not: so a fourth ne
 only maps that are alike everywhere allow. Without Fashion-MNIST (`$JAXCNN_DATA`) it takes the digits. Held-out images
 choose the learning rate of each net. What it promises: the counts, and that with every seed the pooled convolution is
 right more often than the dense layer on the images shifted most. How little shared weights alone change, it says.
-About 4 min on 2 cores.
+About 2 min on 2 cores.
 """
 
 import dataclasses

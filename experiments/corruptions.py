@@ -4,7 +4,7 @@
 training run, for others) and measures it on test images with 15 kinds of corruption at 5 severities each. Beside it
 stand nets of the same form that learn from some of its images without augmentation, with AugMix and with the recipe's
 policy, 3 seeds each; and how all of them take shifts and rotations. What it promises: with every net the mean accuracy
-falls from each severity to the next. Whether augmentation helps, it says. About 2 min on 2 cores.
+falls from each severity to the next. Whether augmentation helps, it says. About 4 min on 2 cores.
 
 Source: Hendrycks and Dietterich 2019; Hendrycks et al. 2020 (AugMix); Zhang 2019 (shifts).
 """

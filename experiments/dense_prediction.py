@@ -7,7 +7,7 @@ classes, or no box overlaps it any more, and how much of the net's answers elsew
 itself says of the new images, after decoding and suppression, beside random noise of the same size. What it promises:
 HiResCAM's largest value lies on the object more often than the image's middle does, in both tasks (Grad-CAM takes the
 mean of the gradient over all places, where that of one object is 0 almost everywhere: it says how that does); and with
-the largest epsilon PGD erases at least 9 of 10 objects, and noise at most 1 of 10, in both. About 6 min on 2 cores.
+the largest epsilon PGD erases at least 9 of 10 objects, and noise at most 1 of 10, in both. About 2 min on 2 cores.
 
 Source: Vinogradova et al. 2020 (Seg-Grad-CAM); Xie et al. 2017 and Chow et al. 2020 (attacks on masks and boxes).
 """

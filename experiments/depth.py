@@ -5,7 +5,7 @@ on images of Fashion-MNIST, five seeds each: other images, other weights. Dense 
 convolutional ones 3x3 convolutions before, between and after two poolings. All have batch norm, without which depth is
 hard to train. Held-out images choose the learning rate of each net, and the depth that is compared with one layer.
 Without Fashion-MNIST (`$JAXCNN_DATA`) it takes the digits. What it promises: among convolutional nets several layers
-beat one, beyond the 95 % interval. What depth brings to dense ones, it says. About 6 min on 2 cores.
+beat one, beyond the 95 % interval. What depth brings to dense ones, it says. About 23 min on 2 cores.
 """
 
 import dataclasses

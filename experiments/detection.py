@@ -5,7 +5,7 @@ measures COCO's average precision on other scenes. `--dataset bccd` does the sam
 white cells and platelets, 292 images to train on and 72 to test on (BCCD_Dataset, MIT licence, in Pascal VOC's form),
 read from `bccd.zip` in $JAXCNN_DATA, or from `--path`, a zip or folder, which may hold another set in that form. The
 images with the lowest precision are shown. What it promises of either: an average precision of 0.80 at an overlap of
-0.5. About 12 min on 2 cores.
+0.5. About 14 min on 2 cores.
 """
 
 import dataclasses

@@ -6,7 +6,7 @@ net before its training, and of both with the masks of other images, which shows
 of the last stage off: those that detect best against random ones, on images that were not dissected. A net built by
 hand, whose units are known, checks the method. `python -m experiments.dissect runs/NAME` takes a net that
 `experiments.train --dataset scenes` has trained. What it promises: every planted detector is found with an IoU above
-0.9 and no random unit by more than chance; and training makes more units detectors beyond chance. About 2 min on
+0.9 and no random unit by more than chance; and training makes more units detectors beyond chance. About 8 min on
 2 cores.
 
 Source: Bau et al. 2017 (network dissection), 2020 (the role of individual units).

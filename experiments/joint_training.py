@@ -6,7 +6,7 @@ layers at once by back-propagation; greedily, each layer with a classifier of it
 (Belilovsky et al. 2019); and with convolutions that stay as they were drawn, under a trained classifier (Jarrett et
 al. 2009). Held-out images choose the learning rate of each way, with the first seed. Without Fashion-MNIST
 (`$JAXCNN_DATA`) it takes the digits. What it promises: joint training is right more often than random layers, beyond
-the 95 % interval. How far greedy layers get, it says. About 4 min on 2 cores.
+the 95 % interval. How far greedy layers get, it says. About 3 min on 2 cores.
 """
 
 import dataclasses

@@ -7,7 +7,7 @@ the others, the latter also moved by some pixels: how often is one of the 1, 5, 
 Pixels and an untrained net stand beside it; queries are shown with what was found, worst first. Without Fashion-MNIST
 (`$JAXCNN_DATA`) it takes the digits. What it promises: the trained net's mean average precision is above that of the
 pixels and of the untrained net for classes it saw, and above that of the pixels for moved images of classes it never
-saw, beyond the 95 % interval of the difference. Whether it is for images that are not moved, it says. About 1 min on 2
+saw, beyond the 95 % interval of the difference. Whether it is for images that are not moved, it says. About 9 min on 2
 cores.
 """
 

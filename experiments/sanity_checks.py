@@ -5,7 +5,7 @@ a training run, for others), and explains test images by every method: for this 
 output down, one at a time and all at once, and for a net of the same form that learned random labels. A method whose
 maps stay the same shows the image, not the net, and fails. Then come the measures of trust, and for a small net trained
 on `scenes`, where the truth is known, whether maps lie on the object. What it promises: gradients pass, guided
-backpropagation and an edge detector fail. About 3 min on 2 cores.
+backpropagation and an edge detector fail. About 9 min on 2 cores.
 
 Source: Adebayo et al. 2018, "Sanity checks for saliency maps".
 """

@@ -5,7 +5,7 @@ has a texture of its own, or a ground of its own, always or nine times in ten. S
 tested where texture or ground are those of another class: which of the two does a net follow, and how far does its
 accuracy fall? A net that saw random textures and grounds stands beside them. Nets of all kinds and 3 seeds are lanes of
 one program. What it promises: with every seed the net with random textures follows the shape where the net of agreeing
-textures does so less, and swapped grounds cost the nets of telling grounds more. About 4 min on 2 cores.
+textures does so less, and swapped grounds cost the nets of telling grounds more. About 6 min on 2 cores.
 
 Source: Geirhos et al. 2019 (texture bias); Xiao et al. 2021, "Noise or signal: the role of image backgrounds".
 """

@@ -4,7 +4,7 @@
 there is none. Its dense layer then becomes a convolution of the same weights (`surgery.fully_convolutional`), so that
 one pass over an image of several digits, at a few scales, gives what the classifier says of every window (Vaillant et
 al. 1994, Matan et al. 1992). Windows that overlap a better one are suppressed. What it promises: the outputs of every
-crop, to rounding; less time than the crops take; and an average precision of 0.80 at an overlap of 0.5. About 4 min on
+crop, to rounding; less time than the crops take; and an average precision of 0.80 at an overlap of 0.5. About 2 min on
 2 cores.
 """
 

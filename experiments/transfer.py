@@ -7,7 +7,7 @@ digits, which are near (scenes and digits without these). Of each way all number
 one program, and all make equally many steps. A way's learning rate is the one of three that does best on held-out
 training images, before the test set is looked at. `--photographs` adds ants and bees, with weights of clothes. What it
 promises: in one of the pairs at least, weights of the other set beat training from scratch with the fewest images.
-Whether training only the last layers beats training all, it says. About 5 min on 2 cores.
+Whether training only the last layers beats training all, it says. About 6 min on 2 cores.
 
 Source: Yosinski et al. 2014 (how transferable features are, by layer).
 """

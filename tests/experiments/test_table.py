@@ -1,12 +1,14 @@
 """The table of kept figures: it is the one that the records make, and takes whole runs alone."""
 
 import json
+import re
 
 import pytest
 
 from experiments import table
 from experiments.__main__ import experiments
 from experiments.apparatus import statistics
+from experiments.framework import book
 from experiments.framework.runner import Common, Result, record
 from jaxcnn import report
 
@@ -81,3 +83,13 @@ def test_what_a_kept_run_found_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(table, "README", tmp_path / "README.md")
     table.main(table.Config(keep=(run_of(tmp_path, verdict="NOT as promised: it."),)))
     assert capsys.readouterr().out.splitlines()[1] == "  NOT as promised: it."
+
+
+def test_the_time_that_an_experiment_says_it_takes_is_what_it_took():
+    """Of the usual run on two cores, up to a factor of two, as other work may stand beside it."""
+    for name in experiments():
+        said = re.search(r"About (\d+) min on 2 cores", " ".join((book.module(name).__doc__ or "").split()))
+        path = table.RESULTS / f"cpu-2-cores-{name.replace('.', '-').replace('_', '-')}-a.json"
+        if said and path.exists():
+            took = json.loads(path.read_text())["seconds"] / 60
+            assert took / 2 - 1 <= int(said[1]) <= 2 * took + 1, f"{name} took {took:.1f} min"
