@@ -122,6 +122,8 @@ _MODELS: Mapping[str, Callable[..., Any]] = {
     **{f"wide_resnet{depth}_2": functools.partial(resnet, depth, widening=2) for depth in (50, 101)},
 }
 
+_NO_CLASSIFIERS = ("centernet", "deeplab", "fcn", "unet")  # they return maps, and are called by themselves
+
 
 def names() -> list[str]:
     """Return the names that `create` knows."""
@@ -144,6 +146,7 @@ def create(name: str, num_classes: int = 10, **options: Any) -> Any:
         TypeError: what should be a bool is none.
     """
     fix = did_you_mean(name, names(), "See models.names().")
+    fix = f"That is no classifier: call models.{name}(...) itself." if str(name) in _NO_CLASSIFIERS else fix
     expect(isinstance(name, str) and name in _MODELS, "create", "the name of a model", shown(name), fix)
     try:
         inspect.signature(_MODELS[name]).bind(num_classes=num_classes, **options)

@@ -142,12 +142,20 @@ def test_names():
         ("lenet", "Did you mean 'lenet5'"),
         ("cifar_resnet57", "Did you mean 'cifar_resnet"),
         ("?", "See models.names()"),
+        ("unet", "That is no classifier: call models.unet(...) itself."),
     ],
 )
 def test_unknown_names_have_near_ones(name, fix):
     with pytest.raises(ValueError, match=r"^create: expected the name of a model, got '") as caught:
         models.create(name)
     assert fix in str(caught.value)
+
+
+def test_every_model_has_a_name_or_is_no_classifier():
+    made = set(models.__all__) - {"create", "names"}
+    assert {name for name in made if not any(known.startswith(name) for known in models.names())} == set(
+        models._NO_CLASSIFIERS
+    )
 
 
 @pytest.mark.parametrize(
