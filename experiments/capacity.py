@@ -4,7 +4,7 @@
 with two channels, and trains nets with one hidden layer on them, for 5 seeds: other points and weights. All widths,
 seeds and restarts are lanes of one program. Of each width and seed the restart with the lowest training loss counts;
 2,000 more points test it. What it promises: with every seed the most neurons make fewer errors on the training points
-than the fewest. What the test error does, it says. About 1 min on 2 cores.
+than the fewest. What the test error does, it says. Some seconds on 2 cores.
 """
 
 import dataclasses

@@ -8,7 +8,7 @@ reported apart. `--recipe 96` is the one for 96 %, "muon" (the default) the fast
 `experiments/apparatus/speed_recipes.py`. `--at-once 8` also measures 8 runs as one program. It exits with 1 where a
 recipe's accuracy or time on a GPU is missed. Without a GPU a run takes hours; `--quick` does all of it on small images.
 
-A result worth keeping: copy the run's `figures.json` to `experiments/benchmarks/results/NAME.json`.
+A result worth keeping: `python -m experiments.table --keep runs/NAME` takes it into the records.
 
 Source: Jordan 2024 (94% on CIFAR-10 in 3.29 seconds on a single GPU).
 """

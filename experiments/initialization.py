@@ -4,7 +4,7 @@
 way to draw the weights and each nonlinearity. The maps are 8x8 and wrap around, so that no edge drains the signal.
 What it promises: weights of variance 2 / fan_in keep the signal of ReLU layers (He et al. 2015), 1 / fan_in halves it
 in each; delta-orthogonal weights hand a linear signal on as it is (Xiao et al. 2018); LSUV gives every layer variance
-1 (Mishkin and Matas 2016). About 1 min on 2 cores.
+1 (Mishkin and Matas 2016). Some 10 s on 2 cores.
 """
 
 import dataclasses

@@ -7,7 +7,7 @@ preferred; in a few last steps it is held still. Beside it, the same with less: 
 frequencies, images held still. The net that is trained here learns without label smoothing, with which nets are sure of
 nothing by 99 %. What it promises: of the image of every class, rounded to 8 bits, the net is more than 99 % sure.
 Whether they resemble the class, the nearest training images say, which know nothing of the net. Then channels of each
-layer, test images remade from what each layer gives for them, and what layers dream of one. About half a minute on 2
+layer, test images remade from what each layer gives for them, and what layers dream of one. About a minute on 2
 cores for digits, with the training.
 
 Source: Simonyan, Vedaldi, Zisserman 2014; Olah, Mordvintsev, Schubert 2017; Mahendran, Vedaldi 2015.

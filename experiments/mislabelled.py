@@ -6,7 +6,7 @@ images, labels and weights of their own, as lanes of one program. The test label
 random labels by heart has room for any mistake: that it is small is not what keeps it from them where labels are right.
 What it promises: with every seed and part at least 99 % of the training labels are learned; what is learned from random
 labels alone says nothing of new images (the 95 % interval of the test accuracy reaches down to chance); and the test
-accuracy falls with each part. About 2 min on 2 cores.
+accuracy falls with each part. About 1 min on 2 cores.
 
 Source: Zhang, Bengio, Hardt, Recht, Vinyals 2017, "Understanding deep learning requires rethinking generalization",
 section 2.

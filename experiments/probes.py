@@ -5,7 +5,7 @@ training run, for others) and one of the next seed, and compares both with untra
 of a linear classifier (Alain and Bengio 2016), centered kernel alignment (Kornblith et al. 2019), the change under
 shift, rotation, scale and flip (Goodfellow et al. 2009), effective receptive fields (Luo et al. 2016). What it
 promises: the classes are more separable in the last hidden layer than in the pixels, and than in that layer untrained.
-About 1 min on 2 cores.
+About 2 min on 2 cores.
 """
 
 import dataclasses

@@ -6,7 +6,7 @@ each K as its exact expectation, and the one with the lowest training error, or 
 average one on the test set, which chooses nothing. A restart has its own weights and its own order of the images; 64
 more with the same orders but one start show what the orders do alone. What it promises: the best of all is right more
 often on the test set than the average restart, chosen by training error and chosen by held-out error, beyond the 95 %
-interval over seeds. About 1 min on 2 cores.
+interval over seeds. About 2 min on 2 cores.
 """
 
 import dataclasses

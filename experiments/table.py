@@ -28,7 +28,7 @@ README = Path(__file__).parent / "README.md"
 MEANS = 3  # of the figures of a record without a headline, that its line shows
 HEAD = """# Experiments
 
-Every statement of the course, every attack, every claim of speed is a module: `python -m experiments.NAME`, with
+Every statement of the course and every claim of speed is a module: `python -m experiments.NAME`, with
 `--quick` small, with `--help` for its options. `python -m experiments.all --quick` runs the course, and
 `runs/book/index.html` is the book of its pages (of the second `runs/book-2/index.html`: the last lines say which). The
 figures are those of the records in `benchmarks/results/`, written by the command in each line: the numbers at the head

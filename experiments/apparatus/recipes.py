@@ -41,7 +41,7 @@ _MNIST = Recipe(width=32, epochs=8, validation=0.05, rotation=10.0, zoom=0.1, sh
 _RECIPES: dict[tuple[str, str], Recipe] = {
     ("digits", "cpu"): _DIGITS,
     ("mnist", "cpu"): _MNIST,
-    # Test accuracy 62.7 %: enough to look into; 500 steps, about 2 min on 2 cores.
+    # Enough to look into: 500 steps, some 2 min on 2 cores.
     ("scenes", "cpu"): Recipe(width=16, convolutions=(1, 1, 1, 1), epochs=4, batch_size=64, crop=4),
     ("fashion_mnist", "cpu"): Recipe(
         width=32, convolutions=(1, 2, 2, 2), epochs=14, validation=0.05, flip="alternating", views="moved"

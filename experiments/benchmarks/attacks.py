@@ -14,7 +14,7 @@ foolbox's JAX backend works with the JAX of its Python (versions are in the reco
 `--foolbox-python` names another Python than that of PyTorch. About 30 min on 2 cores, most
 of it the others' standard evaluation.
 
-A result worth keeping: copy the run's `figures.json` to `experiments/benchmarks/results/NAME.json`.
+A result worth keeping: `python -m experiments.table --keep runs/NAME` takes it into the records.
 """
 
 import dataclasses

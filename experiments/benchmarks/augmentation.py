@@ -7,7 +7,7 @@ policy (flip, crop, brightness, contrast, saturation, cutout) and one step of tr
 and device. What the libraries define differently is said in `experiments/benchmarks/operations.py`. On a CPU it exits
 with 1 where one of TARGETS is missed.
 
-A result worth keeping: copy the run's `figures.json` to `experiments/benchmarks/results/NAME.json`.
+A result worth keeping: `python -m experiments.table --keep runs/NAME` takes it into the records.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

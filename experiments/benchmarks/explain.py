@@ -8,7 +8,7 @@ Of captum's ways to call a method, with its defaults or with a few variants at a
 times are recorded, too. A ratio is their time by ours: above 1, jaxcnn is faster. It exits with 1 where one of TARGETS
 is missed, or where maps that ought to be equal are not.
 
-A result worth keeping: copy the run's `figures.json` to `experiments/benchmarks/results/NAME.json`.
+A result worth keeping: `python -m experiments.table --keep runs/NAME` takes it into the records.
 """
 
 import statistics

@@ -1,6 +1,6 @@
 """How fast is jaxcnn on an accelerator, and how near to what the device can do?
 
-`python -m experiments.benchmarks.gpu --device gpu` measures in one call, and in less than ten minutes: products of
+`python -m experiments.benchmarks.gpu --device gpu` measures in one call, which is given nine minutes: products of
 matrices, as the ceiling; training ResNet-50 (224x224 pixels, bfloat16, 256 images), ResNet-18, VGG-16, ConvNeXt-T and
 LeNet, beside the same nets in flax.linen and flax.nnx, in alternating pairs, and in PyTorch, compiled; the speed
 recipe; attacks, explanations, many trainings, augmentation, streams; what deterministic kernels cost; where the time
@@ -11,7 +11,7 @@ torch and torchvision, if this one has none.
 Operations are counted by the nets' multiply-adds: three times those of inference make a step. On a GPU it exits with 1
 where one of the targets is missed; parts that failed are named.
 
-A result worth keeping: copy the run's `figures.json` to `experiments/benchmarks/results/NAME.json`.
+A result worth keeping: `python -m experiments.table --keep runs/NAME` takes it into the records.
 """
 
 import os

@@ -6,7 +6,7 @@ a small MobileNet, batches of 64, cross-entropy, SGD with momentum. A ratio is t
 faster. Modes: one training `step`; a `scan` over 8 steps; a `vmap` over 8 nets; `inference`. `--compile` also times
 the compilation of ResNet-50. On a CPU it exits with 1 where one of TARGETS is missed.
 
-A result worth keeping: copy the run's `figures.json` to `experiments/benchmarks/results/NAME.json`.
+A result worth keeping: `python -m experiments.table --keep runs/NAME` takes it into the records.
 """
 
 import importlib.metadata

@@ -8,7 +8,7 @@ least twice as fast as linen's one after another (three times on the digits), fi
 `vmap`, and no slower than jaxcnn's one after another, to the 5 % that this can tell; on a GPU, 64 ten times as fast as
 linen's one after another.
 
-A result worth keeping: copy the run's `figures.json` to `experiments/benchmarks/results/NAME.json`.
+A result worth keeping: `python -m experiments.table --keep runs/NAME` takes it into the records.
 """
 
 from collections.abc import Callable, Mapping

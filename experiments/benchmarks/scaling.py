@@ -11,7 +11,7 @@ Large batches meet the system's allocator: where memory is given in pages of 4 K
 images goes into page faults, and an image costs more than in a small batch. `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`
 before the command asks for large pages.
 
-A result worth keeping: copy the run's `figures.json` to `experiments/benchmarks/results/NAME.json`.
+A result worth keeping: `python -m experiments.table --keep runs/NAME` takes it into the records.
 """
 
 import multiprocessing
