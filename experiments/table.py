@@ -1,12 +1,10 @@
 """What do all experiments find? The table of their kept figures, `experiments/README.md`, written anew.
 
 `python -m experiments.table` makes it of the records in `experiments/benchmarks/results/`; `--keep runs/NAME ...` takes
-the figures of finished runs there first, in the place of older ones of the same experiment with the same choices on the
-same device, and says what each of them found. A line shows a record's headline, or, where an older one has none, its
-first means.
+the figures of finished runs there first, in the place of older ones of the same experiment, data set and device, and
+says what each of them found. A line shows a record's headline, or, where an older one has none, its first means.
 """
 
-import dataclasses
 import json
 import re
 import sys
@@ -19,7 +17,6 @@ import tyro
 
 from experiments.__main__ import experiments
 from experiments.framework import book
-from experiments.framework.runner import Common
 from jaxcnn.checking import expect
 from jaxcnn.report.values import shown
 
@@ -66,21 +63,17 @@ def kept(folder: Path) -> Path:
     expect(not options["quick"], "table", "figures of a whole run", "those of --quick", "Run it without.")
     cores = json.loads((folder / "environment.json").read_text())["cores"]
     device = f"cpu-{cores}-cores" if record["device"] == "cpu" else record["device"]
-    words = (device, record["experiment"], *chosen(record["experiment"], options), "a")
+    words = (device, record["experiment"], *another_set(record["experiment"], options), "a")
     target = RESULTS / f"{re.sub('[^a-z0-9]+', '-', '-'.join(words).lower())}.json"
     target.write_text(path.read_text())
     return target
 
 
-def chosen(experiment: str, options: Mapping[str, Any]) -> list[str]:
-    """Return the words that a run was given where others are the defaults: another set, another net."""
-    config = getattr(book.module(experiment), "Config", Common)
-    own = {field.name: field.default for field in dataclasses.fields(config) if not hasattr(Common, field.name)}
-    return [
-        options[name]
-        for name, default in own.items()
-        if options.get(name, default) != default and isinstance(options[name], str)
-    ]
+def another_set(experiment: str, options: Mapping[str, Any]) -> list[str]:
+    """Return the data set of a run, if it is not the one that the experiment takes where none is named."""
+    usual = getattr(getattr(book.module(experiment), "Config", None), "dataset", None)
+    given = options.get("dataset")
+    return [given] if given not in (usual, None) else []
 
 
 def page() -> str:
