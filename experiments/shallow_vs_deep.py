@@ -70,12 +70,15 @@ def main(config: Config) -> Result:
     learned = trained(config, net, of.pool, of.lanes, (rate,), of.key)
     found[LEARNED] = accuracies(net, learned, of.test).reshape(len(config.per_class), config.seeds).T
     cross = crossing(config.per_class, found[MADE], found[LEARNED])
+    surely = [better(a, b) for a, b in zip(found[LEARNED].T, found[MADE].T, strict=True)]
+    sure_from = next((n for at, n in enumerate(config.per_class) if all(surely[at:])), None)
     figures = {
         "dataset": of.info.name,
         "chosen": {name: chosen for name, (_, chosen) in machines.items()} | {LEARNED: {"learning rate": rate}},
         "accuracy": {name: by_size(config.per_class, values) for name, values in found.items()},
         "learned_over_made": by_size(config.per_class, found[LEARNED] - found[MADE]),
         "crossing": cross,
+        "learned_surely_better_from": sure_from,
     }
     few, most = config.per_class[0], config.per_class[-1]
     promises = {
@@ -89,9 +92,10 @@ def main(config: Config) -> Result:
     )
     first = (found[LEARNED] - found[MADE]).mean(axis=0)[0] > 0
     lead = f"lead from {cross:.0f} images on" if cross is not None else "lead throughout" if first else "do not lead"
+    beyond = f"from {sure_from} on" if sure_from else "nowhere"
     answer = (
         f"{of.info.name}, {config.seeds} seeds, right with {few} and with {most} images of each class: {told}. "
-        f"Learned features {lead}."
+        f"By the means learned features {lead}, beyond the 95 % interval {beyond}."
     )
     judgement = judge(config, answer, promises)
     headline = [
