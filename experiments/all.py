@@ -1,12 +1,15 @@
 """Every experiment of the course, one after another in one process, and the book of their pages.
 
 `python -m experiments.all --quick` runs all of them small, to see that they run: about 10 min on 2 cores. With `--full`
-they run at length, for hours: `--only pooling dropout` takes some. The book is a site of static pages: for each
-experiment its question, pictures, figures, verdict and code. Its index is `runs/book/index.html`, of the next book
-`runs/book-2/index.html`: the last lines say which. An experiment that fails is recorded, and the others go on; it exits
-with 1 if one failed or does not hold what it promises, of which a small run is held only to what is so at any size.
+they run at length, for hours: `--only pooling dropout` takes some, and after an interruption `--resume runs/book` goes
+on with those that are not finished. The book is a site of static pages: for each experiment its question, pictures,
+figures, verdict and code. Its index is `runs/book/index.html`, of the next book `runs/book-2/index.html`: the last
+lines say which. An experiment that fails is recorded, and the others go on; it exits with 1 if one failed or does not
+hold what it promises, of which a small run is held only to what is so at any size.
 """
 
+import json
+import shutil
 import time
 import traceback
 from dataclasses import dataclass
@@ -26,6 +29,7 @@ from jaxcnn.checking import expect
 class Config(Common):
     full: bool = False  # at length; --quick or --full has to be given
     only: tuple[str, ...] = ()  # experiments; all unless given
+    resume: str | None = None  # folder of a book that was begun: what is finished there stays
 
 
 def main(config: Config) -> Result:
@@ -40,7 +44,7 @@ def main(config: Config) -> Result:
     jax.config.update("jax_disable_most_optimizations", before or config.quick)
     try:
         for _, name in book.experiments_of(config.only):
-            told[name] = one(config, name)
+            told[name] = finished(Path(config.run), name) or one(config, name)
             jax.clear_caches()  # forty experiments' programs would fill memory
     finally:
         jax.config.update("jax_disable_most_optimizations", before)
@@ -54,10 +58,20 @@ def main(config: Config) -> Result:
     return report_of(config, told, answer)
 
 
+def finished(run: Path, name: str) -> book.Told | None:
+    """Return what an experiment found before the interruption, if it ended."""
+    path = run / name / "figures.json"
+    if not (run / name / "report.html").exists() or not path.exists():
+        return None
+    found = json.loads(path.read_text())
+    return book.Told(book.question(name), found["verdict"], found["holds"], found["seconds"])
+
+
 def one(config: Config, name: str) -> book.Told:
     """Run an experiment in a folder of its own below this run's."""
     module = book.module(name)
     folder = Path(config.run) / name
+    shutil.rmtree(folder, ignore_errors=True)  # what an interruption left of it
     folder.mkdir(parents=True)
     console.rule(name)
     began = time.perf_counter()

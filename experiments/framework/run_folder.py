@@ -111,6 +111,6 @@ def write_json(path: Path, value: Any) -> None:
 
 def remove_if_nothing_happened(folder: Path) -> None:
     """Delete the folder of a run that failed before its first figure: bad input leaves nothing behind."""
-    metrics = folder / "metrics.jsonl"
-    if not (metrics.exists() and metrics.stat().st_size) and not any(folder.glob("**/checkpoints/*.json")):
+    metrics, kept = folder / "metrics.jsonl", ("**/checkpoints/*.json", "**/figures.json")
+    if not (metrics.exists() and metrics.stat().st_size) and not any(any(folder.glob(part)) for part in kept):
         shutil.rmtree(folder, ignore_errors=True)

@@ -161,8 +161,8 @@ def run(
 
 
 def go_on(experiment: str, folder: Path | None) -> str:
-    """Return how the run in a folder is gone on with; nothing where it has no checkpoint."""
-    there = folder is not None and any(folder.glob("**/checkpoints/*.json"))
+    """Return how the run in a folder is gone on with; nothing where it has no checkpoint and no part is finished."""
+    there = folder is not None and any(any(folder.glob(part)) for part in ("**/checkpoints/*.json", "*/figures.json"))
     return f" Go on with: python -m experiments.{experiment} --resume {folder}" if there else ""
 
 

@@ -3,14 +3,15 @@
 import dataclasses
 import json
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from experiments import all as everything
-from experiments import perceptron
+from experiments import convolution, perceptron
 from experiments.__main__ import experiments
-from experiments.framework import book
-from experiments.framework.runner import Common, judge
+from experiments.framework import book, run_folder, runner
+from experiments.framework.runner import Common, Result, judge
 from jaxcnn import report
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -108,6 +109,53 @@ def test_two_experiments_and_a_book_of_them(tmp_path):
         assert f"experiments/{name}.py" in page
         assert json.loads((tmp_path / name / "figures.json").read_text())["experiment"] == name
     assert hrefs(index) == {"perceptron/report.html", "convolution/report.html"}
+
+
+def test_a_book_goes_on_with_what_is_not_finished(tmp_path, monkeypatch):
+    """As a user does it: interrupted in the second of two, then `--resume`."""
+    monkeypatch.setattr(run_folder, "RUNS", tmp_path)
+    asked = []
+
+    def found(name):
+        def main(config):
+            asked.append(name)
+            if len(asked) == 2:
+                (Path(config.run) / "half.txt").write_text("")
+                raise KeyboardInterrupt
+            return Result({}, [], f"{name} is so.")
+
+        return main
+
+    for module in (perceptron, convolution):
+        monkeypatch.setattr(module, "main", found(module.__name__))
+
+    def run(*options):
+        monkeypatch.setattr("sys.argv", ["all", *options])
+        with pytest.raises(SystemExit) as ended:
+            runner.run(everything.main, everything.Config, name=lambda config: "book")
+        return ended.value.code
+
+    with runner.console.capture() as said:
+        assert run("--quick", "--only", "perceptron", "convolution") == runner.INTERRUPTED
+    assert f"Go on with: python -m experiments.all --resume {tmp_path / 'book'}" in " ".join(said.get().split())
+    assert run("--resume", str(tmp_path / "book")) == 0
+    assert asked == ["experiments.perceptron", "experiments.convolution", "experiments.convolution"]
+    assert not (tmp_path / "book" / "convolution" / "half.txt").exists()
+    index = (tmp_path / "book" / "index.html").read_text()
+    assert "experiments.perceptron is so." in index
+    assert "experiments.convolution is so." in index
+
+
+def test_what_was_found_is_kept_whatever_comes_after(tmp_path):
+    for kept in ("figures.json", "perceptron/figures.json", "seed0/checkpoints/1.json"):
+        folder = tmp_path / "run"
+        (folder / kept).parent.mkdir(parents=True)
+        (folder / kept).write_text("{}")
+        run_folder.remove_if_nothing_happened(folder)
+        assert (folder / kept).exists()
+        (folder / kept).unlink()
+        run_folder.remove_if_nothing_happened(folder)
+        assert not folder.exists()
 
 
 @pytest.mark.slow
