@@ -495,3 +495,9 @@ def test_refuses_what_is_no_float_or_no_key():
 def test_corrupts_inside_of_a_program():
     out = jax.jit(lambda key, x: corruptions.corrupt(key, x, "contrast", 2))(KEY, GREY[None])
     close(out, GREY[None], atol=1e-6)
+
+
+def test_black_and_white_are_in_range():
+    image = jnp.round(jax.random.uniform(KEY, (8, 8, 1)))
+    out = corruptions.corrupt(KEY, image, "contrast", 2)
+    assert 0 < out.min() < out.max() < 1
