@@ -8,7 +8,7 @@ import pytest
 from jaxcnn import attack
 from jaxcnn.attack.goal import Goal, reached
 from jaxcnn.attack.square import _schedule, _turned_square, square
-from jaxcnn.attack.square_windows import _eta, hills, tiles
+from jaxcnn.attack.square_windows import _eta, corner, hills, tiles
 from tests.attack.exact import least_sizes
 from tests.attack.twins import digits_twin, peer
 from tests.small_nets import CASES
@@ -182,6 +182,15 @@ def test_hills_have_size_one_and_lie_in_their_windows(power, side):
 
 
 @pytest.mark.slow
+def test_windows_begin_wherever_they_fit():
+    """By counts of 4,000 draws in images of 5x9: each place as often, within six standard deviations."""
+    side = jnp.full(4000, 3)
+    for places, begins in zip((3, 7), corner(jax.random.key(0), side, (5, 9)), strict=True):
+        counts = np.bincount(begins, minlength=places)
+        assert len(counts) == places
+        np.testing.assert_allclose(counts, 4000 / places, atol=6 * (4000 / places) ** 0.5)
+
+
 def test_tiles_fill_the_image():
     x = jnp.zeros((2, 11, 9, 3))
     found = tiles(KEY, x, 2, hills([2], 9, 2), 2)
