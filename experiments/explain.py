@@ -16,7 +16,6 @@ import numpy as np
 from experiments.apparatus.explanation import explained, surest_mistake, test_image
 from experiments.apparatus.trained import OfNet, Trained, trained
 from experiments.framework.runner import Result, run
-from experiments.predict import read_images
 from jaxcnn.checking import expect, expect_count
 
 
@@ -56,7 +55,7 @@ def chosen(config: Config, found: Trained) -> tuple[np.ndarray, str]:
     """Return the image, and what it is."""
     if config.image is not None:
         path = Path(config.image)
-        return read_images(found.model, [path])[0], path.name
+        return found.model.read(path)[0], path.name
     if config.index is None:
         return test_image(found.test, surest_mistake(found.model, found.test))
     return test_image(found.test, expect_count("explain", "index", config.index, 0, found.test.size - 1))

@@ -73,7 +73,7 @@ def another_set(experiment: str, options: Mapping[str, Any]) -> list[str]:
     """Return the data set of a run, if it is not the one that the experiment takes where none is named."""
     usual = getattr(getattr(book.module(experiment), "Config", None), "dataset", None)
     given = options.get("dataset")
-    return [given] if given not in (usual, None) else []
+    return [] if given is None or given == usual else [given]
 
 
 def page() -> str:

@@ -43,10 +43,10 @@ from experiments.framework.run_folder import notes_resumption, write_json
 from experiments.framework.run_record import write_data
 from experiments.framework.runner import Result, record, run
 from experiments.framework.tensorboard import event_files
-from experiments.predict import MODEL
 from jaxcnn import data, fingerprint, layers, losses, report, training
 from jaxcnn.checking import expect
 from jaxcnn.interop.model import Model
+from jaxcnn.interop.safetensors import MODEL
 from jaxcnn.training.mesh import whole
 from jaxcnn.training.processes import first_process, from_first
 

@@ -18,6 +18,7 @@ from jaxcnn.checking import expect
 
 OF_MODEL = ("width", "convolutions")  # the options that the model's function takes
 QUICK_EPOCHS = 8  # that the recipe has with --quick
+STEPS_AT_LEAST = 4  # of an epoch with a folder of few images, unless a batch size is given
 QUICK = 2000  # examples of a large set that --quick takes
 
 
@@ -84,6 +85,10 @@ def resolve(config: Config) -> Resolved:
     if config.model not in (None, known["model"]):
         known |= dict.fromkeys(OF_MODEL)  # they are for the model of the recipe
     chosen = {name: value for name, value in known.items() if getattr(config, name) is None}
+    if config.dataset == "folder" and "batch_size" in chosen:
+        held_out = known["validation"] if config.validation is None else config.validation
+        some = int((1 - held_out) * config.loaded()[0].size) // STEPS_AT_LEAST
+        chosen["batch_size"] = max(1, min(chosen["batch_size"], some))
     told = ", ".join(f"{name} {value}" for name, value in chosen.items() if value not in (None, 0.0, "no", "one"))
     console.print(f"recipe: {told}", markup=False)
     config = dataclasses.replace(config, **chosen)

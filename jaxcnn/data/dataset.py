@@ -279,12 +279,15 @@ def _dataset(arrays: dict[str, np.ndarray], info: DatasetInfo) -> Dataset:
         "Give each example one row.",
     )
     if "label" in arrays:
+        fix = "Of one-hot rows pass label.argmax(-1)."
+        label = arrays["label"]
+        expect(label.ndim == 1, "Dataset", "labels of shape (N,)", f"shape {label.shape}", fix)
         label, classes = arrays["label"], len(info.class_names)
         expect(
-            label.ndim == 1 and label.min() >= 0 and label.max() < classes,
+            label.min() >= 0 and label.max() < classes,
             "Dataset",
-            f"labels of shape (N,) in 0..{classes - 1}",
-            f"shape {label.shape}, {label.min()}..{label.max()}",
+            f"labels in 0..{classes - 1}" if classes else "class_names with labels",
+            f"{label.min()}..{label.max()}" if classes else "none",
             "Renumber the classes from 0, or pass all class_names.",
         )
         arrays["label"] = label.astype(np.int32)

@@ -7,6 +7,7 @@ model = load("net.safetensors")   # model(images), model.classify(images)
 import importlib.metadata
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,8 +26,9 @@ from jaxcnn.layers.layer import Layer, Spec, expect_net, expect_spec, leaf_name
 from jaxcnn.layers.serialization import from_json, to_json
 from jaxcnn.whole_file import write_whole
 
-__all__ = ["load", "save"]
+__all__ = ["MODEL", "load", "save"]
 
+MODEL = "model.safetensors"  # in the folder of a training run
 OURS = ("net", "input", "class_names", "sha256")
 MOST = 2**26  # numbers of one image that a file may ask for
 
@@ -83,7 +85,7 @@ def load(path: Path | str) -> Model:
     Nothing in the file is executed, wherever it comes from.
 
     Args:
-        path: of the file.
+        path: of the file, or of a folder, such as that of a run, with `model.safetensors` in it.
 
     Raises:
         OSError: the file cannot be read.
@@ -91,6 +93,8 @@ def load(path: Path | str) -> Model:
         ValueError: a damaged file, one that `save` did not write, or one whose weights are not of its net.
     """
     where = "load"
+    if isinstance(path, str | os.PathLike) and os.path.isdir(path):
+        path = Path(path) / MODEL
     with opened(where, path) as source:
         arrays, metadata = read_arrays(source)
     fix = f"{AGAIN} For weights of PyTorch see interop.torch.load."

@@ -250,7 +250,19 @@ def keep(tree: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _output(layer: Module, params: Params, state: State, spec: Spec) -> jax.ShapeDtypeStruct:
-    return jax.eval_shape(lambda p, s, x: apply(layer, p, s, x, train=False)[0], params, state, spec)
+    """Return what the layer's output is like, having checked that its next state is like its first."""
+    y, moved = jax.eval_shape(lambda p, s, x: apply(layer, p, s, x, train=False), params, state, spec)
+    what, got = f"apply to return a state like {_outline(state)}", _outline(moved)
+    same = jax.tree.structure(moved) == jax.tree.structure(state)
+    expect(same, type(layer).__name__, what, got, "Return every entry, changed or not.", TypeError)
+    return y
+
+
+def _outline(tree: Any) -> str:
+    """Return nested dicts as text, with the shape of each array."""
+    if isinstance(tree, Mapping):
+        return f"{{{', '.join(f'{name!r}: {_outline(value)}' for name, value in tree.items())}}}"
+    return str(tree.shape) if hasattr(tree, "shape") else shown(tree)
 
 
 def _numbered(layers: tuple[Module, ...]) -> tuple[tuple[str, Module], ...]:
@@ -277,6 +289,9 @@ def check_children(where: str, children: Mapping[str, Any]) -> None:
             "Pass an instance such as Conv(8), or a function such as functional.relu.",
             TypeError,
         )
+        frozen = getattr(getattr(type(layer), "__dataclass_params__", None), "frozen", not isinstance(layer, Layer))
+        kind, fix = type(layer).__name__, "Write @dataclass(frozen=True) above its class."
+        expect(frozen, where, f"{name!r} to be a frozen dataclass", f"a {kind}, which is none", fix, TypeError)
         expect(
             "/" not in name and name != "",
             where,

@@ -87,7 +87,7 @@ class Layer:
     def __repr__(self) -> str:
         """Return the constructor's call, without the options that are at their defaults."""
         shown = []
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        for field in dataclasses.fields(self) if dataclasses.is_dataclass(self) else ():
             value, default = getattr(self, field.name), field.default
             if isinstance(value, jax.Array) or (value != default and value != (default, default)):  # or traced
                 shown.append(f"{field.name}={show(value)}")
@@ -105,7 +105,11 @@ def is_module(thing: Any) -> bool:
 
 def init(module: Module, key: jax.Array, spec: Spec) -> tuple[Params, State]:
     """Return `module.init(key, spec)`; a plain function has neither parameters nor state."""
-    return module.init(key, spec) if isinstance(module, Layer) else ({}, {})
+    if not isinstance(module, Layer):
+        return {}, {}
+    given = module.init(key, spec)
+    _expect_pair(module, "init to return (params, state)", given, "Return {} for what there is none of.")
+    return given
 
 
 def apply(
@@ -114,16 +118,19 @@ def apply(
     """Return `module.apply(...)`, or a plain function's value and the state as it was."""
     if isinstance(module, Layer):
         given = module.apply(params, state, x, train=train, key=key)
-        # An array of two rows would come apart as well.
-        pair = isinstance(given, tuple) and len(given) == 2
         fix = "Return x, state where there is none of its own."
-        got = "an array alone" if is_array(given) else type(given).__name__
-        expect(pair, type(module).__name__, "apply to return (outputs, state)", got, fix, TypeError)
+        _expect_pair(module, "apply to return (outputs, state)", given, fix)
         return given
     y = module(x)
     fix = "Use functions of an array that return one."
     expect(is_array(y), "apply", f"an array from {name_of(module)}", y, fix, TypeError)
     return y, state
+
+
+def _expect_pair(module: Layer, what: str, given: Any, fix: str) -> None:
+    """Raise `TypeError` unless a layer of one's own returned a pair; an array of two rows would come apart as well."""
+    got = "an array alone" if is_array(given) else type(given).__name__
+    expect(isinstance(given, tuple) and len(given) == 2, type(module).__name__, what, got, fix, TypeError)
 
 
 def key_for(key: Any, name: str) -> Any:

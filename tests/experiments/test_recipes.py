@@ -34,6 +34,14 @@ def test_sets_and_platforms_without_a_recipe_of_their_own():
     assert recipes.recipe("of one's own", "cpu") == dataclasses.asdict(recipes.Recipe())
 
 
+def test_of_a_few_photographs_a_step_takes_fewer(photographs):
+    """At least four steps an epoch: of 60 images 48 are for training, and 43 of them for steps."""
+    options = {"dataset": "folder", "path": str(photographs), "image_size": 16}
+    assert train.resolve(train.Config(**options)).batch_size == 43 // 4
+    assert train.resolve(train.Config(**options, validation=0.0)).batch_size == 48 // 4
+    assert train.resolve(train.Config(**options, batch_size=128)).batch_size == 128
+
+
 @pytest.fixture
 def photographs(tmp_path):
     """A folder of dark and of bright pictures of several sizes."""

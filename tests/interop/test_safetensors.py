@@ -270,6 +270,21 @@ def test_a_model_is_used_as_it_was_saved(weights, tmp_path):
     assert len(model.classify(images)[0]) == 3  # all there are
 
 
+def test_the_folder_of_a_run_is_its_model(path):
+    path.rename(path.parent / "model.safetensors")
+    assert load(str(path.parent)).net == NET
+    with pytest.raises(OSError, match=r"^load: expected a file, got .*tests/interop/model\.safetensors \(No such file"):
+        load("tests/interop")
+
+
+def test_floats_that_look_like_bytes_are_refused(path):
+    model = load(path)
+    message = r"^Model: expected floating images in \[0, 1\], got values up to 255\. Divide by 255, or pass uint8\."
+    with pytest.raises(ValueError, match=message):
+        model(np.full((2, 6, 6, 1), 255.0, np.float32))
+    assert model(np.full((2, 6, 6, 1), 3.0, np.float32)).shape == (2, 3)  # as a net takes that is not given pixels
+
+
 def test_other_images_are_refused(path):
     model = load(path)
     for shape in ((2, 6, 6, 3), (2, 5, 6, 1), (6, 6)):

@@ -263,6 +263,57 @@ class WithoutState(layers.Layer):
         return 2 * x
 
 
+@dataclasses.dataclass(frozen=True)
+class WithoutParts(layers.Layer):
+    """A layer whose author forgot that `init` has a state to return."""
+
+    def init(self, key, spec):
+        return {"scale": jnp.ones(3)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Forgetful(layers.Layer):
+    """A layer whose author returns no state, having some."""
+
+    def init(self, key, spec):
+        return {}, {"running": {"mean": jnp.zeros(3)}}
+
+    def apply(self, params, state, x, *, train, key=None):
+        return x, {}
+
+
+class Plain(layers.Layer):
+    """A layer whose author forgot `@dataclass`."""
+
+    width: int = 3
+
+
+@dataclasses.dataclass
+class Mutable(Plain):
+    """A layer whose author forgot `frozen=True`."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (WithoutParts(), r"^WithoutParts: expected init to return \(params, state\), got dict\. Return \{\} for what"),
+        (
+            Forgetful(),
+            r"^Forgetful: expected apply to return a state like \{'running': \{'mean': \(3,\)\}\}, got \{\}\. ",
+        ),
+        (Plain(), r"^Sequential: expected 'mine' to be a frozen dataclass, got a Plain, which is none\. Write @data"),
+        (Mutable(), r"^Sequential: expected 'mine' to be a frozen dataclass, got a Mutable, which is none\. Write @da"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_authors_of_layers_forget_is_said(layer, message):
+    spec = jax.ShapeDtypeStruct((2, 4, 4, 3), jnp.float32)
+    with pytest.raises(TypeError, match=message):
+        layers.Sequential(mine=layer, act=F.relu).init(jax.random.key(0), spec)
+
+
 def test_a_layer_that_returns_no_pair_is_refused():
     """An array of two images would come apart into two outputs else."""
     net = layers.Sequential(mine=WithoutState(), act=F.relu)
