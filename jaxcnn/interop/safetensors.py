@@ -26,7 +26,7 @@ from jaxcnn.layers.layer import Layer, Spec, expect_net, expect_spec, leaf_name
 from jaxcnn.layers.serialization import from_json, to_json
 from jaxcnn.whole_file import write_whole
 
-__all__ = ["MODEL", "load", "save"]
+__all__ = ["load", "save"]
 
 MODEL = "model.safetensors"  # in the folder of a training run
 OURS = ("net", "input", "class_names", "sha256")
