@@ -61,7 +61,7 @@ def main(config: Config) -> Result:
 def finished(run: Path, name: str) -> book.Told | None:
     """Return what an experiment found before the interruption, if it ended."""
     path = run / name / "figures.json"
-    if not (run / name / "report.html").exists() or not path.exists():
+    if (run / name / "failure.txt").exists() or not (run / name / "report.html").exists() or not path.exists():
         return None
     found = json.loads(path.read_text())
     return book.Told(book.question(name), found["verdict"], found["holds"], found["seconds"])

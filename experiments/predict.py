@@ -18,25 +18,13 @@ import tyro
 import jaxcnn
 from experiments.framework.device import console
 from experiments.framework.runner import BAD_INPUT, INTERRUPTED
-from jaxcnn.checking import expect
 from jaxcnn.interop.model import Model
-from jaxcnn.interop.safetensors import MODEL
-
-__all__ = ["predictions", "read_model"]
 
 
 def predictions(model: Model, paths: list[Path], top: int) -> dict[Path, list[tuple[str, float]]]:
     """Return the likeliest classes of each image, with their probabilities."""
     told = model.classify(model.read(*paths), top)
     return dict(zip(paths, told, strict=True))
-
-
-def read_model(path: Path) -> Model:
-    """Return the model in a file, or of a run."""
-    file = path / MODEL if path.is_dir() else path
-    fix = "Train it to the end with experiments.train, or save one with jaxcnn.save."
-    expect(file.is_file(), "predict", f"a model, or the folder of a run with {MODEL}", path, fix)
-    return jaxcnn.load(file)
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,7 @@ class Config:
 def main(config: Config) -> None:
     for module in config.imports:
         importlib.import_module(module)
-    for path, classes in predictions(read_model(config.model), list(config.images), config.top).items():
+    for path, classes in predictions(jaxcnn.load(config.model), list(config.images), config.top).items():
         told = "   ".join(f"{name} {100 * share:.1f} %" for name, share in classes)
         console.print(f"{path}:  {told}", markup=False, highlight=False, soft_wrap=True)
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+import jaxcnn
 from experiments import train
 from experiments.apparatus.liked_images import MOST, NEIGHBOURS, mean_images
 from experiments.apparatus.trained import Trained, trained
@@ -17,7 +18,6 @@ from experiments.framework.device import console
 from experiments.framework.progress import ProgressBar
 from experiments.framework.run_folder import stored_options
 from experiments.framework.runner import record
-from experiments.predict import read_model
 from jaxcnn import data, layers, training, transfer
 from jaxcnn.attack import fooling
 
@@ -61,7 +61,7 @@ def another(config: Any, mine: Trained) -> Trained:
     options = stored_options("fooling", "train", train.Config, source)
     options = dataclasses.replace(options, seed=options.seed + 1, run=str(folder), resume=None)
     record("train", train.main, options, folder)
-    model = read_model(folder)
+    model = jaxcnn.load(folder)
     return Trained(model.net, model.params, model.state, mine.train, mine.test)
 
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
+import jaxcnn
 from experiments import train
 from experiments.apparatus.training_options import Config as TrainConfig
 from experiments.apparatus.training_options import load, resolve
 from experiments.framework.device import console
 from experiments.framework.run_folder import stored_options
 from experiments.framework.runner import Common, record
-from experiments.predict import read_model
 from jaxcnn import data
 from jaxcnn.checking import expect
 from jaxcnn.interop.model import Model
@@ -75,7 +75,7 @@ def trained(where: str, config: Any, **training: Any) -> Trained:
         options = resolve(dataclasses.replace(options, run=str(source), **training))
         console.print(f"training a net on {config.dataset} first, into {source}", markup=False)
         record("train", train.main, options, source)
-    model = read_model(source)
+    model = jaxcnn.load(source)
     train_set, test_set = load(options)
     fix = "Pass the data set that it was trained on as --dataset."
     shape, own = model.spec.shape[1:], train_set["image"].shape[1:]

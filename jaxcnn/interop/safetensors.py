@@ -88,13 +88,15 @@ def load(path: Path | str) -> Model:
         path: of the file, or of a folder, such as that of a run, with `model.safetensors` in it.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or the folder has none.
         TypeError: path is none.
         ValueError: a damaged file, one that `save` did not write, or one whose weights are not of its net.
     """
     where = "load"
     if isinstance(path, str | os.PathLike) and os.path.isdir(path):
-        path = Path(path) / MODEL
+        folder, path = path, Path(path) / MODEL
+        fix = f"Train to the end with experiments.train, or save {MODEL} there with jaxcnn.save."
+        expect(path.is_file(), where, f"a file, or a folder with {MODEL} in it", folder, fix, OSError)
     with opened(where, path) as source:
         arrays, metadata = read_arrays(source)
     fix = f"{AGAIN} For weights of PyTorch see interop.torch.load."

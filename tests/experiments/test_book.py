@@ -140,6 +140,9 @@ def test_a_book_goes_on_with_what_is_not_finished(tmp_path, monkeypatch):
     assert f"Go on with: python -m experiments.all --resume {tmp_path / 'book'}" in " ".join(said.get().split())
     assert run("--resume", str(tmp_path / "book")) == 0
     assert asked == ["experiments.perceptron", "experiments.convolution", "experiments.convolution"]
+    (tmp_path / "book" / "convolution" / "failure.txt").write_text("after its figures were written")
+    assert run("--resume", str(tmp_path / "book")) == 0
+    assert asked[3:] == ["experiments.convolution"]
     assert not (tmp_path / "book" / "convolution" / "half.txt").exists()
     index = (tmp_path / "book" / "index.html").read_text()
     assert "experiments.perceptron is so." in index

@@ -132,9 +132,9 @@ def test_the_page_of_a_training_shows_it(tmp_path, monkeypatch):
     [
         ({"epsilon": 0.0}, r"^breaking: expected epsilon above 0, at most 1, got 0\.0\. Pass --epsilon 0\.03, say\."),
         ({"epsilon": 8.0}, r"^breaking: expected epsilon above 0, at most 1, got 8\.0"),
-        ({"source": "nothing.safetensors"}, r"^predict: expected a model, or the folder of a run"),
+        ({"source": "nothing.safetensors"}, r"^load: expected a file, got nothing\.safetensors "),
     ],
 )
 def test_bad_options(options, message, source, tmp_path):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, OSError), match=message):
         breaking.main(dataclasses.replace(Config(source=source, run=str(tmp_path)), **options))

@@ -122,7 +122,7 @@ def test_bad_input_is_refused(source, options, message):
 
 
 def test_a_source_that_is_none_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"^predict: expected a model, or the folder of a run with model\.safetensors"):
+    with pytest.raises(OSError, match=r"^load: expected a file, got .*none \(No such file or directory\)\. "):
         trained("explain", Config(source=str(tmp_path / "none")))
     with pytest.raises(ValueError, match=r"^explain: expected the folder of a run, got "):
         trained("explain", Config(source=str(tmp_path)))

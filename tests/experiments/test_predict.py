@@ -38,7 +38,7 @@ def run(tmp_path):
 
 
 def test_images_are_read_as_the_net_takes_them(run):
-    model = predict.read_model(run)
+    model = jaxcnn.load(run)
     images = model.read(run / "left.png", str(run / "right.png"))
     assert images.shape == (2, 4, 4, 1)
     assert images[0, :, :2].min() > 200
@@ -53,11 +53,11 @@ def test_the_command_prints_the_classes_of_each(run):
     assert len(told) == 2
     wrong = subprocess.run([*command[:3], str(run / "none"), "a.png"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith("predict: expected a model, or the folder of a run with model.safetensors, got ")
+    assert wrong.stderr.startswith(f"load: expected a file, got {run / 'none'} (No such file or directory). ")
 
 
 def test_a_file_is_a_model_too(run):
-    model = predict.read_model(run / MODEL)
+    model = jaxcnn.load(run / MODEL)
     told = predict.predictions(model, [run / "right.png"], top=2)
     (classes,) = told.values()
     assert [name for name, _ in classes] == ["right", "left"]
@@ -65,7 +65,7 @@ def test_a_file_is_a_model_too(run):
 
 
 def test_what_is_no_image_is_said(run):
-    model = predict.read_model(run)
+    model = jaxcnn.load(run)
     (run / "text.png").write_text("no image")
     for path, reason in (
         (run / "text.png", r" \(of no format that Pillow knows\)"),

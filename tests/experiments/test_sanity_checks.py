@@ -185,9 +185,9 @@ def test_colours():
     [
         ({"images": 1}, r"^sanity_checks: expected at least 2 images, got 1\. "),
         ({"methods": ("gradients",)}, r"^attributions: expected methods among \['gradient', 'SmoothGrad'"),
-        ({"source": "nothing.safetensors"}, r"^predict: expected a model, or the folder of a run"),
+        ({"source": "nothing.safetensors"}, r"^load: expected a file, got nothing\.safetensors "),
     ],
 )
 def test_bad_options(options, message, source, tmp_path):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, OSError), match=message):
         sanity_checks.main(dataclasses.replace(SMALL, **{"source": source, "run": str(tmp_path), **options}))

@@ -273,7 +273,9 @@ def test_a_model_is_used_as_it_was_saved(weights, tmp_path):
 def test_the_folder_of_a_run_is_its_model(path):
     path.rename(path.parent / "model.safetensors")
     assert load(str(path.parent)).net == NET
-    with pytest.raises(OSError, match=r"^load: expected a file, got .*tests/interop/model\.safetensors \(No such file"):
+    with pytest.raises(
+        OSError, match=r"^load: expected a file, or a folder with model\.safetensors in it, got tests/interop\. "
+    ):
         load("tests/interop")
 
 
@@ -373,10 +375,9 @@ def same_or_refused(path, weights):
     return False
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(OSError, match=r"^load: expected a file, got .*\. Pass one that is there\."):
-            weights_in(path)
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(OSError, match=r"^load: expected a file, got .*\. Pass one that is there\."):
+        weights_in(tmp_path / "none")
 
 
 def test_files_of_others_are_refused(weights, tmp_path):
