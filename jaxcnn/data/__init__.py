@@ -100,12 +100,11 @@ def load(
     ok = is_int(split_seed, -(2**63), 2**63 - 1)
     expect(ok, "load", "split_seed as an int of 64 bits", shown(split_seed), "Pass split_seed=0, say.")
     skip_corrupt = expect_flag("load", "skip_corrupt", skip_corrupt)
-    own = isinstance(name, str) and name == FOLDER
-    got = f"{shown(name)}, path={path}"
-    fix = "Pass path=, the folder of the images." if own else 'Leave path out, or load "folder".'
-    expect(own == (path is not None), "load", 'path with "folder" alone', got, fix)
-    expect(own or not skip_corrupt, "load", 'skip_corrupt with "folder" alone', shown(name), "Other sets have none.")
     expect(isinstance(name, str), "load", f"one of {names()}", shown(name), "Pass the name of a set.", TypeError)
+    own = name == FOLDER
+    expect(not own or path is not None, "load", "the path of the folder of images", "none", "Pass path, too.")
+    expect(own or path is None, "load", f"no path for {name}", path, 'Leave it out, or load "folder".')
+    expect(own or not skip_corrupt, "load", 'skip_corrupt with "folder" alone', name, "Other sets have none.")
     if name in _EMBEDDED:
         expect(image_size is None, "load", f"no image_size for {name}", image_size, "Resize with jax.image.resize.")
         return _EMBEDDED[name](split_seed)

@@ -75,9 +75,9 @@ def test_without_tfds(tmp_path, monkeypatch):
         ({"image_size": 0}, "image_size as a positive int, got 0. "),
         ({"image_size": (8, 8)}, "image_size as a positive int, got (8, 8). "),
         ({"image_size": 8}, "no image_size for digits, got 8. Resize with jax.image.resize."),
-        ({"path": "x"}, "path with \"folder\" alone, got 'digits', path=x. Leave path out"),
-        ({"skip_corrupt": True}, "skip_corrupt with \"folder\" alone, got 'digits'. "),
-        ({"name": "folder"}, "path with \"folder\" alone, got 'folder', path=None. Pass path="),
+        ({"path": "x"}, 'no path for digits, got x. Leave it out, or load "folder"'),
+        ({"skip_corrupt": True}, 'skip_corrupt with "folder" alone, got digits. '),
+        ({"name": "folder"}, "the path of the folder of images, got none. Pass path"),
     ],
 )
 def test_options_that_do_not_fit(options, message):

@@ -105,7 +105,12 @@ def test_labels_have_colours_of_their_own():
     [
         ({"per_class": 0}, ValueError, "^data: expected at least 1 image of each class, got 0. "),
         ({"dataset": "digit"}, ValueError, "Did you mean 'digits'"),
-        ({"path": "photos"}, ValueError, '^load: expected path with "folder" alone'),
+        (
+            {"path": "photos"},
+            ValueError,
+            r'^load: expected no path for .*, got photos\. Leave it out, or load "folder"\.',
+        ),
+        ({"dataset": "folder"}, ValueError, r"^load: expected the path of the folder of images, got none\. Pass path"),
         ({"image_size": 9}, ValueError, "^load: expected no image_size for digits, got 9"),
     ],
 )
