@@ -1,5 +1,6 @@
 """What all tests share: which of them the oldest Python runs, and comparisons of value and gradient with others."""
 
+import contextlib
 import functools
 import inspect
 import re
@@ -53,13 +54,26 @@ def few_programs():
         jax.clear_caches()
 
 
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """Let XLA optimize little while a module runs that compiles much and computes little."""
+@contextlib.contextmanager
+def optimizing_little():
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Let XLA optimize little while a module runs that compiles much and computes little."""
+    with optimizing_little():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What modules compute while they are imported is such a thing."""
+    with optimizing_little():
+        return (yield)
 
 
 @pytest.fixture(scope="session")
