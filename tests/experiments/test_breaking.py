@@ -39,6 +39,7 @@ def standard(accuracy=0.25, warnings=()) -> RobustReport:
     return RobustReport(0.1, "linf", 1.0, rows, warnings, fooled, blank.astype(str), blank, blank, blank)
 
 
+@pytest.mark.slow  # `make course` runs it small
 def test_a_small_run_and_its_record(source, tmp_path, monkeypatch):
     monkeypatch.setattr(breaking, "QUICK", FEW)
     result = breaking.main(Config(source=source, quick=True, run=str(tmp_path)))

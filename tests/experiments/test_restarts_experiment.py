@@ -49,6 +49,7 @@ def test_powers_of_two(most, counts):
     assert powers_of_two(most) == counts
 
 
+@pytest.mark.slow  # `make course` runs it small
 def test_a_small_run_and_its_record(monkeypatch):
     found = restarts.measured(SMALL)
     assert {values.shape for values in found[:4]} == {(2, 3)}

@@ -78,6 +78,7 @@ def test_edges_are_those_of_the_image():
     assert (found[0, 1] > 0).tolist() == [False, False, True, True, False, True]  # the last: the image's own end
 
 
+@pytest.mark.slow  # `make course` runs it small
 def test_a_small_run_and_its_record(source, tmp_path, monkeypatch):
     monkeypatch.setattr(located, "three_stages", lambda info, width: small_net(len(info.class_names)))
     result = sanity_checks.main(dataclasses.replace(SMALL, source=source, run=str(tmp_path)))
