@@ -137,14 +137,16 @@ def second(config: Config, found: Trained) -> Weights:
         options = stored_options("probes", "train", TrainConfig, source)
         options = dataclasses.replace(options, quick=options.quick or config.quick)
     else:
-        options = resolve(TrainConfig(dataset=config.dataset, epochs=config.epochs, quick=config.quick))
+        options = TrainConfig(dataset=config.dataset, epochs=config.epochs, seed=config.seed, quick=config.quick)
+        options = resolve(options)
     steps = options.epochs * steps_per_epoch(options, found.train)
-    console.print(f"training the same net with seed {config.seed + 1}", markup=False)
+    console.print(f"training the same net with seed {options.seed + 1}", markup=False)
     with ProgressBar(console) as bar:
         result = training.fit(
             found.net, found.train, validation=options.validation or None, optimizer=optimizer(options, steps),
             loss=losses.classification(options.label_smoothing), epochs=options.epochs, batch_size=options.batch_size,
-            key=jax.random.key(config.seed + 1), augment=augmentation(options), callbacks=[bar],
+            key=jax.random.key(options.seed + 1), augment=augmentation(options), patience=options.patience,
+            dtype=options.dtype, accumulate=options.accumulate, callbacks=[bar],
         )  # fmt: skip
     return Weights(result.state.params, result.state.model_state)
 

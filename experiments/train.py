@@ -122,13 +122,14 @@ def train(config: Resolved) -> Result:
     sections = report.classifier_sections(net, result, shown_set, views=views)
     shown = report.Picture(
         report.image_grid(first),
-        "The first batch as the net saw it, after augmentation.",
+        "Training images as the net sees them, after augmentation.",
         "Augmented training images.",
     )
     curves, *others = sections[0].blocks
     sections[0] = report.Section(sections[0].title, [curves, shown, *others])
-    counts = {n: np.bincount(p["label"]) for n, p in (("train", train_set), ("test", test_set))}
-    save_picture(report.label_counts(counts, train_set.info.class_names), folder / "labels.png")
+    names = train_set.info.class_names
+    counts = {n: np.bincount(p["label"], minlength=len(names)) for n, p in (("train", train_set), ("test", test_set))}
+    save_picture(report.label_counts(counts, names), folder / "labels.png")
     if config.attack:
         model = Model(net, params, model_state, train_set.spec, train_set.info.class_names)
         found = broken(model, train_set, test_set, effort=BRIEF, seed=config.seed)

@@ -84,6 +84,19 @@ def test_a_damaged_file_of_a_folder_is_left_out_where_that_is_asked_for(tmp_path
     assert sum(part.size for part in training_options.load(training_options.resolve(options))) == 5
 
 
+def test_a_class_may_have_no_test_images(tmp_path):
+    from PIL import Image
+
+    for name in ("train/ant/1", "train/ant/2", "train/bee/1", "train/bee/2", "train/cat/1", "test/ant/3", "test/bee/3"):
+        (tmp_path / "pets" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.linear_gradient("L").resize((8, 8)).convert("RGB").save(tmp_path / f"pets/{name}.png")
+    (tmp_path / "run").mkdir()
+    options = {"dataset": "folder", "path": str(tmp_path / "pets"), "model": "lenet5", "validation": 0.0, "epochs": 1}
+    result = train.main(training_options.resolve(train.Config(run=str(tmp_path / "run"), **options)))
+    assert (tmp_path / "run" / "labels.png").exists()
+    assert result.pictures
+
+
 def test_of_many_classes_the_first_are_shown(monkeypatch):
     monkeypatch.setattr(look, "MOST_CLASSES", 4)
     result = main(Config(per_class=1))

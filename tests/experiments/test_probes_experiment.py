@@ -9,8 +9,11 @@ import pytest
 
 import jaxcnn
 from experiments import probes as experiment
+from experiments import train
+from experiments.apparatus.trained import Trained
+from experiments.framework.run_folder import write_json
 from experiments.probes import TRAINED, UNTRAINED, Config, looked_at, own_layer
-from jaxcnn import data, models
+from jaxcnn import data, models, training
 from jaxcnn import functional as F
 from jaxcnn.explain.probes import Similarity
 from jaxcnn.layers import Conv, Dense, Flatten, MaxPool, Normalize, Residual, Sequential
@@ -31,6 +34,26 @@ def source(tmp_path_factory):
     params, state = net.init(jax.random.key(5), train.spec)
     jaxcnn.save(path, net, params, state, spec=train.spec, class_names=train.info.class_names)
     return str(path)
+
+
+def test_the_second_net_is_of_the_seed_after_that_of_the_run(source, monkeypatch, tmp_path):
+    fitted = {}
+
+    def fit(net, train, **options):
+        fitted.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", fit)
+    given = train.Config(seed=3, patience=2, accumulate=2, run=str(tmp_path))
+    write_json(tmp_path / "config.json", {"experiment": "train", "config": dataclasses.asdict(train.resolve(given))})
+    train_set, _ = data.load("digits")
+    model = jaxcnn.load(source)
+    found = Trained(model.net, model.params, model.state, train_set, train_set)
+    for config, seed in ((experiment.Config(source=str(tmp_path)), 4), (experiment.Config(seed=7), 8)):
+        with pytest.raises(KeyboardInterrupt):
+            experiment.second(config, found)
+        assert jax.random.key_data(fitted["key"]).tolist() == jax.random.key_data(jax.random.key(seed)).tolist()
+        assert (fitted["patience"], fitted["accumulate"]) == ((2, 2) if seed == 4 else (None, 1))
 
 
 def test_layers_are_the_first_the_last_and_functions_between_them():

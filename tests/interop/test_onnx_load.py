@@ -339,6 +339,16 @@ def test_older_opsets(tmp_path):
     assert net["dropout1"] == Dropout(np.float32(0.3))
 
 
+@pytest.mark.parametrize(
+    ("op", "options"),
+    [("Elu", {"alpha": 2.0}), ("HardSigmoid", {}), ("Selu", {"alpha": 2.0}), ("Selu", {"gamma": 1.0})],
+)
+def test_functions_with_other_numbers_are_refused(op, options, tmp_path):
+    (tmp_path / "a.onnx").write_bytes(plain([node(op, "x", "y", **options)]))
+    with pytest.raises(ValueError, match=rf"^load: expected .*{op}.*alpha"):
+        interop.onnx.load(tmp_path / "a.onnx")
+
+
 @pytest.mark.parametrize(("kind", "dtype"), [(10, np.float16), (11, np.float64), (16, jnp.bfloat16)])
 def test_weights_of_other_precision(kind, dtype, tmp_path):
     kernel = KERNEL.astype(dtype)

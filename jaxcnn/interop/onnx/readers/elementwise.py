@@ -17,17 +17,18 @@ __all__: list[str] = []
 
 PLAIN = {
     "Relu": F.relu,
-    "Selu": F.selu,
     "Sigmoid": F.sigmoid,
     "Tanh": F.tanh,
     "Softplus": F.softplus,
     "HardSwish": F.hard_silu,
 }
+SELU = {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}
 WITH_OPTIONS: dict[str, tuple[dict[str, Any], Any]] = {
     "Elu": ({"alpha": 1.0}, F.elu),
     "HardSigmoid": ({"alpha": 1 / 6, "beta": 0.5}, F.hard_sigmoid),
+    "Selu": (SELU, F.selu),
 }
-DEFAULTS = {"Elu": {"alpha": 1.0}, "HardSigmoid": {"alpha": 0.2, "beta": 0.5}}
+DEFAULTS = {"Elu": {"alpha": 1.0}, "HardSigmoid": {"alpha": 0.2, "beta": 0.5}, "Selu": SELU}
 CLIPS = {(0.0, 6.0): F.relu6, (-1.0, 1.0): F.hard_tanh, (0.0, math.inf): F.relu}
 LARGEST = float(np.finfo(np.float32).max)
 MOST = 2**16  # numbers that a layer holds as options, or that are made of one
