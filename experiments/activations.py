@@ -90,7 +90,10 @@ def main(config: Config) -> Result:
         },
         "relu_over_sigmoid": gain,
     }
-    promises = {"ReLU learns more than sigmoid, beyond the 95 % interval": gain["interval"][0] > 0}
+    promises = {
+        "ReLU learns more than sigmoid, beyond the 95 % interval": gain["interval"][0] > 0,
+        "no leaky ReLU is dead": bool(found["leaky ReLU"].dead.max() == 0),
+    }
     order = sorted(found, key=lambda name: -found[name].accuracy.mean())
     told = ", ".join(f"{name} {100 * found[name].accuracy.mean():.1f}" for name in order)
     answer = (

@@ -37,7 +37,7 @@ def main(config: Config) -> Result:
     if config.quick:
         config = dataclasses.replace(config, size=64, by_hand=10)
     where = "convolution"
-    expect(config.size >= 32, where, "at least 32 pixels", config.size, "160 are the default.")
+    expect(config.size >= 34, where, "at least 34 pixels", config.size, "160 are the default.")
     expect(3 <= config.by_hand <= config.size, where, f"3 to {config.size} pixels by hand", config.by_hand, "Pass 24.")
     ok = 2 <= config.shift <= 8 and config.shift % 2 == 0
     expect(ok, where, "a shift of 2, 4, 6 or 8 pixels", config.shift, "Pass 2.")

@@ -20,6 +20,7 @@ from experiments.apparatus.few_images import (
     chosen_rate,
     crossing,
     expect_sizes,
+    leads,
     parts,
     rows,
     trained,
@@ -124,12 +125,10 @@ def sentence(config: Config, info: data.DatasetInfo, found: dict[int, np.ndarray
         beside = f" (no better, as far as can be seen, than {' and '.join(map(str, level))})" if level else ""
         means = ", ".join(f"{100 * values[:, at].mean():.1f}" for values in found.values())
         told.append(f"with {config.per_class[at]} images of each class width {leading} is best{beside}: {means} %")
-    narrow, wide = found[config.widths[0]], found[config.widths[-1]]
-    cross = crossing(config.per_class, narrow, wide)
-    met = "do not cross in this range" if cross is None else f"cross at {cross:.0f} images of each class"
+    lead = leads(config.per_class, found[config.widths[0]], found[config.widths[-1]])
     return (
         f"{info.name}, widths {', '.join(map(str, found))} ({', '.join(map(short, counts.values()))} "
-        f"parameters), {config.seeds} seeds, test accuracy: {'; '.join(told)}. Narrowest and widest {met}."
+        f"parameters), {config.seeds} seeds, test accuracy: {'; '.join(told)}. The widest leads the narrowest {lead}."
     )
 
 

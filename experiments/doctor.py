@@ -1,6 +1,7 @@
 """Check the installation: devices, versions, what is missing, and the exact fix.
 
-`python -m experiments.doctor` exits with 0 where everything that a CPU run needs works.
+`python -m experiments.doctor` exits with 0 where all is well: what experiments need is installed and works, and a GPU
+that is here is used.
 """
 
 import importlib.util
@@ -14,9 +15,10 @@ CUDA_FIX = (
     "make setup CUDA=13   (or CUDA=12 for drivers older than 580; in your own environment: pip install 'jax[cuda13]')"
 )
 EXTRAS = {
-    "data": ["sklearn"],
+    "data": ["sklearn", "PIL", "grain", "tensorflow_datasets"],
     "viz": ["matplotlib", "jinja2"],
-    "experiments": ["tyro", "rich"],
+    "interop": ["safetensors"],
+    "experiments": ["tyro", "rich", "skimage", "starlette", "uvicorn"],
 }
 
 
@@ -60,6 +62,7 @@ def main() -> int:
         missing = [m for m in modules if importlib.util.find_spec(m) is None]
         fix = f"missing {', '.join(missing)}: pip install -e '.[{extra}]'" if missing else "installed"
         print(f"[{extra}]".ljust(14) + fix)
+        problems += [f"{module} is not installed" for module in missing]
 
     began = time.perf_counter()
     y = jax.jit(jaxcnn.functional.conv)(jnp.ones((1, 5, 5, 1)), jnp.ones((3, 3, 1, 1)))

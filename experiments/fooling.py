@@ -34,6 +34,7 @@ from experiments.apparatus.fooled_images import (
     first_above,
     measured,
     outputs,
+    sure_of,
     warned,
     ways,
 )  # fmt: skip
@@ -64,12 +65,19 @@ class Config(OfNet):
     warning: int = 600  # steps in which it learns them
 
 
+class Again(NamedTuple):
+    """What a way finds for the net that was warned, and how sure that is of it after rounding to 8 bits."""
+
+    found: fooling.Fooled
+    sure: np.ndarray
+
+
 class Search(NamedTuple):
     """A way, what it found, and what is known of that."""
 
     found: fooling.Fooled
     known: Measured
-    again: fooling.Fooled | None  # of the net that was warned
+    again: Again | None
 
 
 def main(config: Config) -> Result:
@@ -89,14 +97,17 @@ def main(config: Config) -> Result:
     real = some(mine.test, config.real, keys[1])
     known = {REAL: measured(mine, second, np.asarray(data.to_float(jnp.asarray(real["image"]))), real["label"])}
     known |= {name: measured(mine, second, np.asarray(one.images), classes) for name, one in found.items()}
-    again: dict[str, fooling.Fooled] = {}
+    again: dict[str, Again] = {}
     accuracy: dict[str, Any] = {}
     if config.more:
         many = [searched(mine, searches, classes, key) for key in jax.random.split(keys[2], config.more)]
         wary = warned(
             mine, np.concatenate([one.images for each in many for one in each.values()]), config.warning, keys[3]
         )
-        again = searched(wary, searches, classes, keys[4])
+        again = {
+            name: Again(one, sure_of(wary, np.asarray(one.images), classes))
+            for name, one in searched(wary, searches, classes, keys[4]).items()
+        }
         accuracy = {name: right(net) for name, net in (("before", mine), ("after", wary))}
         accuracy["fooling images found out"] = {
             name: float((outputs(wary, eight_bit(np.asarray(one.images))).argmax(1) == len(classes)).mean())
@@ -151,8 +162,8 @@ def recorded(one: Search) -> dict[str, Any]:
         "steps": [None if np.isnan(step) else int(step) for step in steps],
     }
     if one.again is not None:
-        steps = first_above(one.again.history, SURE)
-        figures["sure_of_the_warned"] = int(one.again.above(SURE).sum())
+        steps = first_above(one.again.found.history, SURE)
+        figures["sure_of_the_warned"] = int((one.again.sure > SURE).sum())
         figures["steps_of_the_warned"] = [None if np.isnan(step) else int(step) for step in steps]
     return figures
 

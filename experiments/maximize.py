@@ -149,8 +149,7 @@ def ways_section(mine: Trained, found: Mapping[str, Liked]) -> report.Section:
             report.Picture(
                 report.image_rows(rows, captions),
                 f"The same scores, maximised in other ways: how sure the net is, in %, and whether most of the "
-                f"{NEIGHBOURS} nearest training images are of that class. Pixels held still give noise that the net is "
-                "as sure of.",
+                f"{NEIGHBOURS} nearest training images are of that class.",
                 "Rows of images, one for each class; the first are means, some others look like noise.",
             )
         ],

@@ -172,10 +172,11 @@ def ways(config: Config, size: int) -> dict[str, tuple[int, Callable[..., optax.
 def trained(config: Config) -> dict[str, Found]:
     """Return what each way comes to; rates and seeds are lanes of one program."""
     train_set, test_set = load("momentum", "digits", config.seed)
-    found = {}
+    found, most = {}, train_set.size // config.batch_size
+    what = f"a multiple of the {most} steps of a pass"
+    expect(config.steps > 0 == config.steps % most, "momentum", what, config.steps, "All ways make equally many.")
     for name, (batch_size, optimizer) in ways(config, train_set.size).items():
         per_epoch = train_set.size // batch_size
-        expect(config.steps >= per_epoch, "momentum", f"{per_epoch} steps or more", config.steps, "One pass, at least.")
         console.print(f"{name}:", markup=False)
         with LanesBar(console) as bar:
             swept = search.sweep(

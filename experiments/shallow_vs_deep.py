@@ -25,6 +25,7 @@ from experiments.apparatus.few_images import (
     chosen_rate,
     crossing,
     expect_sizes,
+    leads,
     parts,
     rows,
     trained,
@@ -90,12 +91,11 @@ def main(config: Config) -> Result:
     told = "; ".join(
         f"{name} {100 * v[:, 0].mean():.1f} and {100 * v[:, -1].mean():.1f} %" for name, v in found.items()
     )
-    first = (found[LEARNED] - found[MADE]).mean(axis=0)[0] > 0
-    lead = f"lead from {cross:.0f} images on" if cross is not None else "lead throughout" if first else "do not lead"
+    lead = leads(config.per_class, found[MADE], found[LEARNED])
     beyond = f"from {sure_from} on" if sure_from else "nowhere"
     answer = (
         f"{of.info.name}, {config.seeds} seeds, right with {few} and with {most} images of each class: {told}. "
-        f"By the means learned features {lead}, beyond the 95 % interval {beyond}."
+        f"By the means learned features lead {lead}, beyond the 95 % interval {beyond}."
     )
     judgement = judge(config, answer, promises)
     headline = [

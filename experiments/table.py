@@ -70,9 +70,14 @@ def kept(folder: Path) -> Path:
 
 
 def another_set(experiment: str, options: Mapping[str, Any]) -> list[str]:
-    """Return the data set of a run, if it is not the one that the experiment takes where none is named."""
+    """Return the data set of a run, if it is not the one that the experiment takes where none is named.
+
+    Of a run that was given a net it is the set which that was trained on.
+    """
     usual = getattr(getattr(book.module(experiment), "Config", None), "dataset", None)
-    given = options.get("dataset")
+    given, source = options.get("dataset"), Path(options.get("source") or "none") / "config.json"
+    if source.is_file():
+        given = json.loads(source.read_text())["config"]["dataset"]
     return [] if given is None or given == usual else [given]
 
 

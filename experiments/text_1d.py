@@ -28,7 +28,7 @@ from jaxcnn import functional as F
 from jaxcnn.checking import expect
 
 PACKAGES = ("asyncio", "email", "importlib", "logging", "multiprocessing", "unittest", "urllib", "xml")
-# Printable ASCII from 1 on; anything else is 0.
+# Printable ASCII from 1 on, other letters as question marks; control characters are 0.
 FIRST, ALPHABET = 31, 96
 TEST = 4  # every fourth file
 EXACT = 1e-9

@@ -188,6 +188,16 @@ def crossing(sizes: Sequence[int], one: np.ndarray, other: np.ndarray) -> float 
     return None
 
 
+def leads(sizes: Sequence[int], one: np.ndarray, other: np.ndarray) -> str:
+    """Return in words with how many images `other` is better than `one`, by the means of seeds."""
+    at, ahead = crossing(sizes, one, other), (other - one).mean(axis=0) > 0
+    if at is not None:
+        return f"from {at:.0f} images on"
+    if ahead.all() or not ahead.any():
+        return "throughout" if ahead.all() else "nowhere"
+    return f"with {' and '.join(str(n) for n, is_so in zip(sizes, ahead, strict=True) if is_so)} images alone"
+
+
 def by_size(sizes: Sequence[int], values: np.ndarray) -> dict[str, Any]:
     """Return the summary over seeds for each number of images, of values (seeds, sizes)."""
     return {str(n): summary(values[:, at].tolist()) for at, n in enumerate(sizes)}

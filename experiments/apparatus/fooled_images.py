@@ -89,21 +89,25 @@ def warned(mine: Trained, images: np.ndarray, steps: int, key: jax.Array) -> Tra
     return Trained(net, found.params, found.model_state, both, mine.test)
 
 
+def sure_of(net: Trained, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return how sure a net is that images show these classes, after rounding to 8 bits, (n,)."""
+    shares = np.asarray(jax.nn.softmax(outputs(net, eight_bit(images))))
+    return np.take_along_axis(shares, classes[:, None], 1)[:, 0]
+
+
 def measured(mine: Trained, second: Trained, images: np.ndarray, classes: np.ndarray) -> Measured:
     """Return what is known of images (n, H, W, C) in [0, 1] that are to show these classes (n,)."""
     from sklearn.neighbors import KNeighborsClassifier
 
-    rounded, own = eight_bit(images), classes[:, None]
-    sure, others = (np.asarray(jax.nn.softmax(outputs(net, rounded))) for net in (mine, second))
     known = np.asarray(data.to_float(mine.train["image"][:MOST])).reshape(-1, images[0].size)
     flat = images.reshape(len(images), -1)
     judge: Any = KNeighborsClassifier(min(NEIGHBOURS, len(known)))
     judge.fit(known, mine.train["label"][:MOST])
     means = mean_images(mine, np.arange(len(mine.class_names)))[classes].reshape(flat.shape)
     return Measured(
-        np.take_along_axis(sure, own, 1)[:, 0],
-        others.argmax(1),
-        np.take_along_axis(others, own, 1)[:, 0],
+        sure_of(mine, images, classes),
+        outputs(second, eight_bit(images)).argmax(1),
+        sure_of(second, images, classes),
         judge.kneighbors(flat, 1)[0][:, 0] / images[0].size ** 0.5,
         correlation(flat, means),
         judge.predict(flat),

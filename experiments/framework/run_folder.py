@@ -21,7 +21,7 @@ from jaxcnn.whole_file import write_whole
 RUNS = Path("runs")
 
 
-def make_folder(name: str) -> Path:
+def make_folder(name: str, *, resumable: bool) -> Path:
     """Return a new folder below `runs/`, `name` or `name-2`, `name-3`, ... where that exists; one for all processes.
 
     "runs/NAME" is NAME: it is what `--resume` takes.
@@ -34,7 +34,8 @@ def make_folder(name: str) -> Path:
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:
-                if any(folder.glob("**/checkpoints/*.json")) and not (folder / "figures.json").exists():
+                begun = resumable and any(folder.glob("**/checkpoints/*.json"))
+                if begun and not (folder / "figures.json").exists():
                     console.print(f"{folder} is unfinished: --resume {folder} goes on with it.", markup=False)
                 continue
             except OSError as error:

@@ -116,7 +116,7 @@ def run(
     """Parse the command line, run `main` in a folder of its own, write record and page, and exit.
 
     Exit codes: 0 it holds; 1 it does not, or a training diverged; 2 bad input (one sentence says what to do); 75 told
-    to end (SIGTERM) and ready to go on with `--resume`; 130 interrupted.
+    to end (SIGTERM), and ready to go on where it has `--resume`; 130 interrupted.
 
     Args:
         main: the experiment.
@@ -135,7 +135,8 @@ def run(
         banner(config)
         if resume is None:
             config = resolve(config)
-            folder = make_folder(config.run or (name(config) if name else f"{experiment}{config.ending}"))
+            own = config.run or (name(config) if name else f"{experiment}{config.ending}")
+            folder = make_folder(own, resumable=hasattr(config, "resume"))
             mine = True
             console.print(f"run: {folder}", markup=False)
             config = dataclasses.replace(config, run=str(folder))
@@ -144,10 +145,10 @@ def run(
             config = resumed(experiment, config, folder, free)
         result = record(experiment, main, config, folder)
     except KeyboardInterrupt:
-        console.print(f"\nInterrupted.{go_on(experiment, folder)}", style="yellow", markup=False)
+        console.print(f"\nInterrupted.{go_on(experiment, config, folder)}", style="yellow", markup=False)
         sys.exit(INTERRUPTED)
     except training.Preempted:
-        console.print(f"Told to end.{go_on(experiment, folder)}", style="yellow", markup=False)
+        console.print(f"Told to end.{go_on(experiment, config, folder)}", style="yellow", markup=False)
         raise
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         if folder is not None and mine and first_process():
@@ -160,9 +161,11 @@ def run(
     sys.exit(0 if result.holds else 1)
 
 
-def go_on(experiment: str, folder: Path | None) -> str:
-    """Return how the run in a folder is gone on with; nothing where it has no checkpoint and no part is finished."""
-    there = folder is not None and any(any(folder.glob(part)) for part in ("**/checkpoints/*.json", "*/figures.json"))
+def go_on(experiment: str, config: Common, folder: Path | None) -> str:
+    """Return how the run in a folder is gone on with; nothing where it cannot be, or there is nothing to go on from."""
+    if folder is None or not hasattr(config, "resume"):
+        return ""
+    there = any(any(folder.glob(part)) for part in ("**/checkpoints/*.json", "*/figures.json"))
     return f" Go on with: python -m experiments.{experiment} --resume {folder}" if there else ""
 
 

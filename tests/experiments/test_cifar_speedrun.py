@@ -263,7 +263,7 @@ def test_a_small_run_and_its_record(tmp_path):
     assert record["runs"] == record["accuracy"]["n"] == record["seconds"]["n"] == 2
     assert record["accuracy"]["mean"] > 0.2  # ten classes: it has learned something
     assert {"device", "driver", "versions", "date", "commit", "command"} <= record.keys()
-    assert result.holds and "not judged (a small set)" in result.verdict
+    assert result.holds and "not judged (that takes 200 runs on all of CIFAR-10, on a GPU)" in result.verdict
     assert [section.title for section in result.pictures] == ["Runs", "Recipe"]
 
 

@@ -66,13 +66,13 @@ def test_the_sentence_says_who_is_best_and_where_they_cross():
     assert data_hunger.sentence(config, info, crossed, counts) == (
         "digits, widths 2, 4, 8 (900, 2.5k, 9.0k parameters), 3 seeds, test accuracy: with 10 images of each class "
         "width 2 is best: 51.0, 41.0, 31.0 %; with 1000 images of each class width 8 is best: 61.0, 71.0, 81.0 %. "
-        "Narrowest and widest cross at 32 images of each class."
+        "The widest leads the narrowest from 32 images on."
     )
     level = accuracy(w2=[0.5, 0.5, 0.5], w4=[0.4, 0.5, 0.7], w8=[0.6, 0.7, 0.8])
     level[2][:, 0] = [0.6, 0.8, 0.4]
     said = data_hunger.sentence(config, info, level, counts)
     assert "width 8 is best (no better, as far as can be seen, than 2): " in said
-    assert said.endswith("Narrowest and widest do not cross in this range.")
+    assert said.endswith("The widest leads the narrowest throughout.")
 
 
 def test_a_run_in_which_more_images_do_not_help_does_not_hold(monkeypatch):

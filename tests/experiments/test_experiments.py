@@ -1,6 +1,8 @@
 """The experiments as functions, and what they share."""
 
 import dataclasses
+import functools
+import importlib.util
 import io
 import json
 
@@ -70,8 +72,29 @@ def test_augmentation_is_none_when_every_option_is_zero():
 
 def test_a_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder, "RUNS", tmp_path)
-    assert [run_folder.make_folder("a").name for _ in range(3)] == ["a", "a-2", "a-3"]
-    assert run_folder.make_folder(f"{run_folder.RUNS}/b") == run_folder.RUNS / "b"  # as --resume is given it
+    new = functools.partial(run_folder.make_folder, resumable=True)
+    assert [new("a").name for _ in range(3)] == ["a", "a-2", "a-3"]
+    assert new(f"{run_folder.RUNS}/b") == run_folder.RUNS / "b"  # as --resume is given it
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_a_way_to_go_on_is_named_where_there_is_one(tmp_path, monkeypatch, resumable):
+    """Most experiments begin anew, though a training inside of them leaves checkpoints."""
+    monkeypatch.setattr(run_folder, "RUNS", tmp_path)
+    (tmp_path / "a" / "training" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "a" / "training" / "checkpoints" / "1.json").write_text("{}")
+    config = train.Config() if resumable else runner.Common()
+    with runner.console.capture() as said:
+        run_folder.make_folder("a", resumable=resumable)
+    assert ("goes on with it" in said.get()) is resumable
+    assert ("--resume" in runner.go_on("train", config, tmp_path / "a")) is resumable
+
+
+def test_the_doctor_says_what_is_missing(monkeypatch, capsys):
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "skimage" else there(name))
+    assert doctor.main() == 1
+    assert capsys.readouterr().out.endswith("\nskimage is not installed\n")
 
 
 def test_a_mean_without_an_interval_is_refused_and_nothing_is_lost(tmp_path):

@@ -93,7 +93,7 @@ def test_what_it_says(monkeypatch):
         "99.8 % of them by heart (99% after 4 and 4 epochs) and is right on 90.7 % and 10.7 % of the test images; "
         "with the most of them on 5.5 to 15.8 %, where chance is 10.0 %."
     )
-    assert result.verdict.endswith("it was right on 90.7 % and 30.0 % at best.")
+    assert result.verdict.endswith("as the test images themselves say, is 4 and 2: 90.7 % and 30.0 % right.")
     assert result.figures["100 %"]["epochs_to_learn"] == [4, 4, 4]
 
 

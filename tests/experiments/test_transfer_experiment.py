@@ -10,7 +10,7 @@ import pytest
 
 from experiments import transfer as experiment
 from experiments.apparatus import few_images, small_nets
-from experiments.apparatus.few_images import crossing, drawn, trained
+from experiments.apparatus.few_images import crossing, drawn, leads, trained
 from experiments.apparatus.image_sets import load, loaded
 from experiments.apparatus.statistics import better
 from experiments.transfer import ALL, LAST, SCRATCH, STAGE, Config, Measured, fitted
@@ -161,6 +161,9 @@ def test_where_one_overtakes_the_other():
     assert at((1, 2, 4), [-2, -1, 1]) == pytest.approx(2 * 2**0.5)
     for outside in ([1, 2, 3], [-1, -2, -3], [2, 1, -1], [0, 0, 0]):
         assert at((1, 2, 4), outside) is None
+    lead = lambda gain: leads((1, 2, 4), np.ones((2, 3)), np.ones((2, 3)) + np.array(gain))  # noqa: E731
+    said = [lead(gain) for gain in ([1, 2, 3], [-1, -2, -3], [2, 1, -1], [-1, 2, 3], [0, 0, 0])]
+    assert said == ["throughout", "nowhere", "with 1 and 2 images alone", "from 1 images on", "nowhere"]
 
 
 def test_better_is_what_is_so_beyond_chance():
@@ -175,16 +178,14 @@ def test_the_sentence_says_whether_the_claim_is_shown():
         "a to b: with 5 images of each class from scratch 31.0, last layer 61.0, last stage and layer 41.0, all layers "
         "51.0 %; with 20 images of each class from scratch 51.0, last layer 61.0, last stage and layer 71.0, all "
         "layers 81.0 %. That with 5 the last layers are better trained than all is shown (points beside all layers: "
-        "last layer +10.0 to +10.0, last stage and layer -10.0 to -10.0). All layers pass the last layer at 7, the "
-        "last stage and layer below 5, if anywhere."
+        "last layer +10.0 to +10.0, last stage and layer -10.0 to -10.0). All layers lead the last layer from 7 "
+        "images on, the last stage and layer throughout."
     )
     assert shown.helps(pairs=1)
     worse = made_up([0.5, 0.5, 0.5], [0.4, 0.4, 0.4], [0.5, 0.5, 0.4], [0.6, 0.6, 0.6])
     said = experiment.sentence(worse)
     assert "are better trained than all is NOT shown (" in said
-    assert said.endswith(
-        "All layers pass the last layer beyond 20, if anywhere, the last stage and layer below 5, if anywhere."
-    )
+    assert said.endswith("All layers lead the last layer nowhere, the last stage and layer with 5 and 10 images alone.")
     assert not worse.helps(pairs=1)
 
 
@@ -201,7 +202,8 @@ def test_a_run_holds_where_one_pair_does(task, monkeypatch):
         said = "NOT as promised: some weights beat training from scratch with the fewest images. "
         assert result.verdict.startswith(said) != holds
         assert [section.title for section in result.pictures] == [one.names for one in found]
-        assert [number.value for number in result.headline] == ["none in 2 to 4", "7" if holds else "none in 2 to 4"]
+        lead = ["throughout", "from 7 images on" if holds else "throughout"]
+        assert [number.value for number in result.headline] == lead
     monkeypatch.setattr(experiment, "measured", lambda *args: bad)
     quick = experiment.main(dataclasses.replace(SMALL, quick=True))
     assert quick.holds
