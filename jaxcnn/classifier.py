@@ -75,9 +75,9 @@ def classes(where: str, name: str, given: Any, shape: tuple[int, ...], what: str
     if getattr(given, "shape", None) == shape:
         fix = f"Of one-hot rows pass {name}.argmax(-1)."
     expect(known, where, f"{name} as {what}", shown(given), fix, TypeError)
-    found = jnp.asarray(given)
-    expect(found.shape in ((), shape[:-1]), where, f"{name} of shape () or {shape[:-1]}", found.shape, fix)
-    if not isinstance(found, jax.core.Tracer):
-        ok = bool(np.all((np.asarray(given) >= 0) & (np.asarray(given) < shape[-1])))
-        expect(ok, where, f"{name} in 0..{shape[-1] - 1}", shown(np.asarray(given).tolist()), fix)
-    return found.astype(jnp.int32)
+    expect(jnp.shape(given) in ((), shape[:-1]), where, f"{name} of shape () or {shape[:-1]}", jnp.shape(given), fix)
+    if not isinstance(given, jax.core.Tracer):
+        values = np.asarray(given)
+        ok = bool(np.all((values >= 0) & (values < shape[-1])))
+        expect(ok, where, f"{name} in 0..{shape[-1] - 1}", shown(values.tolist()), fix)
+    return jnp.asarray(given).astype(jnp.int32)

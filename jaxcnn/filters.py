@@ -70,10 +70,7 @@ class Gaussian:
     def __call__(self) -> jax.Array:
         """Return the kernel, (kh, kw, 1)."""
         u, v = _offsets(pair("Gaussian", "size", self.size))
-        # The exponents are taken from the largest: a sigma far below a pixel leaves the centre, not 0 / 0.
-        squares = u**2 + v**2
-        with np.errstate(over="ignore"):
-            weights = np.exp(-np.square(np.sqrt(squares - squares.min()) / self.sigma) / 2)
+        weights = _gaussian(u**2 + v**2, self.sigma)
         return _bank(weights / weights.sum())
 
 
@@ -181,11 +178,19 @@ class Gabor:
         found = []
         for turn in np.pi * np.arange(self.orientations) / self.orientations:
             along, beside = v * np.cos(turn) + u * np.sin(turn), u * np.cos(turn) - v * np.sin(turn)
-            window = np.exp(-(along**2 + (self.aspect * beside) ** 2) / (2 * self.sigma**2))
+            squares = along**2 + (self.aspect * beside) ** 2
+            window = _gaussian(squares, self.sigma)
             for phase in self.phases:
                 wave = np.cos(2 * np.pi * along / self.wavelength + phase)
                 found.append(window * (wave - np.sum(window * wave) / np.sum(window)))
         return found
+
+
+def _gaussian(squares: np.ndarray, sigma: float) -> np.ndarray:
+    """Return exp(-squares / (2 sigma^2)), of which the largest is 1."""
+    # The exponents are taken from the largest: a sigma far below a pixel leaves the centre, not 0 / 0.
+    with np.errstate(over="ignore"):
+        return np.exp(-np.square(np.sqrt(squares - squares.min()) / sigma) / 2)
 
 
 def _offsets(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -147,7 +147,8 @@ def zero_residuals(net: Layer, params: Params) -> Params:
 
     The last layer with parameters of each branch gets scale 0 where it is a normalization (Goyal et al.), else kernel
     0 (Zhang et al., for branches that end with a convolution). Gradients reach it at once, and the layers before it
-    from the second step on; but not through a ReLU at the end of the branch, whose derivative at 0 is 0.
+    from the second step on; but not through a ReLU at the end of the branch, whose derivative at 0 is 0. What follows
+    has to make zero of zero, as a sigmoid does not.
 
     Args:
         net: a layer with `Residual` layers, at any depth.
@@ -157,7 +158,7 @@ def zero_residuals(net: Layer, params: Params) -> Params:
         Parameters of the same structure.
 
     Raises:
-        ValueError: no residual layer; a branch whose last layer has neither scale nor kernel.
+        ValueError: no residual layer; a branch whose last layer, or a part beside it, has neither scale nor kernel.
 
     Source: Goyal et al. 2017, section 5.1; Zhang, Dauphin and Ma 2019 (Fixup), section 3.
     """
@@ -191,8 +192,8 @@ def _zeroed(module: Module, params: Params) -> Params:
     # What a gate weighs is zero where its input is.
     owners = [name for name, child in children.items() if name in params and not isinstance(unwrapped(child), Gate)]
     if owners:
-        last = owners[-1:] if isinstance(inner, Sequential) else owners
-        return {**params, **{name: _zeroed(children[name], params[name]) for name in last}}
+        last = owners[-1:] if isinstance(inner, Sequential) else list(children)  # of parts side by side each counts
+        return {**params, **{name: _zeroed(children[name], params.get(name, {})) for name in last}}
     # Not a composite: of several kernels in a row one is enough, and with two the gradients of both would be zero.
     found = [] if isinstance(inner, Residual | Gate) else _paths(params, "scale") or _paths(params, "kernel")
     expect(

@@ -77,7 +77,7 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
     Source: Rumelhart et al. 1986, equation 3.
     """
-    outputs, targets = _logits_and_labels("squared_error", outputs, targets)
+    outputs, targets = _logits_and_labels("squared_error", outputs, targets, ("outputs", "targets"))
     outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
     return 0.5 * jnp.sum(jnp.square(outputs - _targets(outputs, targets)), axis=-1)
 
@@ -164,11 +164,10 @@ def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, classes: int) ->
         predictions.shape,
         fix,
     )
-    labels = integral("confusion_matrix", "labels", labels, fix)
-    predictions = integral("confusion_matrix", "predictions", predictions, fix)
+    labels = _wide(integral("confusion_matrix", "labels", labels, fix))
+    predictions = _wide(integral("confusion_matrix", "predictions", predictions, fix))
     valid = (labels >= 0) & (labels < classes) & (predictions >= 0) & (predictions < classes)
-    # int32 first: uint8 labels times the number of classes would wrap around.
-    cell = jnp.where(valid, labels.astype(jnp.int32) * classes + predictions, classes * classes)
+    cell = jnp.where(valid, labels * classes + predictions, classes * classes)
     return jnp.bincount(cell.ravel(), length=classes * classes + 1)[:-1].reshape(classes, classes).astype(jnp.int32)
 
 
@@ -190,6 +189,9 @@ class Classification:
 
         Compiled code cannot look at values: a label out of range would train on, silently wrong.
         """
+        named = isinstance(outputs, Mapping)
+        fix = "Pass losses.with_auxiliary(losses.classification()) to fit."
+        expect(not named, "classification", "logits alone", list(outputs) if named else "", fix)
         known = [fix for name, fix in OTHER_LOSSES.items() if name in arrays]
         fix = f"Pass {known[0] if known else 'another loss'} to fit."
         expect("label" in arrays, "classification", 'data with "label"', list(arrays), fix)
@@ -288,22 +290,31 @@ def _smoothing(where: str, value: float) -> float:
     return number(where, "label_smoothing in [0, 1)", value, lambda s: 0 <= s < 1, "0.1 is a usual value.")
 
 
-def _logits_and_labels(where: str, logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-    logits, labels = floating(where, "logits", logits), array(where, "labels", labels)
+def _logits_and_labels(
+    where: str, logits: jax.Array, labels: jax.Array, names: tuple[str, str] = ("logits", "labels")
+) -> tuple[jax.Array, jax.Array]:
+    """Return both as arrays, having checked them; class indices are wide enough to be compared with any class."""
+    logits, labels = floating(where, names[0], logits), array(where, names[1], labels)
     ok, fix = logits.ndim >= 1 and logits.shape[-1] > 0, "Add the class axis, last."
-    expect(ok, where, "logits of shape (..., classes)", logits.shape, fix)
+    expect(ok, where, f"{names[0]} of shape (..., classes)", logits.shape, fix)
     real = any(jnp.issubdtype(labels.dtype, kind) for kind in (jnp.integer, jnp.floating, jnp.bool))
     fix = "Pass class indices, or a probability for each class."
-    expect(real, where, "labels of an integer or floating dtype", labels.dtype, fix, TypeError)
+    expect(real, where, f"{names[1]} of an integer or floating dtype", labels.dtype, fix, TypeError)
     wanted = logits.shape[:-1] if jnp.issubdtype(labels.dtype, jnp.integer) else logits.shape
     expect(
         labels.shape == wanted,
         where,
-        f"labels of shape {logits.shape[:-1]} (class indices) or {logits.shape} (floating targets)",
-        f"{labels.dtype} labels of shape {labels.shape}",
-        "Squeeze or convert the labels.",
+        f"{names[1]} of shape {logits.shape[:-1]} (class indices) or {logits.shape} (floating targets)",
+        f"{labels.dtype} {names[1]} of shape {labels.shape}",
+        f"Squeeze or convert the {names[1]}.",
     )
-    return logits, labels
+    return logits, _wide(labels)
+
+
+def _wide(labels: jax.Array) -> jax.Array:
+    """Return integers of 32 bits or more: JAX gives a number of classes the labels' dtype, in which it may wrap."""
+    narrow = jnp.issubdtype(labels.dtype, jnp.integer) and labels.dtype.itemsize < 4
+    return labels.astype(jnp.int32) if narrow else labels
 
 
 def _targets(logits: jax.Array, labels: jax.Array) -> jax.Array:

@@ -172,6 +172,7 @@ def test_gabor_defaults():
         (lambda: Gabor(7, phases=()), r"^Gabor: expected phases, got \(\)\. 0 is a bar"),
         (lambda: Gabor(7, phases=(math.nan,)), r"^Gabor: expected phases, got \(nan,\)\. 0 is a bar"),
         (lambda: Gabor(1), r"^Gabor: expected options that leave every kernel something to see, got Gabor\(size=\(1"),
+        (lambda: Gabor(4, sigma=1e-3), r"^Gabor: expected options that leave every kernel something to see, got Gabor"),
         (lambda: Gabor((1, 7)), r"^Gabor: expected options that leave every kernel something to see, got .*\. Use a"),
         (lambda: Gabor(3, 1, 2.0), r"^Gabor: expected options that leave every kernel something to see, got .*\. Use"),
     ],

@@ -13,6 +13,7 @@ from jaxcnn import functional as F
 from jaxcnn.initializers import Constant, Dirac, Normal
 from jaxcnn.layers import (
     BatchNorm,
+    ChannelChunk,
     Concat,
     Conv,
     Dense,
@@ -364,8 +365,12 @@ def test_a_resnet_starts_as_a_shallow_net():
             block(Residual(Conv(3))),
             r"^zero_residuals: expected branches whose last layer .* has a scale or a kernel, got Residual",
         ),
+        (
+            block(Concat(left=ChannelChunk(0, 3), right=Conv(2))),
+            r"^zero_residuals: expected branches whose last layer .* has a scale or a kernel, got ChannelChunk",
+        ),
     ],
-    ids=["none", "no parameters", "no scale", "ends with a block"],
+    ids=["none", "no parameters", "no scale", "ends with a block", "a part passes"],
 )
 def test_branches_that_cannot_be_zero(net, message):
     params, _ = net.init(key, SPEC)

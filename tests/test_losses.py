@@ -1,5 +1,6 @@
 """Losses and metrics against optax, PyTorch, scikit-learn and figures worked out by hand."""
 
+import functools
 import inspect
 
 import jax
@@ -168,6 +169,22 @@ def test_nan_logits_and_labels_out_of_range_are_wrong(k):
     assert accuracy(infinite, jnp.array([0])) == 1
 
 
+@pytest.mark.parametrize(("dtype", "classes"), [(np.uint8, 256), (np.uint8, 300), (np.int8, 200), (np.int16, 40_000)])
+def test_labels_of_few_bits_are_compared_with_all_classes(dtype, classes):
+    labels = np.array([5, 100], dtype)
+    logits = jax.nn.one_hot(labels.astype(np.int32), classes) * 9.0
+    for fn in (
+        accuracy,
+        losses.squared_error,
+        functools.partial(top_k, k=2),
+        functools.partial(losses.cross_entropy, label_smoothing=0.1),
+    ):
+        np.testing.assert_array_equal(fn(logits, labels), fn(logits, labels.astype(np.int32)))
+    assert (accuracy(logits, labels) == 1).all()
+    if classes < 1000:
+        assert np.argwhere(np.asarray(confusion_matrix(labels, labels, classes))).tolist() == [[5, 5], [100, 100]]
+
+
 def test_confusion_matrix_is_scikit_learns():
     metrics = pytest.importorskip("sklearn.metrics")
     labels, predictions = rng.integers(0, 4, 200), rng.integers(0, 4, 200)
@@ -205,6 +222,13 @@ def test_classification_is_cross_entropy_of_the_batch():
     assert hash(smooth) == hash(classification(0.1))
     assert smooth != classification()
     np.testing.assert_array_equal(losses.batch_accuracy(LOGITS, batch), accuracy(LOGITS, LABELS))
+
+
+def test_a_net_with_heads_wants_a_loss_with_heads():
+    outputs = {"logits": LOGITS, "aux": LOGITS}
+    message = r"^classification: expected logits alone, got .*\. Pass losses\.with_auxiliary\("
+    with pytest.raises(ValueError, match=message):
+        classification().validate(outputs, {"label": np.asarray(LABELS)})
 
 
 def test_a_loss_with_heads_asks_its_own_loss_about_the_data():
@@ -245,20 +269,21 @@ PAIRS = {
 @pytest.mark.parametrize("name", PAIRS)
 def test_bad_logits_and_labels(name):
     fn = PAIRS[name]
+    first, second = ("outputs", "targets") if name == "squared_error" else ("logits", "labels")
     for labels in (LABELS[:3], LABELS[:, None], SOFT[:, :4], SOFT[:3], LABELS > 2):
         with pytest.raises(
             ValueError,
-            match=rf"^{name}: expected labels of shape \(7,\) \(class indices\) or \(7, 5\) \(floating targets\), "
-            r"got \w+ labels of shape \(.*\)\. Squeeze or convert the labels\.",
+            match=rf"^{name}: expected {second} of shape \(7,\) \(class indices\) or \(7, 5\) \(floating targets\), "
+            rf"got \w+ {second} of shape \(.*\)\. Squeeze or convert the {second}\.",
         ):
             fn(LOGITS, labels)
-    with pytest.raises(TypeError, match=rf"^{name}: expected logits of a floating dtype, got int32\. "):
+    with pytest.raises(TypeError, match=rf"^{name}: expected {first} of a floating dtype, got int32\. "):
         fn(LABELS, LABELS)
     with pytest.raises(
-        ValueError, match=rf"^{name}: expected logits of shape \(\.\.\., classes\), got \(\)\. Add the class"
+        ValueError, match=rf"^{name}: expected {first} of shape \(\.\.\., classes\), got \(\)\. Add the class"
     ):
         fn(jnp.float32(1), LABELS)
-    with pytest.raises(ValueError, match=rf"^{name}: expected logits of shape .*, got \(7, 0\)\. "):
+    with pytest.raises(ValueError, match=rf"^{name}: expected {first} of shape .*, got \(7, 0\)\. "):
         fn(LOGITS[:, :0], LABELS)
 
 

@@ -150,6 +150,11 @@ def known(monkeypatch):
 
 
 @pytest.mark.usefixtures("known")
+def test_what_has_no_name_is_not_registered():
+    with pytest.raises(TypeError, match=r"^register: expected a class or a function with a name, got .*\. Write def"):
+        register(functools.partial(F.gelu))
+
+
 def test_registered_layers_and_functions_are_saved():
     @register
     @dataclass(frozen=True)

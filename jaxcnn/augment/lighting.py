@@ -111,6 +111,7 @@ def principal_components(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         ValueError: no images (N, H, W, C).
+        TypeError: neither uint8 nor floating.
 
     Source:
         Krizhevsky et al. 2012 (AlexNet), section 4.1; `numpy.cov` and `numpy.linalg.eigh`.

@@ -37,7 +37,7 @@ def shifted(
         down, right: the move in pixels, negative for up and left.
         padding_mode: what comes in from outside: "constant" (fill), "reflect" (mirrored about the outermost
             pixels, which are not repeated) or "edge" (the outermost pixels).
-        fill: the value outside for "constant", in [0, 1].
+        fill: the value outside for "constant", in [0, 1], of which uint8 images get 255 times as much.
 
     Returns:
         Images of the same shape and dtype.
@@ -56,6 +56,7 @@ def shifted(
     moved = [side + abs(move) for side, move in zip(images.shape[-3:-1], (down, right), strict=True)]
     expect_size("shifted", "a moved image", moved, "Move it by fewer pixels.")
     pads = [(0, 0)] * (images.ndim - 3) + [(max(d, 0), max(-d, 0)) for d in (down, right)] + [(0, 0)]
+    fill = round(255 * fill) if images.dtype == jnp.uint8 else fill
     options = {"constant_values": fill} if padding_mode == "constant" else {}
     height, width = images.shape[-3:-1]
     top, left = max(-down, 0), max(-right, 0)

@@ -29,7 +29,8 @@ def middle(height: int, width: int) -> Box:
 def draw(height: int, width: int, *, random: np.random.Generator, scale: tuple[float, float]) -> Box:
     """Return a random part: area uniform, log aspect uniform, place uniform.
 
-    Of draws that do not fit ten are made; then it is the middle. Source: torchvision's RandomResizedCrop.
+    Of draws that do not fit ten are made; then it is the largest part in the middle of an aspect that is allowed.
+    Source: torchvision's RandomResizedCrop.
 
     Args:
         height, width: of the image, in pixels.
@@ -44,7 +45,10 @@ def draw(height: int, width: int, *, random: np.random.Generator, scale: tuple[f
         if 0 < w <= width and 0 < h <= height:
             top, left = random.integers(0, height - h + 1), random.integers(0, width - w + 1)
             return float(left), float(top), float(left + w), float(top + h)
-    return middle(height, width)
+    shape = min(max(width / height, ASPECTS[0]), ASPECTS[1])
+    w, h = max(1, min(width, round(height * shape))), max(1, min(height, round(width / shape)))
+    left, top = (width - w) // 2, (height - h) // 2
+    return float(left), float(top), float(left + w), float(top + h)
 
 
 def reduction(box: Box, size: int) -> int:

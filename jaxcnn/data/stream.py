@@ -16,6 +16,7 @@ import numpy as np
 from jaxcnn.checking import expect, expect_count, expect_key, installed, is_int, is_number, shown
 from jaxcnn.data.cropping import Choose, draw, middle
 from jaxcnn.data.dataset import Dataset, DatasetInfo, from_arrays, index_of
+from jaxcnn.fingerprint import fingerprint
 
 __all__ = ["Stream", "on_device"]
 
@@ -105,7 +106,10 @@ class Stream:
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "Stream":
         """Return the stream of the examples at `indices`, in that order; as `Dataset.take`, with the same errors."""
-        return dataclasses.replace(self, source=self.source.take(index_of("Stream", indices, self.size)))
+        index = index_of("Stream", indices, self.size)
+        of = np.frombuffer(self.info.fingerprint.encode(), np.uint8)
+        info = dataclasses.replace(self.info, fingerprint=fingerprint({"of": of, "indices": index}))
+        return dataclasses.replace(self, source=self.source.take(index), info=info)
 
     def dataset(self) -> Dataset:
         """Return the images in memory: the middle square of each, resized to `image_size`."""
@@ -201,7 +205,8 @@ class _Shuffled:
         epoch, batch = divmod(self.start + at, len(self.source) // self.batch_size)
         first = batch * self.batch_size
         index = _order(self.seed, epoch, len(self.source))[first : first + self.batch_size][self.rows]
-        randoms = [np.random.default_rng((*self.seed, epoch, i)) for i in index.tolist()]
+        # From 1 on: a seed that ends in 0 draws what the one without it does, and that is the order's.
+        randoms = [np.random.default_rng((*self.seed, epoch, i + 1)) for i in index.tolist()]
         parts = [functools.partial(draw, random=random, scale=self.crop_scale) for random in randoms]
         return _batch(self.source, index, parts, self.image_size)
 

@@ -93,10 +93,13 @@ def _at_scale(
     resized = images if (rows, columns) == tuple(size) else _resized(images, (count, rows, columns, channels))
     logits = logits_fn(resized)
     grid = ((rows - window) // stride + 1, (columns - window) // stride + 1)
-    ok = logits.ndim == 4 and logits.shape[:3] == (count, *grid)
+    ok = logits.ndim == 4 and len(logits) == count
+    # A net that leaves out the edge of a window has one that reaches beyond the image.
+    beyond = (-(-(side - window) // stride) + 1 for side in (rows, columns))
+    ok = ok and all(n <= got <= most for n, got, most in zip(grid, logits.shape[1:3], beyond, strict=True))
     what = f"logits of windows, {(count, *grid)} and classes"
     expect(ok, where, what, logits.shape, "Make the net with surgery.fully_convolutional; check window and stride.")
-    classes = logits.shape[-1]
+    logits, classes = logits[:, : grid[0], : grid[1]], logits.shape[-1]
     ok = background is None or (is_int(background, 0, classes - 1) and classes > 1)
     expect(ok, where, f"background as one of {classes} classes", shown(background), "Pass its number.")
     p = jax.nn.softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), -1)

@@ -73,7 +73,8 @@ def adaptive_avg_pool(x: jax.Array, size: Size) -> jax.Array:
         ValueError: wrong rank, a size that is not positive, an image without pixels.
         TypeError: x is not floating.
 
-    Source: agrees with `torch.nn.functional.adaptive_avg_pool2d`.
+    Source: agrees with `torch.nn.functional.adaptive_avg_pool2d`, for finite pixels: others reach all windows, times
+    zero.
     """
     x = some_pixels("adaptive_avg_pool", x)
     size = _windows_of("adaptive_avg_pool", x, size)

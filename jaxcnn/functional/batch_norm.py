@@ -91,7 +91,7 @@ def batch_norm(
     eps = scalar("batch_norm", "eps >= 0", eps, lambda e: e >= 0, "It keeps the variance from zero: 1e-5 is usual.")
     axis_name = axis_names("batch_norm", axis_name)
     fast_variance = expect_flag("batch_norm", "fast_variance", fast_variance)
-    _check_groups(groups, x, mask, train)
+    groups = _checked_groups(groups, x, mask, train)
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     if not train:
         y = (wide - along_channels(stats.mean, x)) * along_channels(_times(lax.rsqrt(stats.var + eps), scale), x)
@@ -145,10 +145,10 @@ def _expect_mapped(axis_name: str | tuple[str, ...] | None) -> None:
             expect(False, "batch_norm", "axis_name as an axis that is mapped over", repr(name), fix)
 
 
-def _check_groups(groups: int, x: jax.Array, mask: jax.Array | None, train: bool) -> None:
-    expect_count("batch_norm", "groups", groups)
+def _checked_groups(groups: int, x: jax.Array, mask: jax.Array | None, train: bool) -> int:
+    groups = expect_count("batch_norm", "groups", groups)
     if groups == 1:
-        return
+        return groups
     expect(
         mask is None,
         "batch_norm",
@@ -163,6 +163,7 @@ def _check_groups(groups: int, x: jax.Array, mask: jax.Array | None, train: bool
         f"x of shape {x.shape}",
         "Choose a divisor of the batch's size.",
     )
+    return groups
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(5, 6))

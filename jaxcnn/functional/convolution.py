@@ -48,7 +48,7 @@ def conv(
         TypeError: x or kernel of a dtype that is not floating.
 
     Source: LeCun et al. 1998, section II.A; agrees with `flax.linen.Conv` and `torch.nn.functional.conv1d`,
-    `conv2d` and `conv3d`.
+    `conv2d` and `conv3d`, for finite pixels: on a CPU others may reach maps beyond their windows, times zero.
     """
     x, kernel = floating("conv", "x", x), floating("conv", "kernel", kernel)
     groups = plain(groups)

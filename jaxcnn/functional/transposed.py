@@ -30,7 +30,8 @@ def conv_transpose(
     y[s i + (kh - 1 - u) d - p, s j + (kw - 1 - v) d - p, o] += x[i, j, c] kernel[u, v, c, o], and bias[o] is added.
 
     All options are those of the `conv` that leads back: one with the same stride, padding and dilation makes images
-    of x's size out of y's. Of the sizes of y for which that holds, with span = (kh - 1) d + 1,
+    of x's size out of y's, if output_padding is less than the stride. Of the sizes of y for which that holds, with
+    span = (kh - 1) d + 1,
     - "SAME" takes H' = H s, and cuts p = max(span - s, 0) // 2 pixels off the top;
     - "VALID" takes H' = (H - 1) s + max(span, s), and cuts nothing off;
     - pixels take H' = (H - 1) s + span - top - bottom + output_padding, and cut p = top pixels off.
@@ -124,14 +125,10 @@ def _geometry(
 ) -> tuple[list[tuple[int, int]], list[int]]:
     """Return the padding (below 0 where nothing is painted) of the conv that leads back and the size it starts from."""
     normal, extra = normalise_padding(where, padding), margin(where, output_padding)
-    axes = zip(extra, stride, dilation, strict=True)
-    expect(
-        all(e == 0 or (e < max(s, d) and not isinstance(normal, str)) for e, s, d in axes),
-        where,
-        f"output_padding less than stride or dilation, and 0 for {shown(padding)}",
-        shown(output_padding),
-        "Pass a padding in pixels, and an output_padding that is smaller than the stride.",
-    )
+    ok, got = not isinstance(normal, str) or not any(extra), shown(output_padding)
+    expect(ok, where, f"output_padding 0 for {shown(padding)}", got, "Pass a padding in pixels, such as padding=1.")
+    ok = all(e == 0 or e < max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True))
+    expect(ok, where, "output_padding less than the larger of stride and dilation", got, "Pass a smaller one.")
     pads, size = [], []
     for axis, (n, k, s, d) in enumerate(zip(x.shape[-3:-1], kernel.shape[:2], stride, dilation, strict=True)):
         painted = (n - 1) * s + (k - 1) * d + 1

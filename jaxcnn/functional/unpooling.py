@@ -82,6 +82,8 @@ def max_unpool(y: jax.Array, switches: jax.Array, size: Size, window: Size | Non
     channels = y.shape[-1]
     switches = flat_batch(switches)[0]
     places = switches * channels + jax.lax.broadcasted_iota(jnp.int32, switches.shape, switches.ndim - 1)
+    inside = (switches >= 0) & (switches < height * width)  # of others the product may wrap around
+    places = jnp.where(inside, places, height * width * channels)
 
     def one(values: jax.Array, places: jax.Array) -> jax.Array:
         empty = jnp.zeros(height * width * channels, y.dtype)

@@ -1,6 +1,5 @@
 """A trained net with all that it takes to use it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.checking import array, expect, expect_count
+from jaxcnn.classifier import logits_of
 from jaxcnn.data.decoding import Decoder, require_pillow
 from jaxcnn.layers.layer import Layer, Params, State
 from jaxcnn.training.evaluation import predictor
@@ -95,7 +95,7 @@ class Model:
         top = expect_count("classify", "top", top)
         expect(bool(self.class_names), "classify", "a model with class names", "none", "Save it with class_names.")
         outputs = self(images)
-        logits = outputs["logits"] if isinstance(outputs, Mapping) else outputs
+        logits = logits_of(outputs)
         fix = "Call the model itself, whose outputs may have any shape."
         expect(logits.ndim <= 2, "classify", "logits (N, classes)", f"outputs of shape {logits.shape}", fix)
         shares = np.atleast_2d(jax.nn.softmax(logits.astype(jnp.float32)))

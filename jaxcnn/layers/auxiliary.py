@@ -40,7 +40,7 @@ class Auxiliary(Layer):
 
         Args:
             taps: the name of each head -> the name of the layer whose output it takes.
-            layers: the layers of the main net, in order, and the heads, by name.
+            layers: the layers of the main net, in order, and the heads, by name; none may be called "taps".
 
         Raises:
             ValueError: taps that name no layer, or make heads of all layers.

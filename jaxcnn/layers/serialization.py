@@ -30,7 +30,10 @@ def register(thing: T) -> T:
 
     Raises:
         ValueError: another thing has that name.
+        TypeError: a thing without a name, such as a partial.
     """
+    ok, fix = hasattr(thing, "__qualname__"), "Write def my_function(x): ..., and register that."
+    expect(ok, "register", "a class or a function with a name", shown(thing), fix, TypeError)
     name = thing.__name__
     taken = _known.get(name, thing)
     # The same definition read again, as by a cell of a notebook that is run twice, takes the place of the first.

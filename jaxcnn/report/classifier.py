@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.augment.views import View
+from jaxcnn.classifier import logits_of
 from jaxcnn.data.dataset import Dataset, to_float
 from jaxcnn.layers.layer import Layer
 from jaxcnn.losses import confusion_matrix
@@ -41,7 +42,7 @@ def classifier_sections(net: Layer, result: FitResult, test: Dataset, *, views: 
     Returns:
         Four `Section`s: training, mistakes, what the net learned, its layers.
     """
-    logits = predict(net, result.state.params, result.state.model_state, test, views=views)
+    logits = logits_of(predict(net, result.state.params, result.state.model_state, test, views=views))
     return [
         _training(result, test),
         _mistakes(logits, test),

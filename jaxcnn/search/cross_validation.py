@@ -131,7 +131,7 @@ def cross_validate(
     Raises:
         ValueError: options out of range; more folds than examples, a class that is missing from a fold's training
             part; nets that differ in more than their units; not even one lane fits into memory.
-        FloatingPointError: some lane of each width diverged.
+        FloatingPointError: each width has a fold of which all restarts diverged.
 
     Source: Breiman et al. 1984, section 3.4.3 (the rule of one standard error).
     """

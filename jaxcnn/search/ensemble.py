@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxcnn.checking import expect, expect_count, floating, integral
+from jaxcnn.classifier import logits_of
 from jaxcnn.data.dataset import to_float
 from jaxcnn.layers.layer import Layer, expect_arrays, expect_net
 
@@ -43,7 +44,7 @@ def ensemble(net: Layer, params: Any, state: Any) -> Callable[[jax.Array], jax.A
 
 def _mean(net: Layer, params: Any, state: Any, images: jax.Array) -> jax.Array:
     images = to_float(images)
-    logits = jax.vmap(lambda p, s: net.apply(p, s, images, train=False)[0])(params, state)
+    logits = jax.vmap(lambda p, s: logits_of(net.apply(p, s, images, train=False)[0]))(params, state)
     return jax.nn.logsumexp(jax.nn.log_softmax(logits), axis=0) - jnp.log(len(logits))
 
 

@@ -110,6 +110,7 @@ def _class_score(label: jax.Array, region: jax.Array | None, logits: jax.Array) 
 
 def _class_margin(label: jax.Array, region: jax.Array | None, logits: jax.Array) -> jax.Array:
     logits, own, region = _over("class_margin", label, region, logits)
+    expect(logits.shape[-1] > 1, "class_margin", "two classes or more", logits.shape[-1], "One has no other to beat.")
     return _mean(jnp.maximum(-_behind(logits, own), 0), region)
 
 

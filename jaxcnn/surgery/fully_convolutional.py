@@ -44,7 +44,8 @@ def fully_convolutional(net: Layer, params: Params, state: State, spec: Spec) ->
 
     Returns:
         net, params, state: for `train=False`, images (..., H', W', C), H' >= H, to (..., h', w', features) with
-        h' = (H' - H) // s + 1. `Flatten` is gone; all other paths are as they were.
+        h' = (H' - H) // s + 1, or one more where the net leaves out an edge of a window. `Flatten` is gone; all other
+        paths are as they were.
 
     Raises:
         ValueError: a layer that pads; another layer that windows cannot share; nothing that flattens or pools.

@@ -73,7 +73,7 @@ def predict(
     *,
     views: Sequence[View] = (),
     batch_size: int = TOGETHER,
-) -> np.ndarray:
+) -> Any:
     """Return the outputs for every image of a data set, with `train=False`, in order.
 
     Args:
@@ -83,7 +83,7 @@ def predict(
         batch_size: images at once; the last batch is padded, so that one program serves all.
 
     Returns:
-        (N, ...) on the host.
+        (N, ...) on the host; of a net that gives several by name, such as `layers.Auxiliary`, a dict of these.
 
     Raises:
         ValueError: no examples, a batch_size below 1, maps of views that have no inverse.
@@ -96,8 +96,9 @@ def predict(
     if isinstance(dataset, Mapping) and "image" in dataset:
         dataset = {"image": dataset["image"]}
     for batch, _ in padded_batches("predict", dataset, batch_size, mesh):
-        parts.append(np.asarray(run(params, state, batch["image"])))
-    return np.concatenate(parts)[: _size(dataset)]  # the last batch alone is padded
+        parts.append(jax.tree.map(np.asarray, run(params, state, batch["image"])))
+    size = _size(dataset)  # the last batch alone is padded
+    return jax.tree.map(lambda *rows: np.concatenate(rows)[:size], *parts)
 
 
 def padded_batches(

@@ -39,7 +39,7 @@ class Feed(Protocol):
     """Steps in a row that each batch is for."""
 
     def advance(self, state: TrainState, step: int) -> tuple[TrainState, Metrics]:
-        """Return the state after the step, or after it and some that follow it, and their metrics, each (steps,)."""
+        """Return the state after the step and its metrics, or after several, whose metrics have a first axis."""
         ...
 
     def batch(self, step: int) -> Batch:

@@ -172,7 +172,7 @@ def fit(
     stopping = early_stopping(patience, min_delta=min_delta)
     expect_outputs(net, loss, train, validation, metrics=metrics)
     freeze = paths_in(where, freeze)
-    surgery.freeze(net, freeze)  # says which paths are unknown
+    frozen = surgery.freeze(net, freeze)  # says which paths are unknown
     expect_start(where, start)
     kept = except_frozen(optimizer, freeze)
     step = make_train_step(
@@ -226,7 +226,7 @@ def fit(
         keep=keep,
         skip_limit=skip_limit,
         callbacks=callbacks,
-        diagnose=partial(first_not_finite, net, loss, augment, attack, dtype, accumulate),
+        diagnose=partial(first_not_finite, frozen, loss, augment, attack, dtype, accumulate),
         settings=settings,
     )
     with ExitStack() as stack:

@@ -99,7 +99,8 @@ def find_learning_rate(
             if not np.isfinite(value):
                 break
             losses.append(value)
-            if count > 10 and value > 4 * min(losses):
+            least = min(losses)
+            if count > 10 and value - least > 3 * abs(least):
                 break
     expect(bool(losses), where, "a finite loss at the first rate", "none", "Lower low, or look at the data.")
     suggestion = float(rates[int(np.argmin(losses))]) / 3

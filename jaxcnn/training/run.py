@@ -32,7 +32,7 @@ from jaxcnn.training.step import PerExample, summarized
 __all__ = ["Event", "FitResult", "Plan", "Run"]
 
 LOOK_EVERY = 20
-"""Steps between looks at the loss: each look waits for the device."""
+"""Calls, of one step each or of several, between looks at the loss: each look waits for the device."""
 SAVE_SECONDS = 60.0
 """Between checkpoints, unless the caller says how many steps."""
 
@@ -205,8 +205,10 @@ class Run:
         """Evaluate, write the figures of the epoch, and say whether it is the last."""
         plan, epoch = self.plan, self.epoch
         line: dict[str, Any] = {"epoch": number, "step": self.step}
-        means = {name: np.asarray(total) / (epoch.counted or math.nan) for name, total in epoch.totals.items()}
-        line |= {f"train_{name}": mean for name, mean in summarized(plan.metrics, means).items()}
+        means = {name: np.asarray(total) / max(epoch.counted, 1) for name, total in epoch.totals.items()}
+        # Where all steps were skipped there is nothing to summarize.
+        shown = summarized(plan.metrics, means) if epoch.counted else dict.fromkeys(means, math.nan)
+        line |= {f"train_{name}": mean for name, mean in shown.items()}
         line["skipped"] = epoch.skipped
         watched, improved = self.watched, True
         if plan.validation is not None:
@@ -294,7 +296,8 @@ class Run:
     def rescue(self) -> None:
         """Write a checkpoint on the way out, if the state is whole: the step that failed may have taken it over."""
         gone = any(leaf.is_deleted() for leaf in jax.tree.leaves(self.state))
-        if self.files is None or gone or not self.step or not self.alone:
+        saved = self.step == self.saved_step and not self.pending
+        if self.files is None or gone or saved or not self.step or not self.alone:
             return
         # What comes first is what the user should read.
         with contextlib.suppress(Exception):

@@ -93,8 +93,8 @@ def make_train_step(
 
     Returns:
         The step. `batch` is a dict of arrays with `["image"]`, uint8 0..255 or floating in [0, 1], (N, H, W, C). The
-        metrics are scalars: means over the batch, `["loss"]` among them, before the update; and `["skipped"]`, 1.0
-        for a skipped step, else 0.0.
+        metrics are means over the batch, `["loss"]` among them, before the update: scalars, but of a metric that has a
+        `summary`; and `["skipped"]`, 1.0 for a skipped step, else 0.0.
 
     Raises:
         ValueError: accumulate not a positive int, or above 1 with a loss that compares the examples of a batch; an
@@ -206,9 +206,20 @@ def with_defaults(
     ok = isinstance(metrics, Mapping) and all(isinstance(n, str) and callable(fn) for n, fn in metrics.items())
     fix = 'Pass {"accuracy": losses.batch_accuracy}, say.'
     expect(ok, where, "metrics as a dict of functions", shown(metrics), fix, TypeError)
+    for name, fn in {"loss": loss, **metrics}.items():
+        fix = "Make its dataclass frozen, so that its compiled program is found again."
+        expect(_hashable(fn), where, f"{name} as a function that has a hash", shown(fn), fix, TypeError)
     taken = sorted({"loss", "skipped"} & metrics.keys())
     expect(not taken, "metrics", "names other than 'loss' and 'skipped'", taken, "Rename them: these are taken.")
     return loss, metrics
+
+
+def _hashable(thing: Any) -> bool:
+    try:
+        hash(thing)
+    except TypeError:
+        return False
+    return True
 
 
 def expect_augment(where: str, augment: Any) -> None:

@@ -38,6 +38,12 @@ def test_shifted(down, right, mode):
     assert augment.shifted(levels, down=down, right=right).dtype == np.uint8
 
 
+def test_bytes_are_filled_with_bytes():
+    images = jnp.full((2, 2, 1), 200, jnp.uint8)
+    moved = augment.shifted(images, down=1, padding_mode="constant", fill=1.0)
+    assert moved[..., 0].tolist() == [[255, 255], [200, 200]]
+
+
 def test_averages_logits():
     each = [logits_fn(view(IMAGES)) for view in VIEWS]
     close(augment.test_time(logits_fn)(IMAGES), (each[0] + each[1]) / 2)

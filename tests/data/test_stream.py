@@ -166,6 +166,18 @@ def test_take_split_and_folds_work_as_on_data_sets():
     assert sum(fold.size for _, fold in data.folds(stream(), 4, key=KEY)) == 23
     assert data.per_class(stream(), 3, key=KEY).size == 6
     np.testing.assert_array_equal(stream().take([5, 2])["label"], [1, 0])
+    parts = [stream(), rest, held, stream().take([5, 2]), stream().take([2, 5])]
+    assert len({part.info.fingerprint for part in parts}) == len(parts)  # a run goes on with its own part alone
+    assert stream().take([5, 2]).info == parts[3].info
+
+
+def test_no_two_draws_are_one(monkeypatch):
+    """NumPy fills seeds up with zeros: (5, 6, 7) and (5, 6, 7, 0) are the same."""
+    seeds, make = [], np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: seeds.append(seed) or make(seed))
+    first(stream(7).batches(7, key=jax.random.key(5)), 2)
+    streams = {tuple(make(seed).integers(0, 2**31, 4).tolist()) for seed in seeds}
+    assert len(streams) == len(set(seeds)) > 7
 
 
 def test_a_stream_in_memory():
@@ -221,6 +233,13 @@ def test_crops_have_the_areas_and_shapes_that_were_asked_for():
     assert 0.73 < aspect.min() < 0.77 < 1.3 < aspect.max() < 1.36
     np.testing.assert_allclose(np.log(aspect).mean(), 0, atol=0.02)
     np.testing.assert_allclose(area.mean(), 0.375, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("size", "box"), [((12, 48), (16, 0, 32, 12)), ((48, 12), (0, 16, 12, 32)), ((1, 9), (4, 0, 5, 1))]
+)
+def test_where_no_crop_fits_it_is_the_largest_in_the_middle(size, box):
+    assert draw(*size, random=np.random.default_rng(0), scale=(1, 1)) == box
 
 
 def test_a_crop_of_everything_is_pillows_resize():

@@ -55,6 +55,14 @@ def test_windows_suppress_each_other_whatever_their_class():
     assert (slide(image((2, 4), shape=(8, 8)), overlap=1.0, candidates=2).box_class[0] >= 0).sum() == 2
 
 
+def test_a_net_that_drops_the_edge_of_a_window_has_one_more_beyond_the_image():
+    """Its last windows, which reach over the edge, are left out."""
+    canvas = image((2, 4), shape=(13, 17))
+    beyond = lambda images: brightness(jnp.pad(images, ((0, 0), (0, 1), (0, 1), (0, 0)), constant_values=9))  # noqa: E731
+    assert beyond(canvas).shape[1:3] == (6, 8)
+    np.testing.assert_array_equal(slide(canvas, beyond, background=0).boxes, slide(canvas, background=0).boxes)
+
+
 def test_half_the_scale_finds_what_is_twice_as_large():
     found = slide(image((4, 8), shape=(24, 32), side=8), scales=(0.5,), background=0, limit=1)
     np.testing.assert_allclose(found.boxes[0], [[8, 4, 16, 12]], atol=1e-5)

@@ -252,6 +252,12 @@ def test_groups_by_hand():
     close((y, after), F.batch_norm(x[:3], None, None, stats, train=False))
 
 
+def test_groups_may_be_an_array_that_is_no_tracer():
+    x, two = draw(0, 4, 3), jnp.array(2)
+    run = jax.jit(lambda x: F.batch_norm(x, None, None, fresh(3), train=True, groups=two)[0])
+    close(run(x), F.batch_norm(x, None, None, fresh(3), train=True, groups=2)[0])
+
+
 @pytest.mark.parametrize("fast", [False, True], ids=["two passes", "one pass"])
 @pytest.mark.parametrize(("shape", "groups"), [((6, 3), 3), ((4, 3, 2, 2), 2), ((4, 2, 2), 4)])
 def test_groups_are_batches_of_their_own(shape, groups, fast):

@@ -171,6 +171,13 @@ def test_what_lies_outside_the_image_is_dropped(window):
     np.testing.assert_array_equal(back[..., 1], [[0, 0, 1000, 0], [0, 0, 0, 0]])
 
 
+@pytest.mark.parametrize("far", [-(2**31), -(2**30), 2**30, 2**31 - 1])
+def test_what_lies_far_outside_is_dropped(far):
+    """The product with the channels wraps around, to pixel 0 for one."""
+    back = F.max_unpool(jnp.ones((1, 1, 4)), jnp.full((1, 1, 4), far, jnp.int32), (2, 4))
+    np.testing.assert_array_equal(back, jnp.zeros((2, 4, 4)))
+
+
 def test_gradients_of_both_modes():
     x = draw(0, 4, 5, 2)
     y, switches = F.max_pool_with_switches(x, 3, stride=1)

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcnn.layers import Dense, Flatten, Sequential
+from jaxcnn.layers import Auxiliary, Dense, Flatten, Sequential
 from jaxcnn.search import calibration_error, disagreement, ensemble, fit_temperature
 from jaxcnn.training import predictor
 
@@ -31,6 +31,14 @@ def test_an_ensemble_has_the_mean_probabilities(nets):
     np.testing.assert_allclose(jax.nn.softmax(logits), np.mean(each, axis=0), rtol=1e-5)
     np.testing.assert_allclose(jnp.exp(logits).sum(-1), 1, rtol=1e-5)
     np.testing.assert_allclose(jax.jit(lambda f, x: f(x))(ensemble(NET, params, state), X), logits, rtol=1e-5)
+
+
+def test_an_ensemble_of_nets_with_heads_is_of_their_logits(nets):
+    params, state = nets
+    net = Auxiliary({"aux": "flatten"}, flatten=Flatten(), head=Dense(3), aux=Dense(2))
+    with_heads = jax.vmap(lambda key: net.init(key, X))(jax.random.split(jax.random.key(0), 4))
+    found = ensemble(net, {**with_heads[0], **params}, with_heads[1])(X)
+    np.testing.assert_allclose(found, ensemble(NET, params, state)(X), rtol=1e-5)
 
 
 @pytest.mark.slow

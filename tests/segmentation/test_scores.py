@@ -144,6 +144,10 @@ def test_one_program_for_all_classes_and_regions():
         (lambda: segmentation.mask_margin(REGION), r"mask_margin: expected mask of an integer dtype, got bool\."),
         (lambda: segmentation.class_margin(3)(LOGITS), r"class_margin: expected label in 0\.\.2, got 3\."),
         (
+            lambda: segmentation.class_margin(0)(LOGITS[..., :1]),
+            r"class_margin: expected two classes or more, got 1\. One has no other",
+        ),
+        (
             lambda: segmentation.class_margin(0, REGION[:, 1:])(LOGITS),
             r"class_margin: expected a region of shape \(2, 4, 5\), got \(2, 3, 5\)\.",
         ),

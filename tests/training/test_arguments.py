@@ -1,5 +1,7 @@
 """What is said before a training that would be said after its first epoch else."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +44,22 @@ class Memory:
 
     def labels(self):
         return self.values.astype(np.int32)
+
+
+@dataclasses.dataclass
+class Thawed:
+    """A loss that may be changed, and therefore has no hash."""
+
+    def __call__(self, outputs, batch):
+        return classification()(outputs, batch)
+
+
+@pytest.mark.parametrize("given", [{"loss": Thawed()}, {"metrics": {"mine": Thawed()}}])
+def test_functions_without_a_hash_are_refused_before_the_first_epoch(given):
+    train = data.from_arrays(np.zeros((8, 2, 2, 1), np.uint8), np.arange(8) % 3)
+    name = "loss" if "loss" in given else "mine"
+    with pytest.raises(TypeError, match=rf"^fit: expected {name} as a function that has a hash, got .*frozen"):
+        fit(NET, train, validation=0.5, batch_size=2, key=jax.random.key(0), **given)
 
 
 def masked(size, shape=(4, 4)):

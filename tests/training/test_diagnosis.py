@@ -8,11 +8,11 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcnn import fingerprint, losses
+from jaxcnn import data, fingerprint, losses
 from jaxcnn import functional as F
 from jaxcnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Residual, Sequential
 from jaxcnn.surgery import edit
-from jaxcnn.training import TrainState, make_train_step, sgd
+from jaxcnn.training import TrainState, fit, make_train_step, sgd
 from jaxcnn.training.diagnosis import first_not_finite
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -90,6 +90,15 @@ def test_the_first_bad_array_is_named_and_the_step_skipped(case, state):
     expected, net, batch, loss, augment = CASES[case]
     assert first_not_finite(net, loss, augment, None, jnp.float32, 1, state, batch) == expected
     skipped(make_train_step(net, OPTIMIZER, loss, augment=augment), state, batch)
+
+
+def test_what_is_frozen_is_looked_at_as_it_is(state):
+    """A batch norm that stays as it is uses its running statistics, in the diagnosis as in the step."""
+    bad = dict(state.model_state, norm=jax.tree.map(lambda leaf: leaf * jnp.nan, state.model_state["norm"]))
+    train = data.from_arrays(**BATCH)
+    options = {"loss": LOSS, "epochs": 4, "batch_size": 4, "skip_limit": 2, "key": jax.random.key(0)}
+    with pytest.raises(FloatingPointError, match="first in the activations of 'norm', and in 2 steps"):
+        fit(NET, train, start=(state.params, bad), freeze=["norm"], **options)
 
 
 def test_statistics(state):

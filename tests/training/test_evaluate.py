@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcnn import augment, losses, segmentation
-from jaxcnn.layers import Conv, Flatten, Sequential
+from jaxcnn.layers import Auxiliary, Conv, Dense, Flatten, Sequential
 from jaxcnn.training import evaluate, predict, predictor
 
 SIZE = 13
@@ -125,6 +125,16 @@ def test_predict_keeps_order_and_drops_padding(batch_size, net, weights, some, o
     assert isinstance(found, np.ndarray)
     assert found.shape == (SIZE, 3)
     np.testing.assert_allclose(found, outputs, rtol=1e-5, atol=1e-5)
+
+
+def test_predict_gives_each_output_of_a_net_with_heads(some):
+    net = Auxiliary({"aux": "flatten"}, flatten=Flatten(), head=Dense(3), aux=Dense(2))
+    weights = net.init(jax.random.key(0), some.spec)
+    found = predict(net, *weights, some, batch_size=4)
+    expected, _ = net.apply(*weights, jnp.float32(some["image"]) / 255, train=False)
+    assert found.keys() == expected.keys()
+    for name, rows in expected.items():
+        np.testing.assert_allclose(found[name], rows, rtol=1e-5, atol=1e-6)
 
 
 def test_predict_needs_images_alone(net, weights, some, outputs):

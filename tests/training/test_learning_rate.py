@@ -44,6 +44,17 @@ def test_suggests_a_rate_near_the_largest_stable_one(scale):
     assert type(found.suggestion) is float
 
 
+def test_a_constant_in_the_loss_changes_nothing():
+    """A loss below 0 is no reason to stop."""
+    options = {"key": KEY, "low": 1e-4, "high": 0.1, "steps": 20, "batch_size": 8, "momentum": 0.0}
+    plain, moved = (
+        find_learning_rate(NET, unit_images(), loss=lambda y, batch, c=c: to_one(y, batch) + c, **options)
+        for c in (0.0, -10.0)
+    )
+    assert len(moved.rates) == len(plain.rates) == 20
+    assert moved.suggestion == plain.suggestion
+
+
 def test_tries_every_rate_where_none_is_too_large():
     found = find_learning_rate(NET, unit_images(), key=KEY, loss=to_one, batch_size=8, low=1e-3, high=0.1, steps=12)
     assert len(found.losses) == 12

@@ -13,7 +13,7 @@ import pytest
 
 from jaxcnn import data, fingerprint
 from jaxcnn.layers import BatchNorm, Dense, Dropout, Flatten, Sequential
-from jaxcnn.training import RESUME, Preempted, checkpoint, fit, read_metrics, sgd
+from jaxcnn.training import RESUME, Preempted, checkpoint, fit, read_metrics, run, sgd
 
 pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 
@@ -126,6 +126,19 @@ def test_told_to_stop(number, error, step, train, whole, tmp_path):
         assert caught.value.code == RESUME == 75
     assert [signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)] == handlers
     assert end_of(train(run_dir=tmp_path, resume=True)) == end_of(whole)
+
+
+def test_told_to_stop_writes_one_checkpoint(train, tmp_path, monkeypatch):
+    written, write = [], run.save_checkpoint
+
+    def counted(folder, net, state, **options):
+        written.append(int(state.step))
+        write(folder, net, state, **options)
+
+    monkeypatch.setattr(run, "save_checkpoint", counted)
+    with pytest.raises(KeyboardInterrupt):
+        train(run_dir=tmp_path, callbacks=[stop_at(3, how=functools.partial(os.kill, os.getpid(), signal.SIGINT))])
+    assert written == [3]
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxcnn import data, search, segmentation, training
@@ -46,6 +47,14 @@ def trained(masks, **options):
         key=jax.random.key(0),
         **options,
     )
+
+
+def test_where_all_steps_are_skipped_nothing_is_summarized(masks):
+    explode = optax.GradientTransformation(
+        lambda params: (), lambda g, s, p: (jax.tree.map(lambda x: x + jnp.inf, g), s)
+    )
+    with pytest.raises(FloatingPointError, match="and in 6 steps one after another"):
+        trained(masks, optimizer=explode, skip_limit=6)
 
 
 @pytest.mark.slow
