@@ -82,7 +82,8 @@ def better(a: Best, b: Best) -> Best:
 def best_of(several: Best) -> Best:
     """Return the best along the leading axis."""
     fallen = several.reached.any(0)
-    at = jnp.where(several.reached == fallen, several.value, -jnp.inf).argmax(0)[None]
+    least = jnp.finfo(several.value.dtype).min  # above what does not count
+    at = jnp.where(several.reached == fallen, jnp.maximum(several.value, least), -jnp.inf).argmax(0)[None]
     take = lambda leaf: jnp.take_along_axis(leaf, per_image(at, leaf), 0)[0]  # noqa: E731
     return Best(take(several.image), take(several.value), fallen, several.finite.all(0))
 

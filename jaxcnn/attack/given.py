@@ -135,7 +135,9 @@ def epsilons(where: str, epsilon: Any, norm: str, bounds: Bounds) -> jax.Array:
     expect(ok and not isinstance(epsilon, str), where, "epsilon as a number or an array", shown(epsilon), fix)
     if not isinstance(epsilon, jax.core.Tracer):
         held = np.asarray(epsilon)
-        ok = held.dtype.kind in "iuf" and held.size > 0 and bool(np.all((held >= 0) & np.isfinite(held)))
+        real = any(jnp.issubdtype(held.dtype, kind) for kind in (jnp.floating, jnp.integer))
+        held = held.astype(np.float64) if real else held
+        ok = real and held.size > 0 and bool(np.all((held >= 0) & np.isfinite(held)))
         expect(ok, where, "epsilon >= 0", shown(held.tolist()), fix)
         expect_radius(where, float(held.max()), norm, bounds)
     return jnp.asarray(epsilon, jnp.float32)

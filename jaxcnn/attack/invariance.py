@@ -11,8 +11,7 @@ import numpy as np
 
 from jaxcnn.attack.given import expect_maps, prepared
 from jaxcnn.attack.goal import logits
-from jaxcnn.attack.spatial import turn
-from jaxcnn.augment.affine import linear_motion
+from jaxcnn.augment.affine import linear_motion, turn_matrix
 from jaxcnn.augment.options import Outside, Padding, outside_of
 from jaxcnn.checking import expect, expect_count, is_int, is_number, shown
 from jaxcnn.classifier import LogitsFn
@@ -121,7 +120,7 @@ def shift_consistency(
     where = "shift_consistency"
     moves = np.concatenate([np.zeros((1, 2)), expect_count(where, "distance", distance) * AROUND])
     found = _classes(where, logits_fn, x, 0, np.zeros(5), moves, (padding_mode, fill), chunk)[0]
-    return float((found[1:] == found[:1]).mean())
+    return float(((found[1:] == found[:1]) & (found[:1] >= 0)).mean())  # lost logits are of no class
 
 
 def _right(where: str, logits_fn: LogitsFn, x: Any, y: Any, *motions: Any) -> np.ndarray:
@@ -156,7 +155,7 @@ def _run(logits_fn: LogitsFn, x: jax.Array, motions: Any, *, outside: Outside, c
 
     def seen(motion: tuple[jax.Array, jax.Array]) -> jax.Array:
         angle, (down, right) = motion
-        moved = linear_motion((height, width), turn(angle), centre, (down, right), outside).pixels
+        moved = linear_motion((height, width), turn_matrix(angle), centre, (down, right), outside).pixels
         images = jax.vmap(moved)(x.reshape(-1, *x.shape[-3:])).reshape(x.shape)
         found = logits(logits_fn, images)
         return jnp.where(jnp.isnan(found).any(-1), -1, found.argmax(-1))

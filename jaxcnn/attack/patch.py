@@ -11,9 +11,8 @@ import optax
 
 from jaxcnn.attack.given import expect_bounds
 from jaxcnn.attack.goal import Bounds
-from jaxcnn.attack.spatial import turn
 from jaxcnn.attack.universal import clamped_loss, prepared_set, shuffled
-from jaxcnn.augment.affine import linear_motion
+from jaxcnn.augment.affine import linear_motion, turn_matrix
 from jaxcnn.augment.options import Outside, interval
 from jaxcnn.checking import expect, expect_choice, expect_count, expect_key, floating, scalar
 from jaxcnn.classifier import LogitsFn
@@ -183,7 +182,7 @@ def _pasted(key: jax.Array, x: jax.Array, patch: Patch, limits: jax.Array) -> ja
         room = jnp.maximum(frame - zoom * side, 0)
         place = (frame - 1) / 2 + room * (draw[2:] - 0.5)
         down, right = place - middle
-        motion = linear_motion((height, width), turn(angle, zoom), (middle, middle), (down, right), NOTHING)
+        motion = linear_motion((height, width), turn_matrix(angle, zoom), (middle, middle), (down, right), NOTHING)
         moved = motion.pixels(cut_out)
         return (1 - moved[..., -1:]) * image + moved[..., :-1]
 

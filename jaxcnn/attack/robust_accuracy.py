@@ -37,7 +37,7 @@ class Attacked(NamedTuple):
     attacked: int  # images, which still stood
     fell: int  # of those
     accuracy: float  # afterwards
-    calls: int  # gradients or queries that the images had together
+    calls: int  # gradients allowed, or queries asked (Square), of all images together
 
 
 @dataclass(frozen=True, repr=False, eq=False)

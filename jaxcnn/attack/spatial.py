@@ -12,13 +12,13 @@ import numpy as np
 from jaxcnn.attack.given import expect_maps, prepared
 from jaxcnn.attack.goal import Bounds
 from jaxcnn.attack.worst_of_k import worst
-from jaxcnn.augment.affine import linear_motion
+from jaxcnn.augment.affine import linear_motion, turn_matrix
 from jaxcnn.augment.options import Outside, Padding, outside_of, pixels
 from jaxcnn.checking import expect_count, expect_key, number
 from jaxcnn.classifier import LogitsFn
 from jaxcnn.variants import chunk_of
 
-__all__ = ["spatial", "spatial_random", "turn"]
+__all__ = ["spatial", "spatial_random"]
 
 Pair = tuple[jax.Array | float, jax.Array | float]
 Shift = float | tuple[float, float]
@@ -121,17 +121,6 @@ def spatial_random(
     return _attacked(where, moves, logits_fn, x, y, padding_mode, fill, target, bounds, chunk)
 
 
-def turn(angle: jax.Array, zoom: jax.Array | float = 1.0) -> tuple[Pair, Pair]:
-    """Return the matrix that leads back from a picture turned counter-clockwise and zoomed, for `linear_motion`.
-
-    Args:
-        angle: in degrees.
-        zoom: above 1 things grow.
-    """
-    cos, sin = (f(angle * (math.pi / 180)) / zoom for f in (jnp.cos, jnp.sin))
-    return (cos, sin), (-sin, cos)
-
-
 def _attacked(
     where: str, moves: Callable[[int], jax.Array], logits_fn: Any, x: Any, y: Any, padding_mode: Any, fill: Any,
     target: Any, bounds: Any, chunk: Any,
@@ -155,7 +144,7 @@ def _run(
     def change(move: jax.Array, image: jax.Array) -> jax.Array:
         angle, down, right = move
         outside = Outside(padding_mode, fill, 0)
-        return linear_motion(frame, turn(angle), centre, (down, right), outside).pixels(image)
+        return linear_motion(frame, turn_matrix(angle), centre, (down, right), outside).pixels(image)
 
     return worst(logits_fn, x, goal, change, moves, bounds, chunk)
 

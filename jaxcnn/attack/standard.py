@@ -54,7 +54,7 @@ class Standing(NamedTuple):
 
     fell: np.ndarray  # (N,) bool
     images: np.ndarray  # (N, H, W, C), of use where they fell
-    calls: int  # gradients or queries that the images had together, but for what only filled a batch
+    calls: int  # gradients allowed, or queries asked (Square), of all images, but for what only filled a batch
 
 
 class Images(NamedTuple):

@@ -12,7 +12,7 @@ from jaxcnn.augment.motion import Motion
 from jaxcnn.augment.options import Outside, Padding, interval, outside_of, pixels
 from jaxcnn.checking import expect, is_number, plain, shown
 
-__all__ = ["Shear", "affine", "affine_motion", "linear_motion", "shears_of"]
+__all__ = ["Shear", "affine", "affine_motion", "linear_motion", "shears_of", "turn_matrix"]
 
 Shear = float | tuple[float, float] | tuple[float, float, float, float]
 
@@ -117,6 +117,17 @@ def affine_motion(
 
 
 Pair = tuple[jax.Array | float, jax.Array | float]
+
+
+def turn_matrix(angle: jax.Array | float, zoom: jax.Array | float = 1.0) -> tuple[Pair, Pair]:
+    """Return the matrix that leads back from a picture turned counter-clockwise and zoomed, for `linear_motion`.
+
+    Args:
+        angle: in degrees.
+        zoom: above 1 things grow.
+    """
+    cos, sin = (f(angle * (math.pi / 180)) / zoom for f in (jnp.cos, jnp.sin))
+    return (cos, sin), (-sin, cos)
 
 
 def linear_motion(

@@ -25,6 +25,13 @@ def test_what_is_given_comes_back_for_jit(linear):
     assert image_axes(one[1], one[2]) == (0, 1, 2)
 
 
+def test_an_epsilon_of_half_precision_is_one():
+    for epsilon in (jnp.bfloat16(0.25), jnp.float16(0.25), np.array([0.25, 0.5], jnp.bfloat16)):
+        found = epsilons("attack", epsilon, "linf", (0.0, 1.0))
+        assert found.dtype == jnp.float32
+        np.testing.assert_array_equal(found, np.asarray(epsilon, np.float32))
+
+
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [

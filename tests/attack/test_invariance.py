@@ -100,6 +100,7 @@ def test_one_trace_for_other_weights_and_moves():
 def test_lost_logits_are_wrong():
     nothing = lambda x: jnp.nan * everywhere(x)  # noqa: E731
     close(shift_accuracy(nothing, DOT, 0, distances=[0]), [0])
+    assert shift_consistency(nothing, DOT) == 0
 
 
 @pytest.mark.slow

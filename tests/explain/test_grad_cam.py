@@ -136,6 +136,14 @@ def test_agrees_with_score_cam_of_pytorch_grad_cam(case, images, targets):
     close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.float32])
+def test_a_channel_that_is_the_same_everywhere_shows_nothing(images, dtype):
+    case = CASES["plain"]
+    dead = case.params | {"conv1": jax.tree.map(lambda p: p.at[..., 0].set(-1.0), case.params["conv1"])}
+    found = score_cam(case.net, dead, case.state, images.astype(dtype), 2, at="act1")
+    assert found.dtype == dtype
+
+
 @pytest.mark.filterwarnings("ignore")  # of the peer's
 def test_agrees_with_captum(case, images, targets):
     attr = peers.captum().attr

@@ -1,5 +1,6 @@
 """Guided backpropagation and deconvolutional nets: by hand, on every rectifier there is, beside captum."""
 
+import functools
 from dataclasses import dataclass
 
 import flax.linen as nn
@@ -98,6 +99,33 @@ def test_every_way_to_write_a_rectifier_is_seen(name):
     close(with_rectifier(RECTIFIERS[name], F.guided_relu)(Z), jnp.maximum(Z, 0))
     close(below(F.guided_relu), jnp.where(Z > 0, jnp.maximum(ABOVE, 0), 0))
     close(below(F.deconv_relu), jnp.maximum(ABOVE, 0))
+
+
+NORMS = {
+    "flax, layers": nn.LayerNorm(),
+    "flax, groups": nn.GroupNorm(2, group_size=None),
+    "divided": lambda z: (
+        z / jnp.sqrt(jnp.maximum(jnp.mean(z**2, -1, keepdims=True) - z.mean(-1, keepdims=True) ** 2, 0) + 1e-3)
+    ),
+    "in a jit": jax.jit(lambda z: z * jax.lax.rsqrt(jnp.maximum(z.var(-1, keepdims=True), 0.0) + 1e-3)),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_a_variance_that_is_kept_from_falling_below_0_is_no_unit(name):
+    norm = NORMS[name]
+    if isinstance(norm, nn.Module):
+        norm = functools.partial(norm.apply, norm.init(jax.random.key(0), Z[..., :4]))
+    weights = jax.random.normal(jax.random.key(2), (4, 4))
+    net = lambda rectifier: lambda z: norm(rectifier(norm(z[..., :4] @ weights)) @ weights)  # noqa: E731
+    below = lambda fn: jax.vjp(fn, Z)[1](ABOVE[..., :4])[0]  # noqa: E731
+    close(below(with_rectifier(net(jax.nn.relu), F.guided_relu)), below(net(F.guided_relu)), rtol=1e-4, atol=1e-6)
+
+
+def test_a_root_of_a_rectifier_is_one():
+    fn = lambda z: jnp.sqrt(jax.nn.relu(z) + 1e-3)  # noqa: E731
+    guided = lambda z: jnp.sqrt(F.guided_relu(z) + 1e-3)  # noqa: E731
+    close(jax.vjp(with_rectifier(fn, F.guided_relu), Z)[1](ABOVE)[0], jax.vjp(guided, Z)[1](ABOVE)[0], rtol=1e-5)
 
 
 @dataclass(frozen=True)

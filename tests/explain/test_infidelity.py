@@ -144,6 +144,20 @@ def test_one_trace_and_inside_of_jit():
         close(jax.jit(measure)(KEY, X), measure(KEY, X), rtol=1e-4)
 
 
+def test_refuses_what_has_no_pixels():
+    rows, fn = X.reshape(len(X), -1), lambda x: jnp.stack([x.sum(-1), -x.sum(-1)], -1)
+    message = r": expected images or maps \(\.\.\., H, W, C\), got x of shape \(3, 60\)\. "
+    for measure in (
+        lambda: trust.infidelity(KEY, fn, rows, rows, 0),
+        lambda: trust.max_sensitivity(KEY, lambda x: x, rows),
+        lambda: trust.deletion(fn, rows, rows, 0),
+        lambda: trust.sensitivity_n(KEY, fn, rows, rows, 0, n=3),
+        lambda: trust.road(KEY, fn, rows, rows, 0),
+    ):
+        with pytest.raises(ValueError, match=message):
+            measure()
+
+
 def test_refuses():
     with pytest.raises(TypeError, match=r"^infidelity: expected perturb as a function of a key and images, got 3\. "):
         trust.infidelity(KEY, linear, X, X, 0, perturb=3)

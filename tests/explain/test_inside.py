@@ -146,6 +146,14 @@ def test_statistics_are_those_of_brute_force(case):
     assert not found.saturated.any()
 
 
+def test_a_small_deviation_far_from_zero():
+    images = np.random.default_rng(0).random((10, 3, 3, 2), np.float32)
+    seen = np.asarray(100 + jnp.asarray(images) / 16, np.float64)
+    found = inside.unit_statistics(identity(far=lambda x: 100 + x / 16), {}, {}, images, "far", batch_size=4)
+    close(found.sd, seen.std((0, 1, 2)), rtol=1e-4)
+    close(found.mean, seen.mean((0, 1, 2)), rtol=1e-7)
+
+
 def test_dead_and_stuck_units_by_hand():
     images = np.zeros((2, 1, 2, 3), np.float32)
     images[0, 0, 0, 1] = 0.5

@@ -1,5 +1,7 @@
 """Integrated and expected gradients: closed forms, completeness, and beside captum."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +37,26 @@ def test_a_product_is_shared():
     base = jnp.array([[0.0, 1.0]])[..., None]
     expected = jnp.stack([X[:, 0, 0] * (1 + X[:, 0, 1]) / 2, (X[:, 0, 1] - 1) * X[:, 0, 0] / 2], axis=1)[:, None]
     close(attribution.integrated_gradients(product, X, 0, baseline=base), expected, rtol=1e-5)
+
+
+def test_a_net_that_computes_in_half_precision():
+    """The way inside of it has the dtype that its equations have."""
+    first, second = (
+        jax.random.normal(key, shape, jnp.bfloat16)
+        for key, shape in zip(jax.random.split(jax.random.key(0)), ((3, 3, 1, 2), (3, 3, 2, 3)), strict=True)
+    )
+    slid = functools.partial(
+        jax.lax.conv_general_dilated, window_strides=(1, 1), padding="SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )  # fmt: skip
+
+    def logits(x):
+        y = slid(x.astype(jnp.bfloat16), first)
+        return slid(jnp.where(y > 0, y, 0), second).mean((1, 2)).astype(jnp.float32)
+
+    x = jax.random.uniform(jax.random.key(1), (2, 5, 5, 1))
+    found = attribution.integrated_gradients(logits, x, 1, steps=16)
+    close(found.sum((1, 2, 3)), (logits(x) - logits(jnp.zeros_like(x)))[:, 1], rtol=0.1)
 
 
 def test_several_baselines_are_averaged():

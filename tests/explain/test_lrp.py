@@ -317,6 +317,15 @@ def test_refuses_what_it_has_no_rule_for():
         lrp(net, params, state, jnp.ones(SPEC.shape), 0)
 
 
+@pytest.mark.parametrize("first", ["flat", "box"])
+def test_refuses_rules_for_pixels_where_weights_see_none(first):
+    net = Sequential(pool=AvgPool(2), conv=Conv(3), flatten=Flatten(), head=Dense(2))
+    params, state = net.init(jax.random.key(0), SPEC)
+    message = rf"^lrp: expected first=\"alike\" for a net whose weights do not see the image, got '{first}'\. What"
+    with pytest.raises(ValueError, match=message):
+        lrp(net, params, state, jnp.ones(SPEC.shape), 0, first=first)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -96,6 +96,14 @@ def test_one_step_of_a_dream_is_along_the_slope(pictures):
         mx.deep_dream(KEY, case.net, lost, case.state, pictures, mx.ClassScore(3), jitter=0.0, **options)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.float32])
+def test_where_nothing_slopes_a_dream_is_the_image(dtype):
+    net = Sequential(flat=jnp.zeros_like, conv=Conv(2, 1), flatten=Flatten())
+    x = jax.random.uniform(KEY, (6, 6, 1), jnp.float32).astype(dtype)
+    params, state = net.init(KEY, x[None])
+    close(mx.deep_dream(KEY, net, params, state, x, mx.WholeLayer("conv"), octaves=1, steps=2), x)
+
+
 def test_jitter_is_undone():
     """Around a net that sees each pixel alone, it changes nothing."""
     net = Sequential(conv=Conv(2, 1), flatten=Flatten())

@@ -53,6 +53,15 @@ def test_imputation_is_that_of_grad_cams():
         close(np.moveaxis(np.asarray(found), -1, 0), expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_what_is_solved_is_float32(dtype):
+    x = jax.random.uniform(jax.random.key(0), (32, 32, 3)).astype(dtype)
+    removed = jax.random.uniform(jax.random.key(1), (32, 32)) < 0.9
+    found = filled(x, removed)
+    assert found.dtype == dtype
+    close(found, filled(x.astype(jnp.float32), removed).astype(dtype))
+
+
 def test_large_holes_are_filled():
     x = jnp.zeros((64, 64, 1)).at[:, -1].set(1.0)
     found = filled(x, jnp.zeros((64, 64), bool).at[:, 1:-1].set(True))

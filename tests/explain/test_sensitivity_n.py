@@ -21,6 +21,15 @@ def linear(x):
     return jnp.stack([(x * WEIGHTS).sum((-3, -2, -1)), jnp.zeros(x.shape[:-3])], axis=-1)
 
 
+def test_a_correlation_has_no_unit_and_is_0_of_what_rounding_varies():
+    u = jnp.asarray(np.random.default_rng(0).normal(size=9), jnp.float32)
+    for a, b in ((1e-12, 1e-12), (1e12, 1e10), (1e-25, 1.0)):
+        close(pearson(a * u, b * u), 1, rtol=1e-5)
+    same = jnp.full(9, 0.1) * (1 + 1e-7 * jnp.sign(u))
+    close(pearson(same, u), 0)
+    close(pearson(100 + 0.1 * u, u), 1, rtol=1e-3)
+
+
 @pytest.mark.slow
 def test_correlations_are_scipys():
     a, b = np.random.default_rng(0).normal(size=(2, 4, 30)).astype(np.float32)

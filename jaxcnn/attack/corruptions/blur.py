@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxcnn import functional as F
 from jaxcnn.attack.corruptions.severity import corruption
-from jaxcnn.augment.affine import linear_motion
+from jaxcnn.augment.affine import linear_motion, turn_matrix
 from jaxcnn.augment.filtering import blur
 from jaxcnn.augment.options import Outside
 
@@ -107,8 +107,9 @@ def trail(image: jax.Array, degrees: jax.Array, *, radius: float, sigma: float) 
 def zoomed(image: jax.Array, factor: float | jax.Array) -> jax.Array:
     """Return the image (H, W, C) enlarged about its centre, bilinearly: y(p) = x(c + (p - c) / factor)."""
     height, width, _ = image.shape
-    centre, back = ((height - 1) / 2, (width - 1) / 2), ((1 / factor, 0.0), (0.0, 1 / factor))
-    return linear_motion((height, width), back, centre, (0.0, 0.0), Outside("edge", 0.0, 0)).pixels(image)
+    centre = ((height - 1) / 2, (width - 1) / 2)
+    outside = Outside("edge", 0.0, 0)
+    return linear_motion((height, width), turn_matrix(0.0, factor), centre, (0.0, 0.0), outside).pixels(image)
 
 
 def _disc(radius: float, edge: float) -> np.ndarray:

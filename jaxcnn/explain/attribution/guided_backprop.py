@@ -1,18 +1,18 @@
 """Backpropagation that lets through only what speaks for an output: guided, and by a deconvolutional net."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import jaxpr_as_fun
+from jax.extend.core import Literal, jaxpr_as_fun, jaxprs_in_params
 
 from jaxcnn import functional as F
 from jaxcnn.checking import expect, shown
 from jaxcnn.classifier import LogitsFn, as_tree
-from jaxcnn.explain.equations import CALLS, bound, evaluated, leaves
+from jaxcnn.explain.equations import CALLS, bound, followed, leaves
 from jaxcnn.explain.score import Target, prepared, score_gradient
 from jaxcnn.explain.values import expect_finite
 from jaxcnn.layers.layer import Layer, Params, State
@@ -76,7 +76,8 @@ def with_rectifier(logits_fn: LogitsFn, rectifier: Rectifier) -> LogitsFn:
     A rectifier is max(z, 0), however it is written: `functional.relu`, `jax.nn.relu`, `jnp.maximum(z, 0)`,
     `jnp.clip(z, 0, 6)`, relu6; in layers, in functions of one's own, inside of `jit`, `jax.checkpoint`, `lax.scan` and
     `lax.cond`. Those that a function with a derivative of its own (`jax.custom_jvp`) needs on its way are left alone,
-    unless it is nothing but a rectifier; so are those of hard sigmoids, which squash.
+    unless it is nothing but a rectifier; so are those of hard sigmoids, which squash, and of norms, which keep a
+    variance from falling below 0.
 
     Args:
         logits_fn: a function of an array, of any library that JAX traces.
@@ -99,7 +100,40 @@ class _Rectified:
     rectifier: Rectifier
 
     def __call__(self, logits_fn: LogitsFn, x: jax.Array) -> Any:
-        return evaluated("with_rectifier", logits_fn, functools.partial(_rule, self.rectifier), [x], [x])
+        return _rectified(self.rectifier, logits_fn, [x], [x])
+
+
+def _rectified(rectifier: Rectifier, fn: Callable[..., Any], specs: Sequence[Any], inputs: Sequence[Any]) -> Any:
+    """Return what a function of arrays like `specs` gives for inputs, with another rectifier."""
+    traced, shapes = jax.make_jaxpr(fn, return_shape=True)(*specs)
+    rule = functools.partial(_rule, rectifier, set(_scales(traced.jaxpr)))
+    return jax.tree.unflatten(jax.tree.structure(shapes), followed("with_rectifier", traced, rule, inputs))
+
+
+def _scales(jaxpr: Any) -> Iterator[Any]:
+    """Yield what a program, or one inside of it, has as a variance: all that comes of it is 1 / sqrt(v + a number)."""
+    used: dict[Any, list[tuple[Any, int]]] = {}
+    for eqn in jaxpr.eqns:
+        for at, v in enumerate(eqn.invars):
+            if not isinstance(v, Literal):
+                used.setdefault(v, []).append((eqn, at))
+
+    def divides(eqn: Any, at: int) -> bool:
+        return at == 1 and eqn.primitive.name == "div"
+
+    def below(eqn: Any, at: int) -> bool:
+        name, uses = eqn.primitive.name, used.get(eqn.outvars[0], [])
+        if name == "rsqrt" or (name == "sqrt" and uses and all(divides(*use) for use in uses)):
+            return True
+        return (name in _PASSING or name == "add") and bool(uses) and all(below(*use) for use in uses)
+
+    given_back = {v for v in jaxpr.outvars if not isinstance(v, Literal)}
+    for v, uses in used.items():
+        if v not in given_back and all(below(*use) for use in uses):
+            yield v
+    for eqn in jaxpr.eqns:
+        for inner in jaxprs_in_params(eqn.params):
+            yield from _scales(inner)
 
 
 def _gradient(
@@ -119,8 +153,15 @@ _SQUASHING = {"hard_sigmoid", "hard_silu", "hard_swish"}
 _RECTIFYING = {"max", "min", "convert_element_type", "broadcast_in_dim", "copy"}
 
 
-def _rule(rectifier: Rectifier, eqn: Any, inputs: list[Any], known: list[float | None]) -> Sequence[Any] | None:
+_PASSING = {"broadcast_in_dim", "reshape", "squeeze", "expand_dims", "convert_element_type", "copy"}
+
+
+def _rule(
+    rectifier: Rectifier, scales: set[Any], eqn: Any, inputs: list[Any], known: list[float | None]
+) -> Sequence[Any] | None:
     name = eqn.primitive.name
+    if name in ("max", "clamp") and eqn.outvars[0] in scales:
+        return bound(eqn, inputs)
     if name == "max" and 0.0 in known and jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating):
         return [rectifier(inputs[1 - known.index(0.0)])]
     if name == "clamp" and known[0] == 0.0:
@@ -140,7 +181,7 @@ def _rule(rectifier: Rectifier, eqn: Any, inputs: list[Any], known: list[float |
 def _called(rectifier: Rectifier, traced: Any) -> Callable[..., Any]:
     """Return a traced program as a function with another rectifier."""
     plain = jaxpr_as_fun(traced)
-    return lambda *inputs: evaluated("with_rectifier", plain, functools.partial(_rule, rectifier), inputs, inputs)
+    return lambda *inputs: _rectified(rectifier, plain, inputs, inputs)
 
 
 def _scanned(rectifier: Rectifier, eqn: Any, inputs: list[Any]) -> Sequence[Any]:

@@ -110,7 +110,7 @@ def _run(logits_fn, x: jax.Array, target, baselines: jax.Array, nodes, weights, 
 
         def part(variant: tuple[jax.Array, jax.Array]) -> Any:
             node, weight = variant
-            inside = jax.tree.map(lambda a, b: a + node * (b - a), here, there)
+            inside = jax.tree.map(lambda a, b: (a + node * (b - a)).astype(a.dtype), here, there)
             slope = jax.grad(lambda inside: class_scores(rest(inside), target).sum())(inside)
             return jax.tree.map(lambda leaf: weight * leaf, slope)
 

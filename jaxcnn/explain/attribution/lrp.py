@@ -71,6 +71,7 @@ def lrp(
         epsilon: > 0, of the unit of the sums; a large one leaves weak relevance out.
         first: how the first layer with weights shares out: "alike" all others; "flat", the same to each pixel of a
             window, black ones too; "box", by a w - l max(w, 0) - h min(w, 0), with l and h what 0 and 1 would be there.
+            These two are for nets with nothing but what is affine, such as `Normalize`, before that layer.
         at: the path of an inner layer, for the relevance of what it gives (not with "box"). What leads around it has
             none.
 
@@ -143,8 +144,15 @@ def _relevance(logits_fn: LogitsFn, x: jax.Array, target: Any, options: _Options
         def scores(x: jax.Array) -> jax.Array:
             return class_scores(logits_fn(x), target)
 
-        rule = functools.partial(_rule, options)
+        faced = []  # equations of weights that see the image
+
+        def rule(eqn: Any, inputs: list[Any], known: list[float | None]) -> Sequence[Any] | None:
+            faced.extend(v for v in inputs if isinstance(v, _Image) and eqn.primitive.name in WEIGHTS)
+            return _rule(options, eqn, inputs, known)
+
         found = evaluated("lrp", scores, rule, [x], [_Image((x, *bounds), ones)])
+        ok, fix = options.first == "alike" or bool(faced), "What comes before the first weights has to be affine."
+        expect(ok, "lrp", 'first="alike" for a net whose weights do not see the image', repr(options.first), fix)
         return jnp.sum(_value(found))
 
     return jax.grad(total)(jnp.ones_like(x))

@@ -64,7 +64,7 @@ def _run(net: Layer, params, state, x: jax.Array, target: Any, at: str, upsample
     def seen(channel: jax.Array) -> jax.Array:
         mask = upsampled(channel, size)
         low, high = (bound(mask, (-2, -1), keepdims=True) for bound in (jnp.min, jnp.max))
-        mask = (mask - low) / (high - low + 1e-8)
+        mask = (mask - low) / jnp.where(high > low, high - low, 1)
         return class_scores(apply(net, params, state, x * mask[..., None], train=False)[0], target)
 
     scores = over_variants(seen, channels, chunk)

@@ -80,9 +80,13 @@ def unit_statistics(
     read = _Sums(_bounds_of(net, at) if bounds is None else bounds)
     sums: dict[str, Any] = {}
     for found in by_batch(where, net, params, state, images, at, read, batch_size):
+        found = {name: np.asarray(value, np.float64) for name, value in found.items()}
+        about, off, count = found.pop("about"), found.pop("off"), found.pop("count")
+        found["mean"] = count * about + off
+        found["square"] += 2 * about * off + count * about**2
         for name, value in found.items():
             fold = {"least": np.minimum, "largest": np.maximum}.get(name, np.add)
-            sums[name] = fold(sums[name], value) if name in sums else np.asarray(value, np.float64)
+            sums[name] = fold(sums[name], value) if name in sums else value
     least, largest = sums.pop("least"), sums.pop("largest")
     means = {name: total / size_of(where, images) for name, total in sums.items()}
     sd = np.sqrt(np.maximum(means.pop("square") - means["mean"] ** 2, 0))
@@ -98,15 +102,20 @@ class _Sums:
     def __call__(self, inside: jax.Array, mask: jax.Array) -> dict[str, jax.Array]:
         low, high = self.bounds or (-jnp.inf, jnp.inf)
         near = CLOSE * (high - low) if self.bounds else 0.0
+        # Squares about the mean of the batch, put right in float64 on the host: squares of what is far from zero would
+        # leave nothing of a small deviation.
+        about = jnp.mean(inside.astype(jnp.float32), axis=(0, 1))
+        moved = inside.astype(jnp.float32) - about
         shares = {
-            "mean": inside,
-            "square": inside**2,
+            "off": moved,
+            "square": moved**2,
             "positions": inside > 0,
             "saturated": (inside <= low + near) | (inside >= high - near),
         }
         means = {name: values.astype(jnp.float32).mean(axis=1) for name, values in shares.items()}
         means["images"] = (inside > 0).any(axis=1).astype(jnp.float32)
         found = {name: jnp.where(mask[:, None], values, 0.0).sum(axis=0) for name, values in means.items()}
+        found |= {"about": about, "count": mask.sum().astype(jnp.float32)}
         # What pads a batch repeats an image of it.
         return found | {"least": inside.min(axis=(0, 1)), "largest": inside.max(axis=(0, 1))}
 

@@ -93,7 +93,7 @@ def _dream(
         move = jax.random.randint(key, (2,), -most, most + 1)
         slope = jnp.roll(jax.grad(score)(jnp.roll(images, move, (-3, -2))), -move, (-3, -2))
         size = jnp.mean(jnp.abs(slope), axis=(-3, -2, -1), keepdims=True)
-        return jnp.clip(images + step_size * slope / (size + TINY), 0, 1), None
+        return jnp.clip(images + step_size * slope / jnp.where(size > 0, size, 1), 0, 1), None
 
     dreamt, detail = x, jnp.zeros((*x.shape[:-3], *frames[0], x.shape[-1]), x.dtype)
     for octave_key, frame in zip(jax.random.split(key, len(frames)), frames, strict=True):

@@ -23,7 +23,7 @@ class Probe(NamedTuple):
 
     `accuracy` and `loss` (mean cross-entropy, nats) are those of the test set, `train_accuracy` and `train_loss` of
     the set that it learned. `kernel` is (features, classes), `bias` (classes,). `slope` is the largest entry of the
-    objective's gradient where the solver stopped, after `steps` steps.
+    objective's gradient where the last of `steps` steps began.
     """
 
     accuracy: jax.Array

@@ -1,13 +1,12 @@
 """Transforms of images by a given amount, for curves of what they change: nothing is random."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.augment.affine import linear_motion
+from jaxcnn.augment.affine import linear_motion, turn_matrix
 from jaxcnn.augment.motion import Motion
 from jaxcnn.augment.options import outside_of
 from jaxcnn.checking import expect, floating, is_number
@@ -87,9 +86,8 @@ def _motion(kind: str, frame: tuple[int, int], amount: jax.Array) -> Motion:
     if kind == "shift_by":
         move = (0.0, amount * frame[1])
     elif kind == "rotate_by":
-        cos, sin = jnp.cos(amount * (math.pi / 180)), jnp.sin(amount * (math.pi / 180))
-        back = ((cos, sin), (-sin, cos))
+        back = turn_matrix(amount)
     else:
-        back = ((1 / amount, 0.0), (0.0, 1 / amount))
+        back = turn_matrix(0.0, amount)
     centre = (frame[0] - 1) / 2, (frame[1] - 1) / 2
     return linear_motion(frame, back, centre, move, outside_of(kind, "constant", 0.0, 0))

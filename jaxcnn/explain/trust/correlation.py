@@ -7,10 +7,22 @@ __all__ = ["pearson", "spearman"]
 
 
 def pearson(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Return the correlation along the last axis, (...), in [-1, 1]; 0 where one of the two does not vary."""
-    a, b = (v - v.mean(axis=-1, keepdims=True) for v in (a, b))
+    """Return the correlation along the last axis, (...), in [-1, 1]; 0 where one of the two does not vary.
+
+    What varies by less than rounding does, 4 sqrt(n) units in the last place of the largest, counts as not varying.
+    """
+    a, b = _centred(a), _centred(b)
     power = (a**2).sum(axis=-1) * (b**2).sum(axis=-1)
     return (a * b).sum(axis=-1) / jnp.sqrt(jnp.where(power > 0, power, 1))
+
+
+def _centred(v: jax.Array) -> jax.Array:
+    """Return the values less their mean, the largest of them 1 or all 0, so that no square over- or underflows."""
+    most = jnp.abs(v).max(axis=-1, keepdims=True)
+    centred = v - v.mean(axis=-1, keepdims=True)
+    reach = jnp.abs(centred).max(axis=-1, keepdims=True)
+    varies = reach > 4 * v.shape[-1] ** 0.5 * jnp.finfo(v.dtype).eps * most
+    return jnp.where(varies, centred / jnp.where(varies, reach, 1), 0)
 
 
 def spearman(a: jax.Array, b: jax.Array) -> jax.Array:

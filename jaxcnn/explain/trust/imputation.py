@@ -48,11 +48,12 @@ def imputed(key: jax.Array, x: jax.Array, removed: jax.Array, noise: float) -> j
     """Return what `noisy_linear_imputation` does, of arguments that were looked at."""
     flat = jax.vmap(_solved)(x.reshape(-1, *x.shape[-3:]), removed.reshape(-1, *removed.shape[-2:]))
     filled = flat.reshape(x.shape) + noise * jax.random.normal(key, x.shape, x.dtype)
-    return jnp.where(removed[..., None], filled, x)
+    return jnp.where(removed[..., None], filled.astype(x.dtype), x)
 
 
 def _solved(x: jax.Array, removed: jax.Array) -> jax.Array:
-    """Return the solution for one image (H, W, C) at the removed pixels, 0 elsewhere."""
+    """Return the solution for one image (H, W, C) at the removed pixels, 0 elsewhere, in float32 or wider."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     removed = removed[..., None].astype(x.dtype)
     total = _around(jnp.ones_like(x))
     system = lambda u: removed * (total * u - _around(u))  # noqa: E731

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.checking import expect, expect_count, expect_key, floating, number
+from jaxcnn.explain.trust.pixels import expect_images
 from jaxcnn.explain.values import expect_finite
 
 __all__ = ["max_sensitivity"]
@@ -41,6 +42,7 @@ def max_sensitivity(
     where = "max_sensitivity"
     expect_key(where, key)
     x = floating(where, "x", x)
+    expect_images(where, x)
     fix = "Pass lambda x: explain.gradient(logits_fn, x, target), say."
     expect(callable(explain_fn), where, "explain_fn as a function of images", explain_fn, fix, TypeError)
     radius = number(where, "a radius above 0", radius, lambda r: r > 0, "Pass 0.02, say.")

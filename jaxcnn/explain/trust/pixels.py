@@ -8,11 +8,17 @@ import jax.numpy as jnp
 from jaxcnn.checking import expect, floating
 from jaxcnn.explain.values import expect_finite
 
-__all__ = ["pixel_map", "rank_of_pixels"]
+__all__ = ["expect_images", "pixel_map", "rank_of_pixels"]
+
+
+def expect_images(where: str, x: jax.Array | jax.ShapeDtypeStruct) -> None:
+    """Raise `ValueError` unless x has pixels: axes (..., H, W, C)."""
+    expect(x.ndim >= 3, where, "images or maps (..., H, W, C)", f"x of shape {x.shape}", "Look at a layer with a map.")
 
 
 def pixel_map(where: str, attribution: Any, x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
     """Return the attribution of each pixel, (..., H, W), summed over channels; raise an error unless it fits x."""
+    expect_images(where, x)
     attribution = floating(where, "attribution", attribution)
     shapes = (x.shape, x.shape[:-1], (*x.shape[:-1], 1))
     fix = "Enlarge smaller maps first: explain.grad_cam(..., upsample=True), say."
