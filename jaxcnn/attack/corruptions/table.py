@@ -6,11 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcnn.attack.corruptions import blur, digital, noise, weather
 from jaxcnn.attack.corruptions.frost import frost
 from jaxcnn.attack.corruptions.severity import SEVERITIES, Corruption
-from jaxcnn.attack.given import expect_inside
 from jaxcnn.augment.colour import expect_colours
 from jaxcnn.checking import expect, expect_choice, expect_count, expect_key, floating
 
@@ -90,5 +90,7 @@ def expect_images(where: str, images: Any) -> jax.Array:
     expect(images.ndim >= 3 and images.size > 0, where, "images (..., H, W, C)", f"shape {images.shape}", fix)
     expect_colours(where, images)
     if not isinstance(images, jax.core.Tracer):
-        expect_inside(where, images, (0.0, 1.0))
+        held = np.asarray(images)
+        inside = bool(np.all((held >= 0) & (held <= 1)))  # of NaN neither
+        expect(inside, where, "images in [0, 1]", f"values from {held.min()} to {held.max()}", "Rescale them.")
     return images
