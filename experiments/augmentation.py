@@ -86,7 +86,7 @@ def main(config: Config) -> Result:
         f"after elastic, which bends the sides of boxes."
     )
     sections = [
-        report.Section("What it brings", [accuracy_picture(config, of, found), answer]),
+        report.Section("What it brings", [accuracy_picture(config, of, found)]),
         report.Section("What moves along", [gallery.pictured(moved), moves]),
         *gallery.sections(drawn_key, example, columns),
     ]
