@@ -60,8 +60,8 @@ def module(name: str) -> ModuleType:
 
 
 def question(name: str) -> str:
-    """Return the first line of an experiment's docstring."""
-    return (module(name).__doc__ or "").strip().split("\n", 1)[0]
+    """Return the first line of an experiment's docstring, for a page."""
+    return (module(name).__doc__ or "").strip().split("\n", 1)[0].replace("`", "")
 
 
 def sources(name: str) -> dict[str, str]:
