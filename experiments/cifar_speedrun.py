@@ -91,11 +91,9 @@ def main(config: Config) -> Result:
         **machine(),
     }
     missed = None if config.quick else misses(config.recipe, figures)
-    judged = (
-        f"not judged (that takes {ENOUGH} runs on all of CIFAR-10, on a GPU)"
-        if missed is None
-        else "; ".join(missed) or "as promised"
-    )
+    judged = f"not judged (that takes {ENOUGH} runs on all of CIFAR-10, on a GPU)"
+    if missed is not None:
+        judged = "; ".join(missed) or "as promised"
     return Result(
         figures, sections(figures, recipe), f"{sentence(figures)}: {judged}.", not missed, headline=headline(figures)
     )

@@ -65,12 +65,13 @@ def main(config: Config) -> Result:
     expect(ok and parts[0] >= 0 and parts[-1] <= 1, where, f"2 to {MOST} rising fractions", parts, "0 and 1, say.")
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
     found = measured(config)
+    best = found.test.mean(axis=1).argmax(axis=1)  # epoch of each part
     figures = {
         percent(part): {
             "training_accuracy": summary(found.training[at, :, -1].tolist()),
             "test_accuracy": summary(found.test[at, :, -1].tolist()),
-            "best_epoch": int(found.test[at].mean(axis=0).argmax()) + 1,
-            "test_accuracy_of_best_epoch": summary(found.test[at][:, found.test[at].mean(axis=0).argmax()].tolist()),
+            "best_epoch": int(best[at]) + 1,
+            "test_accuracy_of_best_epoch": summary(found.test[at, :, best[at]].tolist()),
             "epochs_to_learn": [None if np.isnan(n) else int(n) for n in epochs_to_learn(found.training[at])],
         }
         for at, part in enumerate(parts)

@@ -174,7 +174,7 @@ def trained(config: Config) -> dict[str, Found]:
     train_set, test_set = load("momentum", "digits", config.seed)
     found, most = {}, train_set.size // config.batch_size
     what = f"a multiple of the {most} steps of a pass"
-    expect(config.steps > 0 == config.steps % most, "momentum", what, config.steps, "All ways make equally many.")
+    expect(config.steps > 0 and config.steps % most == 0, "momentum", what, config.steps, "All ways make equally many.")
     for name, (batch_size, optimizer) in ways(config, train_set.size).items():
         per_epoch = train_set.size // batch_size
         console.print(f"{name}:", markup=False)

@@ -91,14 +91,19 @@ def warned(mine: Trained, images: np.ndarray, steps: int, key: jax.Array) -> Tra
 
 def sure_of(net: Trained, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return how sure a net is that images show these classes, after rounding to 8 bits, (n,)."""
-    shares = np.asarray(jax.nn.softmax(outputs(net, eight_bit(images))))
-    return np.take_along_axis(shares, classes[:, None], 1)[:, 0]
+    return np.take_along_axis(shares(net, images), classes[:, None], 1)[:, 0]
+
+
+def shares(net: Trained, images: np.ndarray) -> np.ndarray:
+    """Return the probabilities of all classes for images, after rounding to 8 bits, (n, classes)."""
+    return np.asarray(jax.nn.softmax(outputs(net, eight_bit(images))))
 
 
 def measured(mine: Trained, second: Trained, images: np.ndarray, classes: np.ndarray) -> Measured:
     """Return what is known of images (n, H, W, C) in [0, 1] that are to show these classes (n,)."""
     from sklearn.neighbors import KNeighborsClassifier
 
+    others = shares(second, images)
     known = np.asarray(data.to_float(mine.train["image"][:MOST])).reshape(-1, images[0].size)
     flat = images.reshape(len(images), -1)
     judge: Any = KNeighborsClassifier(min(NEIGHBOURS, len(known)))
@@ -106,8 +111,8 @@ def measured(mine: Trained, second: Trained, images: np.ndarray, classes: np.nda
     means = mean_images(mine, np.arange(len(mine.class_names)))[classes].reshape(flat.shape)
     return Measured(
         sure_of(mine, images, classes),
-        outputs(second, eight_bit(images)).argmax(1),
-        sure_of(second, images, classes),
+        others.argmax(1),
+        np.take_along_axis(others, classes[:, None], 1)[:, 0],
         judge.kneighbors(flat, 1)[0][:, 0] / images[0].size ** 0.5,
         correlation(flat, means),
         judge.predict(flat),
