@@ -21,7 +21,7 @@ __all__ = ["WINOGRAD", "winograd"]
 
 _KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G of the paper
 _KERNELS = np.kron(_KERNEL, _KERNEL)  # (16, 9): of both axes at once
-_FLOATS = 2**20  # of the transformed image at a time, so that it stays in the cache
+_FLOATS = 2**21  # of the transformed images at a time, so that they stay in the cache
 
 
 def winograd(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
@@ -61,7 +61,7 @@ def _input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.
 
 def _images(geometry: Geometry) -> int:
     transformed = 4 * geometry.size[0] * geometry.size[1] * max(geometry.channels, geometry.features)
-    return max(8, _FLOATS // transformed)
+    return max(1, _FLOATS // transformed)
 
 
 def _image_tiles(x: jax.Array, geometry: Geometry) -> jax.Array:
