@@ -6,7 +6,7 @@ training of `jaxcnn.attack.defence`, all with as many steps: one step of attack 
 and without the random start, show catastrophic overfitting: the accuracy under the attack that is trained with rises,
 under any other it collapses. A net trained on noise, smoothed, comes with certificates. What it promises: the plain net
 is right on less than 5 % of the attacked images, each defended one on half of those that it knows at least; without the
-random start, the accuracy under PGD falls to less than half of its best; and noise makes certificates. About 16 min on
+random start, the accuracy under PGD falls to less than half of its best; and noise makes certificates. About 13 min on
 2 cores.
 
 Source: Madry et al. 2018; Wong, Rice, Kolter 2020; Zhang et al. 2019; Shafahi et al. 2019; Cohen et al. 2019.

@@ -4,8 +4,9 @@
 on the digits first (`--dataset fashion_mnist` for others). The page: AutoAttack's standard ensemble on 256 test images,
 with the signs of gradient masking; accuracy against epsilon under noise, FGSM, PGD, APGD and Square; the smallest
 changes that fool, with pictures; one perturbation for all images, rotations, other light; and images of nothing that
-the net is sure to know. What it promises: no other attack on the page leaves less than the standard evaluation, and
-there is no sign of masking, so that the figures can be believed. Some minutes on 2 cores.
+the net is sure to know. What it promises: at the same epsilon none of noise, FGSM, PGD, APGD and Square leaves less
+than the standard evaluation of the same images, and there is no sign of masking, so that the figures can be believed.
+Some minutes on 2 cores.
 
 Source: Croce & Hein 2020; Carlini et al. 2019, "On evaluating adversarial robustness".
 """

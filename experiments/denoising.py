@@ -6,7 +6,7 @@ Zhang et al. 2017), three seeds with other images, noise and weights. On test im
 median and a Wiener filter, each of the width that does best on training images at that strength, the last told the
 strength besides: peak signal-to-noise ratio, worst images first. One strength is beyond all that the net has seen.
 Without CIFAR-10 (`$JAXCNN_DATA`) it takes scenes. What it promises: at the strengths seen in training the net is better
-than the best filter by 1 dB, with every seed. About 4 min on 2 cores.
+than the best filter by 1 dB, with every seed. About 3 min on 2 cores.
 """
 
 import dataclasses

@@ -8,7 +8,7 @@ trained like the first with another seed. Then the net learns these images as on
 searches are made again. The net that is trained here learns without label smoothing, with which nets are sure of
 nothing by 99 %. What it promises: in each way, images of every class that the net is more than 99 % sure of after
 rounding to 8 bits, and that are less like the mean image of their class than real ones are, with every class. About
-2 min on 2 cores for digits, with the trainings.
+1 min on 2 cores for digits, with the trainings.
 
 Source: Nguyen, Yosinski, Clune 2015, "Deep neural networks are easily fooled".
 """

@@ -172,6 +172,8 @@ def ways(config: Config, size: int) -> dict[str, tuple[int, Callable[..., optax.
 def trained(config: Config) -> dict[str, Found]:
     """Return what each way comes to; rates and seeds are lanes of one program."""
     train_set, test_set = load("momentum", "digits", config.seed)
+    fits, what = 1 <= config.batch_size <= train_set.size, f"a batch_size in 1..{train_set.size}"
+    expect(fits, "momentum", what, config.batch_size, "Lower it.")
     found, most = {}, train_set.size // config.batch_size
     what = f"a multiple of the {most} steps of a pass"
     expect(config.steps > 0 and config.steps % most == 0, "momentum", what, config.steps, "All ways make equally many.")

@@ -7,7 +7,7 @@ mean. Beside it stand the same classifier of an untrained net's features and of 
 from scratch on the same labels, with and without views. Without CIFAR-10 (`$JAXCNN_DATA`) it takes the digits.
 What it promises: with the fewest labels the features learned without labels beat those of the untrained net, the
 pixels and plain training from scratch, beyond the 95 % interval of the difference. Whether they beat training from
-scratch on views, which is told as much about images, it says. About 8 min on 2 cores.
+scratch on views, which is told as much about images, it says. About 9 min on 2 cores.
 """
 
 import dataclasses

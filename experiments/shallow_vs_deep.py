@@ -6,7 +6,7 @@ and Triggs 2005; by scikit-image), and a small convolutional net that learns its
 machines' C, the size of a histogram's cell and the net's learning rate are chosen with the first seed on held-out
 images. Without Fashion-MNIST (`$JAXCNN_DATA`) it takes the digits, and fewer images. What it promises: made features
 beat pixels with the fewest images, and learned ones beat made ones with the most, both beyond the 95 % interval; from
-how many images on, it says. About 12 min on 2 cores.
+how many images on, it says. About 16 min on 2 cores.
 """
 
 import dataclasses

@@ -28,8 +28,9 @@ HEAD = """# Experiments
 Every statement of the course and every claim of speed is a module: `python -m experiments.NAME`, with
 `--quick` small, with `--help` for its options. `python -m experiments.all --quick` runs the course, and
 `runs/book/index.html` is the book of its pages (of the second `runs/book-2/index.html`: the last lines say which). The
-figures are those of the records in `benchmarks/results/`, written by the command in each line: the numbers at the head
-of its page, or some means ± standard deviation (number of seeds). This page is made by `python -m experiments.table`.
+figures are those of the records in `benchmarks/results/`, written by the module of each line on the set that it names:
+what it found, then the numbers at the head of its page or some means ± standard deviation (number of seeds). This page
+is made by `python -m experiments.table`.
 """
 
 

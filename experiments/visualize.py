@@ -6,7 +6,7 @@ their units look for (the patches that excite the most selective ones), which cl
 they see, and which never answer. In the features of each layer, at most 1024 numbers an image, the nearest training
 images vote on the class of test images, and the silhouette says how far the classes lie apart; beside it, the pixels.
 What it promises: the classes lie farther apart (mean silhouette) in the last of the layers than in the pixels. About
-1 min on 2 cores for digits, with the training.
+2 min on 2 cores for digits, with the training.
 
 Source: Zeiler and Fergus 2014; Rousseeuw 1987 for the silhouette.
 """

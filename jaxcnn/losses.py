@@ -189,12 +189,12 @@ class Classification:
 
         Compiled code cannot look at values: a label out of range would train on, silently wrong.
         """
-        named = isinstance(outputs, Mapping)
-        fix = "Pass losses.with_auxiliary(losses.classification()) to fit."
-        expect(not named, "classification", "logits alone", list(outputs) if named else "", fix)
         known = [fix for name, fix in OTHER_LOSSES.items() if name in arrays]
         fix = f"Pass {known[0] if known else 'another loss'} to fit."
         expect("label" in arrays, "classification", 'data with "label"', list(arrays), fix)
+        named = isinstance(outputs, Mapping)
+        fix = "Pass losses.with_auxiliary(loss) to fit, of the loss that was passed."
+        expect(not named, "classification", "logits alone", list(outputs) if named else "", fix)
         label, classes = np.asarray(arrays["label"]), outputs.shape[-1]
         if np.issubdtype(label.dtype, np.integer):
             expect(

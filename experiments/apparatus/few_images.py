@@ -191,7 +191,7 @@ def crossing(sizes: Sequence[int], one: np.ndarray, other: np.ndarray) -> float 
 def leads(sizes: Sequence[int], one: np.ndarray, other: np.ndarray) -> str:
     """Return in words with how many images `other` is better than `one`, by the means of seeds."""
     at, ahead = crossing(sizes, one, other), (other - one).mean(axis=0) > 0
-    if at is not None:
+    if at is not None and not ahead[: np.flatnonzero(~ahead)[-1]].any():
         return f"from {at:.0f} images on"
     if ahead.all() or not ahead.any():
         return "throughout" if ahead.all() else "nowhere"

@@ -60,7 +60,8 @@ def trained(where: str, config: Any, **training: Any) -> Trained:
         training: further options of `experiments.train`, for a net that is trained.
 
     Raises:
-        ValueError: a folder without a trained net, or a data set that does not fit the net.
+        OSError: a folder without a trained net.
+        ValueError: a net that cannot be read, or a data set that does not fit it.
     """
     source = Path(config.source)
     if config.source and source.is_dir():

@@ -11,7 +11,7 @@ is judged by the same net here. It exits with 1 where a library's target is miss
 withstand ours than theirs: by more than one in a hundred, since random starts decide single ones.
 
 foolbox's JAX backend works with the JAX of its Python (versions are in the record) on the net in Flax;
-`--foolbox-python` names another Python than that of PyTorch. About 30 min on 2 cores, most
+`--foolbox-python` names another Python than that of PyTorch. About 20 min on 2 cores, most
 of it the others' standard evaluation.
 
 A result worth keeping: `python -m experiments.table --keep runs/NAME` takes it into the records.

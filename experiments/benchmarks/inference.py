@@ -4,7 +4,7 @@
 convolutions in turns of one process, on one batch after another; and, for a net that it trains on the digits and, where
 JAXCNN_DATA has them, for the published CIFAR-10 ResNets, the test accuracy with float32 and with int8 kernels, and the
 bytes of both. It exits with 1 unless folded nets give the same to 1e-4 of their largest logit, are no slower, to the
-5 % that this can tell, and int8 kernels cost less than a point of accuracy. About 4 min on 2 cores.
+5 % that this can tell, and int8 kernels cost less than a point of accuracy. About 3 min on 2 cores.
 
 Source: Jacob et al. 2018 (both).
 """

@@ -2,7 +2,7 @@
 
 `python -m experiments.benchmarks.reproducibility` trains a small smooth net with batch norm, dropout and augmentation
 for 20 steps, again and again: in other processes, on other numbers of devices, interrupted, logged otherwise, eager,
-vmapped. It prints the table of what differs by how much, and exits with 1 if a promise is broken. About 2 minutes on 2
+vmapped. It prints the table of what differs by how much, and exits with 1 if a promise is broken. About 80 s on 2
 cores.
 """
 
@@ -22,7 +22,7 @@ from experiments.framework.runner import Common, Result, run
 from jaxcnn import report
 
 IDENTICAL = 0.0
-ROUNDING = 1e-5  # what 20 steps make of another order of sums: ten times the largest that was measured
+ROUNDING = 1e-5  # what 20 steps make of another order of sums: five times the largest that was measured
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 NOT_MEASURED = "not measured"
 EAGER = 2  # steps of the eager run for --quick

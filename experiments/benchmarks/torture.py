@@ -4,7 +4,7 @@
 dropout, momentum, a schedule, validation, a ragged tail), kills the process with SIGKILL: in the middle of copying,
 writing, hashing, renaming and cleaning up, before, during and after each, and at moments of chance; starts it again;
 and compares the bits of the end with those of a run left alone. It exits with 1 if one run is lost: another end, or
-more steps repeated than lie between two checkpoints. About 2.5 s a kill on 2 cores.
+more steps repeated than lie between two checkpoints. About 2 s a kill on 2 cores.
 """
 
 import itertools

@@ -113,6 +113,7 @@ def _images_and_labels(where: str, batch: Example, alpha: float, classes: int) -
     if jnp.issubdtype(label.dtype, jnp.integer):
         fix = "Give each image one class."
         expect(label.shape == image.shape[:1], where, f"labels {image.shape[:1]}", f"shape {label.shape}", fix)
+        label = label.astype(jnp.int32)  # one_hot counts the classes in the label's dtype
         return image, jax.nn.one_hot(label, classes, dtype=jnp.float32)
     wanted = (len(image), classes)
     fix = "Pass integer classes, or one probability for each class."

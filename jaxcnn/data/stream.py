@@ -106,7 +106,7 @@ class Stream:
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "Stream":
         """Return the stream of the examples at `indices`, in that order; as `Dataset.take`, with the same errors."""
-        index = index_of("Stream", indices, self.size)
+        index = np.arange(self.size)[index_of("Stream", indices, self.size)]
         of = np.frombuffer(self.info.fingerprint.encode(), np.uint8)
         info = dataclasses.replace(self.info, fingerprint=fingerprint({"of": of, "indices": index}))
         return dataclasses.replace(self, source=self.source.take(index), info=info)

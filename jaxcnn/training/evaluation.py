@@ -18,7 +18,7 @@ from jaxcnn.layers.layer import Layer, apply, expect_arrays, expect_net
 from jaxcnn.training.mesh import mesh_of, own_rows, placed, placed_rows, replicated, rows
 from jaxcnn.training.step import Batch, PerExample, expect_batch, per_example, summarized, with_defaults
 
-__all__ = ["TOGETHER", "evaluate", "masked_sums", "padded_batches", "predict", "predictor"]
+__all__ = ["TOGETHER", "evaluate", "expect_hashes", "masked_sums", "padded_batches", "predict", "predictor"]
 
 Views = tuple[View, ...]
 TOGETHER = 256  # images that are evaluated at once, unless the caller says otherwise
@@ -55,6 +55,7 @@ def evaluate(
         ValueError: no examples, a batch_size below 1, maps of views that have no inverse.
     """
     loss, metrics = with_defaults("evaluate", loss, metrics)
+    expect_hashes("evaluate", loss, metrics)
     run = _evaluation(_forward("evaluate", net, params, state, views), loss, tuple(metrics.items()))
     _expect_known("evaluate", (params, state))
     batches = padded_batches("evaluate", dataset, batch_size, mesh_of(params))
@@ -165,7 +166,23 @@ def _forward(where: str, net: Layer, params: Any, state: Any, views: Sequence[Vi
     fix = "Pass (augment.mirrored, lambda images: images), say."
     ok = isinstance(views, Sequence) and all(map(callable, views))
     expect(ok, where, "views as a list of functions of images", shown(views), fix, TypeError)
+    _expect_hash(where, "views", tuple(views))
     return _Forward(net, tuple(views))
+
+
+def expect_hashes(where: str, loss: PerExample, metrics: Mapping[str, PerExample]) -> None:
+    """Raise `TypeError` where `evaluate` could not find the compiled program of a loss or a metric again."""
+    for name, fn in {"loss": loss, **metrics}.items():
+        _expect_hash(where, name, fn)
+
+
+def _expect_hash(where: str, name: str, given: Any) -> None:
+    try:
+        hash(given)
+    except TypeError:
+        what = f"{name} with a hash, by which its compiled program is found again"
+        fix = "Freeze its dataclass, with tuples in the place of arrays, or pass eq=False to it."
+        expect(False, where, what, shown(given), fix, TypeError)
 
 
 def _expect_known(where: str, tree: Any) -> None:

@@ -31,6 +31,7 @@ from jaxcnn.training.arguments import (
 from jaxcnn.training.checkpoint import latest_checkpoint
 from jaxcnn.training.diagnosis import first_not_finite
 from jaxcnn.training.early_stopping import early_stopping
+from jaxcnn.training.evaluation import expect_hashes
 from jaxcnn.training.feed import feed
 from jaxcnn.training.files import RunFiles
 from jaxcnn.training.interruption import interruption
@@ -148,6 +149,8 @@ def fit(
     if optimizer is not None:
         expect_optimizer(where, optimizer)
     loss, metrics = with_defaults(where, loss, metrics)
+    if validation is not None:
+        expect_hashes(where, loss, metrics)
     expect_augment(where, augment)
     expect_attack(where, attack)
     fix = "Pass device_mesh(), or leave it out."

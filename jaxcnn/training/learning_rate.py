@@ -60,7 +60,8 @@ def find_learning_rate(
         momentum, weight_decay: of the `sgd` that will be used.
 
     Returns:
-        `LearningRates`; the test ends early where the loss is four times its least or not finite.
+        `LearningRates`; the test ends early where the loss is not finite, or has risen by three times its least (of a
+        loss that falls below 0: three times what it had fallen, or its size).
 
     Raises:
         ValueError: options out of range, a batch larger than the set.
@@ -100,7 +101,8 @@ def find_learning_rate(
                 break
             losses.append(value)
             least = min(losses)
-            if count > 10 and value - least > 3 * abs(least):
+            size = least if least > 0 else max(-least, losses[0] - least)
+            if count > 10 and value - least > 3 * size:
                 break
     expect(bool(losses), where, "a finite loss at the first rate", "none", "Lower low, or look at the data.")
     suggestion = float(rates[int(np.argmin(losses))]) / 3

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxcnn.checking import expect, expect_count
+from jaxcnn.checking import expect, expect_count, shown
 
 __all__ = [
     "device_mesh",
@@ -38,10 +38,16 @@ def device_mesh(devices: Sequence[jax.Device] | None = None, *, model: int = 1) 
 
     Raises:
         ValueError: model not a positive int, or one that does not divide the number of devices.
+        TypeError: devices that are none.
 
     Source: Zhao et al. 2023 (fully sharded data parallel).
     """
-    devices = sorted(jax.devices() if devices is None else devices, key=lambda device: device.process_index)
+    devices = jax.devices() if devices is None else devices
+    ok = isinstance(devices, Sequence | np.ndarray) and getattr(devices, "ndim", 1) == 1
+    ok = ok and all(isinstance(one, jax.Device) for one in devices)
+    fix = "Leave devices out for all there are."
+    expect(ok, "device_mesh", "devices as a list of them", shown(devices), fix, TypeError)
+    devices = sorted(devices, key=lambda device: device.process_index)
     model = expect_count("device_mesh", "model", model)
     fits = bool(devices) and len(devices) % model == 0
     expect(fits, "device_mesh", f"devices in groups of model={model}", f"{len(devices)} devices", "Change model.")

@@ -206,20 +206,9 @@ def with_defaults(
     ok = isinstance(metrics, Mapping) and all(isinstance(n, str) and callable(fn) for n, fn in metrics.items())
     fix = 'Pass {"accuracy": losses.batch_accuracy}, say.'
     expect(ok, where, "metrics as a dict of functions", shown(metrics), fix, TypeError)
-    for name, fn in {"loss": loss, **metrics}.items():
-        fix = "Make its dataclass frozen, so that its compiled program is found again."
-        expect(_hashable(fn), where, f"{name} as a function that has a hash", shown(fn), fix, TypeError)
     taken = sorted({"loss", "skipped"} & metrics.keys())
     expect(not taken, "metrics", "names other than 'loss' and 'skipped'", taken, "Rename them: these are taken.")
     return loss, metrics
-
-
-def _hashable(thing: Any) -> bool:
-    try:
-        hash(thing)
-    except TypeError:
-        return False
-    return True
 
 
 def expect_augment(where: str, augment: Any) -> None:

@@ -44,6 +44,14 @@ def test_labels_are_probabilities_of_two_classes(mix):
 
 
 @both
+def test_labels_of_few_bits_are_the_same_classes(mix):
+    """More classes than the dtype has numbers: 256 would be 0."""
+    batch = {name: value[:200] for name, value in BATCH.items()}
+    few = dict(batch, label=batch["label"].astype(jnp.uint8))
+    np.testing.assert_array_equal(mixed(mix, few)[1], mixed(mix, batch)[1])
+
+
+@both
 def test_labels_have_the_share_of_the_pixels(mix):
     image, label = mixed(mix)
     expected = label @ (np.arange(COUNT) / COUNT)

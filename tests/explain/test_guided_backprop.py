@@ -75,6 +75,7 @@ RECTIFIERS = {
     "vmap": jax.vmap(jax.vmap(F.relu)),
     "one's own custom_jvp": None,
     "inside of a function": lambda z: (2 * jax.nn.relu(z) + 0.0) / 2,
+    "printed": lambda z: (jax.debug.callback(lambda mean: None, z.mean()), jax.nn.relu(z))[1],
 }
 
 
@@ -108,6 +109,9 @@ NORMS = {
         z / jnp.sqrt(jnp.maximum(jnp.mean(z**2, -1, keepdims=True) - z.mean(-1, keepdims=True) ** 2, 0) + 1e-3)
     ),
     "in a jit": jax.jit(lambda z: z * jax.lax.rsqrt(jnp.maximum(z.var(-1, keepdims=True), 0.0) + 1e-3)),
+    "clipped": lambda z: z * jax.lax.rsqrt(jnp.clip(z.var(-1, keepdims=True), 0) + 1e-3),
+    "a root that gets its axis back": lambda z: z / jnp.sqrt(jnp.maximum(z.var(-1), 0) + 1e-3)[..., None],
+    "a number beside the root": lambda z: z / (jnp.sqrt(jnp.maximum(z.var(-1, keepdims=True), 0)) + 1e-3),
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from jaxcnn import data, initializers
 from jaxcnn.layers import Dense, Flatten, Sequential
-from jaxcnn.training import find_learning_rate
+from jaxcnn.training import find_learning_rate, learning_rate
 
 NET = Sequential(flatten=Flatten(), head=Dense(1, use_bias=False, kernel_init=initializers.zeros))
 KEY = jax.random.key(0)
@@ -47,12 +47,21 @@ def test_suggests_a_rate_near_the_largest_stable_one(scale):
 def test_a_constant_in_the_loss_changes_nothing():
     """A loss below 0 is no reason to stop."""
     options = {"key": KEY, "low": 1e-4, "high": 0.1, "steps": 20, "batch_size": 8, "momentum": 0.0}
-    plain, moved = (
+    plain, *moved = (
         find_learning_rate(NET, unit_images(), loss=lambda y, batch, c=c: to_one(y, batch) + c, **options)
-        for c in (0.0, -10.0)
+        for c in (0.0, -0.5, -10.0)
     )
-    assert len(moved.rates) == len(plain.rates) == 20
-    assert moved.suggestion == plain.suggestion
+    assert {len(found.rates) for found in (plain, *moved)} == {20}
+    assert {found.suggestion for found in moved} == {plain.suggestion}
+
+
+def test_a_loss_that_has_fallen_to_0_may_rise_a_little(monkeypatch):
+    losses = np.concatenate([np.full(5, 1.0), np.full(11, -0.2), np.full(30, 0.05)])
+    monkeypatch.setattr(learning_rate, "_losses", lambda fed, state: iter(losses))
+    found = find_learning_rate(NET, unit_images(), key=KEY, batch_size=8, steps=len(losses))
+    assert -0.02 < found.losses.min() < 0
+    assert len(found.rates) == len(losses)
+
 
 
 def test_tries_every_rate_where_none_is_too_large():

@@ -1,7 +1,7 @@
 """Backpropagation that lets through only what speaks for an output: guided, and by a deconvolutional net."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,34 +106,46 @@ class _Rectified:
 def _rectified(rectifier: Rectifier, fn: Callable[..., Any], specs: Sequence[Any], inputs: Sequence[Any]) -> Any:
     """Return what a function of arrays like `specs` gives for inputs, with another rectifier."""
     traced, shapes = jax.make_jaxpr(fn, return_shape=True)(*specs)
-    rule = functools.partial(_rule, rectifier, set(_scales(traced.jaxpr)))
+    rule = functools.partial(_rule, rectifier, _scales(traced.jaxpr))
     return jax.tree.unflatten(jax.tree.structure(shapes), followed("with_rectifier", traced, rule, inputs))
 
 
-def _scales(jaxpr: Any) -> Iterator[Any]:
-    """Yield what a program, or one inside of it, has as a variance: all that comes of it is 1 / sqrt(v + a number)."""
-    used: dict[Any, list[tuple[Any, int]]] = {}
-    for eqn in jaxpr.eqns:
-        for at, v in enumerate(eqn.invars):
-            if not isinstance(v, Literal):
-                used.setdefault(v, []).append((eqn, at))
+def _scales(jaxpr: Any) -> set[Any]:
+    """Return what a program, or one inside of it, has as a variance: all that comes of it is 1 / sqrt(v + a number)."""
+    roles: dict[Any, set[str]] = {}
 
-    def divides(eqn: Any, at: int) -> bool:
-        return at == 1 and eqn.primitive.name == "div"
+    def used(v: Any, may_be: set[str]) -> None:
+        if not isinstance(v, Literal):
+            roles[v] = roles.get(v, _ROLES) & may_be
 
-    def below(eqn: Any, at: int) -> bool:
-        name, uses = eqn.primitive.name, used.get(eqn.outvars[0], [])
-        if name == "rsqrt" or (name == "sqrt" and uses and all(divides(*use) for use in uses)):
-            return True
-        return (name in _PASSING or name == "add") and bool(uses) and all(below(*use) for use in uses)
+    def read(jaxpr: Any, outputs: Sequence[set[str]]) -> list[set[str]]:
+        """Return what the inputs of a program may be, by what its outputs may be."""
+        for v, may_be in zip(jaxpr.outvars, outputs, strict=True):
+            used(v, may_be)
+        for eqn in reversed(jaxpr.eqns):
+            name, found = eqn.primitive.name, [roles.get(v, _ROLES) for v in eqn.outvars]
+            inner = list(jaxprs_in_params(eqn.params))
+            if name in CALLS and len(inner) == 1 and len(inner[0].invars) == len(eqn.invars):
+                inputs = read(inner[0], found)
+            else:
+                for each in inner:
+                    read(each, [set()] * len(each.outvars))
+                inputs = [_may_be(name, at, found) for at in range(len(eqn.invars))]
+            for v, may_be in zip(eqn.invars, inputs, strict=True):
+                used(v, may_be)
+        return [roles.get(v, _ROLES) for v in jaxpr.invars]
 
-    given_back = {v for v in jaxpr.outvars if not isinstance(v, Literal)}
-    for v, uses in used.items():
-        if v not in given_back and all(below(*use) for use in uses):
-            yield v
-    for eqn in jaxpr.eqns:
-        for inner in jaxprs_in_params(eqn.params):
-            yield from _scales(inner)
+    read(jaxpr, [set()] * len(jaxpr.outvars))
+    return {v for v, may_be in roles.items() if "variance" in may_be}
+
+
+def _may_be(name: str, at: int, outputs: Sequence[set[str]]) -> set[str]:
+    """Return what an input of an equation may be: a variance, a root that something is divided by."""
+    if not outputs or name in _PASSING or name == "add":
+        return outputs[0] if outputs else _ROLES  # what is printed is nothing else for it
+    if name == "rsqrt" or (name == "sqrt" and "divisor" in outputs[0]):
+        return {"variance"}
+    return {"divisor"} if name == "div" and at == 1 else set()
 
 
 def _gradient(
@@ -153,6 +165,7 @@ _SQUASHING = {"hard_sigmoid", "hard_silu", "hard_swish"}
 _RECTIFYING = {"max", "min", "convert_element_type", "broadcast_in_dim", "copy"}
 
 
+_ROLES = {"variance", "divisor"}
 _PASSING = {"broadcast_in_dim", "reshape", "squeeze", "expand_dims", "convert_element_type", "copy"}
 
 

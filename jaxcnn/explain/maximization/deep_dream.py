@@ -15,8 +15,6 @@ from jaxcnn.layers.layer import Layer, Params, State
 
 __all__ = ["deep_dream"]
 
-TINY = 1e-8
-
 
 def deep_dream(
     key: jax.Array,

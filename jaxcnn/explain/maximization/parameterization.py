@@ -106,7 +106,8 @@ class Fourier(Pixels):
     is 1: as spectra move, so do pixels, whatever the size of the images.
 
     Args:
-        deviation, level, colours, bounds: as of `Pixels`; z has that deviation but for up to a sixth less.
+        deviation, level, colours, bounds: as of `Pixels`; z has that deviation but for up to a sixth less,
+            in images taller than wide up to three tenths.
         decay: power by which amplitudes fall with frequency, at least 0: 1 as in natural images, more for smoother
             ones.
 

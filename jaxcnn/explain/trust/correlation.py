@@ -9,7 +9,8 @@ __all__ = ["pearson", "spearman"]
 def pearson(a: jax.Array, b: jax.Array) -> jax.Array:
     """Return the correlation along the last axis, (...), in [-1, 1]; 0 where one of the two does not vary.
 
-    What varies by less than rounding does, 4 sqrt(n) units in the last place of the largest, counts as not varying.
+    What varies by less than rounding does counts as not varying: 4 units in the last place of the largest, and
+    4 sqrt(n) of float32, in which halves are summed up. NaN where a value is not finite.
     """
     a, b = _centred(a), _centred(b)
     power = (a**2).sum(axis=-1) * (b**2).sum(axis=-1)
@@ -18,11 +19,13 @@ def pearson(a: jax.Array, b: jax.Array) -> jax.Array:
 
 def _centred(v: jax.Array) -> jax.Array:
     """Return the values less their mean, the largest of them 1 or all 0, so that no square over- or underflows."""
+    given, v = v.dtype, v.astype(jnp.promote_types(v.dtype, jnp.float32))
     most = jnp.abs(v).max(axis=-1, keepdims=True)
     centred = v - v.mean(axis=-1, keepdims=True)
     reach = jnp.abs(centred).max(axis=-1, keepdims=True)
-    varies = reach > 4 * v.shape[-1] ** 0.5 * jnp.finfo(v.dtype).eps * most
-    return jnp.where(varies, centred / jnp.where(varies, reach, 1), 0)
+    rounding = 4 * max(jnp.finfo(given).eps, v.shape[-1] ** 0.5 * jnp.finfo(v.dtype).eps)
+    still = reach <= rounding * most
+    return jnp.where(still, 0, centred / jnp.where(still, 1, reach))
 
 
 def spearman(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -262,8 +262,11 @@ def _arrays(where: str, given: Any) -> tuple[dict[str, np.ndarray], list[str]]:
     ok = isinstance(given, Mapping) and len(given) > 0 and all(isinstance(name, str) for name in given)
     if not ok:
         expect(False, where, "a dict of arrays by name", shown(given), fix, TypeError)
-    found = {}
+    found, halves = {}, set()
     for name, value in given.items():
+        dtype = getattr(value, "dtype", None)
+        if getattr(dtype, "itemsize", 0) == 2:
+            halves.add(str(dtype).removeprefix("torch."))
         value = value.detach().cpu().float().numpy() if hasattr(value, "detach") else value
         known = is_array(value) or is_number(value)  # lists and texts can be made to fill the memory
         expect(known, where, "a dict of arrays by name", f"{name!r}, a {type(value).__name__}", fix, TypeError)
@@ -271,8 +274,7 @@ def _arrays(where: str, given: Any) -> tuple[dict[str, np.ndarray], list[str]]:
     while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in found)), ""):
         notes.append(f"{prefix!r} taken away in front of every name")
         found = {name.removeprefix(prefix): value for name, value in found.items()}
-    halves = sorted({str(value.dtype) for value in found.values() if value.dtype.itemsize == 2})
-    notes += [f"float32 made of {' and '.join(halves)}"] if halves else []
+    notes += [f"float32 made of {' and '.join(sorted(halves))}"] if halves else []
     return found, notes
 
 
