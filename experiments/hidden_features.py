@@ -10,8 +10,8 @@ different codes; no line parts XOR's inputs, and with most seeds one parts its h
 classifiers are right more often on the last hidden layer than on the pixels, and than on that layer untrained. What
 each layer adds, it says. About 2 min on 2 cores.
 
-The small nets learn as the textbook's do, by plain gradient descent from small weights, chosen by other seeds than those
-of the run.
+The small nets learn as the textbook's do, by plain gradient descent from small weights, chosen by other seeds than
+those of the run.
 """
 
 import dataclasses
