@@ -10,6 +10,7 @@ import pytest
 
 from jaxcnn import data, training
 from jaxcnn import functional as F
+from jaxcnn.attack.judgement import Judgement, judge
 from jaxcnn.layers import Conv, Dense, Flatten, MaxPool, Sequential
 
 DIGITS_NET = Sequential(
@@ -24,6 +25,11 @@ class Known(NamedTuple):
     logits_fn: Any
     x: jax.Array
     y: jax.Array
+
+
+def judged(known: Known, adversarial: Any, **options: Any) -> Judgement:
+    """Return what the classifier makes of attacked versions of its images."""
+    return judge(known.logits_fn, known.x, adversarial, known.y, **options)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,18 @@
-"""How large the adversarial images are that foolbox finds for the digits, by a second look in PyTorch."""
+"""How large adversarial images are: ours, and those that foolbox finds for the digits, by a second look in PyTorch."""
 
 from typing import Any
 
 import numpy as np
 
-from tests.attack.conftest import Known
+from tests.attack.conftest import Known, judged
 from tests.attack.twins import digits_twin, peer
 from tests.torch_twins import tensor
+
+
+def sizes(known: Known, found: Any, norm: str) -> np.ndarray:
+    """Return the sizes (N,) of the changes of images that our attacks found, infinity where none was."""
+    judgement = judged(known, found)
+    return np.where(judgement.success, getattr(judgement, norm), np.inf)
 
 
 def foolbox_sizes(digits: Known, name: str, norm: str, **options: Any) -> tuple[np.ndarray, np.ndarray]:

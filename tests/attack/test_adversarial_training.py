@@ -258,24 +258,11 @@ def robust(logits_fn, x, y):
     return [float((logits_fn(image).argmax(-1) == y).mean()) for image in (x, found)]
 
 
-def trained(epochs=6, **options):
+def trained(epochs, **options):
     train, test = data.load("digits")
     options = {"net": DIGITS_NET, "optimizer": optax.adam(0.005), "batch_size": 64} | options
     result = training.fit(train=train, epochs=epochs, key=jax.random.key(0), **options)
     return result, data.to_float(test["image"]), jnp.asarray(test["label"])
-
-
-@pytest.mark.slow
-def test_training_makes_a_net_that_withstands(digits):
-    """The attack is a part of the one program of a step, and the history is that of any training."""
-    result, x, y = trained(**pgd_training(epsilon=EPSILON, steps=4))
-    clean, attacked = robust(predictor(DIGITS_NET, result.state.params, result.state.model_state), x, y)
-    plain = robust(digits.logits_fn, x, y)
-    assert clean > 0.85
-    assert attacked > plain[1] + 0.3
-    # In training the accuracy is that on attacked images.
-    assert result.history[-1]["train_accuracy"] < clean - 0.05
-    assert result.history[-1].keys() >= {"train_loss", "train_accuracy", "seconds"}
 
 
 @pytest.mark.slow
@@ -306,6 +293,9 @@ def test_every_defence_defends(name, digits):
     clean, attacked = robust(predictor(DIGITS_NET, result.state.params, result.state.model_state), x, y)
     assert clean > 0.9
     assert attacked > robust(digits.logits_fn, x, y)[1] + 0.3  # which is 0.26 of the plain net
+    assert result.history[-1].keys() >= {"train_loss", "train_accuracy", "seconds"}
+    if name == "pgd":  # in training the accuracy is that on attacked images
+        assert result.history[-1]["train_accuracy"] < clean - 0.05
 
 
 # --- bad input

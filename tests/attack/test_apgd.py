@@ -9,6 +9,7 @@ from jaxcnn.attack import adaptive_steps
 from jaxcnn.attack.apgd import _run, apgd, likeliest
 from jaxcnn.attack.goal import Goal
 from jaxcnn.attack.judgement import judge
+from tests.attack.conftest import judged
 from tests.attack.exact import least_sizes
 from tests.attack.twins import digits_twin, peer
 from tests.torch_twins import array, tensor
@@ -18,10 +19,6 @@ close = np.testing.assert_allclose
 KEY = jax.random.key(7)
 BALLS = ("linf", "l2", "l1")
 RADII = {"linf": 0.06, "l2": 0.4, "l1": 3.0}
-
-
-def judged(known, adversarial, **options):
-    return judge(known.logits_fn, known.x, adversarial, known.y, **options)
 
 
 def test_checkpoints_come_ever_sooner():

@@ -10,6 +10,7 @@ from jaxcnn.attack.boundary import _proposals, _State, boundary
 from jaxcnn.attack.goal import Goal, reached
 from tests.attack.exact import least_sizes, with_classes
 from tests.attack.twins import digits_twin, peer
+from tests.torch_twins import array, tensor
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(4)
@@ -115,13 +116,12 @@ def test_is_as_strong_as_foolbox_on_the_twin(digits):
     right = np.asarray(logits_fn(x).argmax(-1) == y)
     x, y = x[right], y[right]
     given = jnp.stack([x[int(jnp.argmax(y != label))] for label in y])
-    tensor = lambda a: torch.tensor(np.moveaxis(np.asarray(a), -1, 1).copy())  # noqa: E731
     model = foolbox.PyTorchModel(net, bounds=(0, 1), device="cpu")
     torch.manual_seed(0)
     labels = torch.tensor(np.asarray(y)).long()
     method = foolbox.attacks.BoundaryAttack(steps=1000)
     fooled = method.run(model, tensor(x), foolbox.criteria.Misclassification(labels), starting_points=tensor(given))
-    theirs = attack.judge(logits_fn, x, np.moveaxis(fooled.numpy(), 1, -1), y)
+    theirs = attack.judge(logits_fn, x, array(fooled), y)
     ours = attack.judge(logits_fn, x, boundary(KEY, logits_fn, x, y, steps=1000, start=given), y)
     assert ours.success.all()
     assert np.median(ours.l2) <= np.median(theirs.l2)

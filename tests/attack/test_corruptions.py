@@ -116,6 +116,77 @@ def test_parameters_between_the_two_sizes():
     assert severity.parameters(0.1, 0.3, 224) == severity.parameters(0.1, 0.3, 500) == (0.3,)
     middle = severity.parameters((1, 2), (3, 10), round((32 * 224) ** 0.5))
     close(middle, (2, 6), rtol=5e-3)
+    for frame in ((32, 224), (224, 32)):  # the shorter side decides
+        close(corruptions.brightness(KEY, jnp.zeros((*frame, 1)), 5), 0.3)
+
+
+def even(value):
+    """Return a function of the side of an image of one value."""
+    return lambda side: jnp.full((side, side, 3), value)
+
+
+def dot(side):
+    return jnp.zeros((side, side, 1)).at[side // 2, side // 2].set(1)
+
+
+def ramp(side):
+    return jnp.broadcast_to(jnp.linspace(0, 1, side)[:, None, None], (side, side, 1))
+
+
+def spread(y):
+    """Return by how much a dot became darker."""
+    return 1 / y[:, y.shape[1] // 2, y.shape[2] // 2].mean()
+
+
+def trails(*pairs):
+    """Return the same by hand, of trails of some radius and deviation."""
+    return [np.exp(-0.5 * (np.arange(2 * radius + 1) / sigma) ** 2).sum() for radius, sigma in pairs]
+
+
+def slopes(*pairs):
+    """Return by hand how steep a ramp of slope 1 is after zooms that end somewhere, by some step."""
+    return [np.mean([1, *(1 / np.arange(1, end, step))]) for end, step in pairs]
+
+
+# An image, what to measure of it afterwards, how exactly, and what is to be found there with the parameters that the
+# authors published for CIFAR-10-C, and for ImageNet-C.
+EFFECTS = {
+    "gaussian_noise": (
+        even(0.5), lambda y: np.median(np.abs(y - 0.5)) / 0.6745, 0.03,
+        (0.04, 0.06, 0.08, 0.09, 0.10), (0.08, 0.12, 0.18, 0.26, 0.38),
+    ),
+    "shot_noise": (even(0.1), lambda y: y.mean() / y.var(), 0.03, (500, 250, 100, 75, 50), (60, 25, 12, 5, 3)),
+    "impulse_noise": (
+        even(0.5), lambda y: (y != 0.5).mean(), 0.1, (0.01, 0.02, 0.03, 0.05, 0.07), (0.03, 0.06, 0.09, 0.17, 0.27),
+    ),
+    "defocus_blur": (  # the points of a disc; below a radius of 1 what a Gaussian takes from its one point
+        dot, spread, 1e-3,
+        (*(1 + 2 * np.exp(-0.5 / np.square([0.4, 0.5, 0.6]))) ** 2, 5, 9), (29, 49, 113, 197, 317),
+    ),
+    "motion_blur": (
+        dot, spread, 1e-3,
+        trails((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)), trails((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
+    ),
+    "zoom_blur": (
+        ramp, np.ptp, 2e-4,
+        slopes((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
+        slopes((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)),
+    ),
+    "brightness": (even(0.3), lambda y: y.mean() - 0.3, 1e-4, (0.05, 0.1, 0.15, 0.2, 0.3), (0.1, 0.2, 0.3, 0.4, 0.5)),
+    "contrast": (ramp, np.ptp, 1e-4, (0.75, 0.5, 0.4, 0.3, 0.15), (0.4, 0.3, 0.2, 0.1, 0.05)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "shot_noise")) for name in EFFECTS]
+)
+def test_parameters_are_the_published_ones_by_what_they_do(name):
+    image, measure, rtol, small, large = EFFECTS[name]
+    for side, expected in ((32, small), (224, large)):
+        count = (224 // side) ** 2  # of as many pixels
+        keys = jax.random.split(KEY, (5, count))
+        found = table.corrupted(keys, jnp.stack([image(side)] * count), name=name, severities=SEVERITIES)
+        close([measure(np.asarray(y)) for y in found], expected, rtol=rtol)
 
 
 def test_an_example_keeps_what_else_it_holds():
@@ -350,12 +421,14 @@ def test_pixelate_is_pils_box(level):
     close(corruptions.pixelate(KEY, IMAGE, level), np.asarray(theirs) / 255, atol=1.01 / 255)  # rounded twice
 
 
-def test_pixelate_of_large_images_is_pils_box():
+@pytest.mark.parametrize("level", SEVERITIES)
+def test_pixelate_of_large_images_is_pils_box(level):
     from PIL import Image
 
     image = np.random.default_rng(2).integers(0, 256, (224, 230), np.uint8)
-    theirs = Image.fromarray(image).resize((57, 56), Image.Resampling.BOX).resize((230, 224), Image.Resampling.BOX)
-    ours = corruptions.pixelate(KEY, image[..., None].astype(np.float32) / 255, 5)
+    cells = [int(n * (0.6, 0.5, 0.4, 0.3, 0.25)[level - 1]) for n in (230, 224)]
+    theirs = Image.fromarray(image).resize(cells, Image.Resampling.BOX).resize((230, 224), Image.Resampling.BOX)
+    ours = corruptions.pixelate(KEY, image[..., None].astype(np.float32) / 255, level)
     close(ours[..., 0], np.asarray(theirs) / 255, atol=1.01 / 255)  # rounded twice
 
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from jaxcnn.attack.deepfool import deepfool
-from jaxcnn.attack.judgement import judge
+from tests.attack.conftest import judged
 from tests.attack.exact import least_sizes
-from tests.attack.foolbox_sizes import foolbox_sizes
+from tests.attack.foolbox_sizes import foolbox_sizes, sizes
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose
@@ -45,15 +45,11 @@ def test_where_pixels_meet_their_bounds_others_go_farther():
 
 @pytest.mark.slow
 def test_steps_are_taken_until_every_image_is_over(digits):
-    one, few = (judge(*_looked(digits, deepfool(*digits, steps=steps))).success for steps in (1, 6))
+    one, few = (judged(digits, deepfool(*digits, steps=steps)).success for steps in (1, 6))
     assert one.mean() < few.mean()
     full = deepfool(*digits)
-    assert judge(*_looked(digits, full)).success.all()
+    assert judged(digits, full).success.all()
     np.testing.assert_array_equal(full[few], deepfool(*digits, steps=6)[few])  # what is over stays
-
-
-def _looked(known, adversarial):
-    return known.logits_fn, known.x, adversarial, known.y
 
 
 def test_chunks_do_not_matter(linear):
@@ -64,8 +60,7 @@ def test_chunks_do_not_matter(linear):
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_sizes_are_not_above_those_of_foolbox(norm, digits):
     theirs, correct = foolbox_sizes(digits, f"{norm.capitalize()}DeepFoolAttack", norm)
-    judged = judge(*_looked(digits, deepfool(*digits, norm=norm)))
-    ours = np.where(judged.success, getattr(judged, norm), np.inf)
+    ours = sizes(digits, deepfool(*digits, norm=norm), norm)
     assert np.median(ours[correct]) <= np.median(theirs[correct]) * 1.005
 
 

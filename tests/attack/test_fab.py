@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from jaxcnn.attack.fab import fab
-from jaxcnn.attack.judgement import judge
 from tests.attack.exact import least_sizes
-from tests.attack.foolbox_sizes import sizes_of
+from tests.attack.foolbox_sizes import sizes, sizes_of
 from tests.attack.twins import digits_twin, peer
 from tests.torch_twins import tensor
 
@@ -16,11 +15,6 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose
 KEY = jax.random.key(6)
 NORMS = ("linf", "l2", "l1")
-
-
-def sizes(known, found, norm):
-    judged = judge(known.logits_fn, known.x, found, known.y)
-    return np.where(judged.success, getattr(judged, norm), np.inf)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])  # of l1 the one pixel meets its bound

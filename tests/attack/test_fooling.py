@@ -37,7 +37,6 @@ def two_classes(linear) -> tuple[Any, np.ndarray]:
 # Gradient ascent
 
 
-@pytest.mark.slow
 def test_ascent_of_a_linear_net_ends_in_the_corner_of_the_cube(linear):
     logits_fn, best = two_classes(linear)
     found = ascent(KEY, logits_fn, TINY, confidence=1 - 1e-7)

@@ -10,13 +10,13 @@ from jaxcnn.attack.goal import Goal, reached
 from jaxcnn.attack.hop_skip_jump import _vote, hop_skip_jump
 from tests.attack.exact import least_sizes, with_classes
 from tests.attack.twins import digits_twin, peer
+from tests.torch_twins import array, tensor
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(4)
 NORMS = ("l2", "linf")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 def test_finds_the_least_change_of_a_linear_net(norm, linear):
     two = with_classes(linear, 2)
@@ -71,6 +71,15 @@ def test_fools_the_net_and_says_what_it_cost(norm, digits):
     assert np.median(getattr(attack.judge(logits_fn, x, more, y), norm)) < np.median(getattr(judged, norm))
     assert (more >= 0).all()
     assert (more <= 1).all()
+
+
+def test_no_step_asks_in_more_directions_than_most_samples(linear):
+    options = {"steps": 3, "samples": 200, "most_samples": 20, "return_queries": True}
+    found, queries = hop_skip_jump(KEY, *linear, **options)
+    assert attack.judge(linear.logits_fn, linear.x, found, linear.y).success.all()
+    votes = 3 * 20
+    assert (queries >= votes + 4 * 12 + 3).all()
+    assert (queries <= votes + 4 * 13 + 3 * 16 + 152).all()
 
 
 @pytest.mark.slow
@@ -141,7 +150,6 @@ def test_is_as_strong_as_foolbox_on_the_twin(norm, digits):
     right = np.asarray(logits_fn(x).argmax(-1) == y)
     x, y = x[right], y[right]
     given = jnp.stack([x[int(jnp.argmax(y != label))] for label in y])
-    tensor = lambda a: torch.tensor(np.moveaxis(np.asarray(a), -1, 1).copy())  # noqa: E731
     model = foolbox.PyTorchModel(net, bounds=(0, 1), device="cpu")
     method = foolbox.attacks.HopSkipJumpAttack(
         steps=10, initial_gradient_eval_steps=50, max_gradient_eval_steps=10_000, constraint=norm
@@ -149,7 +157,7 @@ def test_is_as_strong_as_foolbox_on_the_twin(norm, digits):
     torch.manual_seed(0)
     labels = torch.tensor(np.asarray(y)).long()
     fooled = method.run(model, tensor(x), foolbox.criteria.Misclassification(labels), starting_points=tensor(given))
-    theirs = attack.judge(logits_fn, x, np.moveaxis(fooled.numpy(), 1, -1), y)
+    theirs = attack.judge(logits_fn, x, array(fooled), y)
     ours = attack.judge(
         logits_fn, x, hop_skip_jump(KEY, logits_fn, x, y, norm=norm, steps=10, samples=50, start=given), y
     )

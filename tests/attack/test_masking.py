@@ -64,19 +64,24 @@ def test_rounded_inputs_have_no_gradient(digits):
     assert told.endswith("by a smooth function in its place (BPDA).")
     assert found.attacks[-1].fell > right / 4  # what sees no gradient does not need one
     among(f"Square, which sees no gradient, fooled {found.attacks[-1].fell} of all 32 images", found.warnings)
-    if found.attacks[-1].accuracy > 0.2:
-        among("With epsilon=0.5, enough to turn any image into plain grey,", found.warnings)
+    assert found.attacks[-1].accuracy > 0.1
+    among("With epsilon=0.5, enough to turn any image into plain grey,", found.warnings)
+
+
+def test_steep_softmax_saturates(digits):
+    """Wherever the net is right: where it errs the loss is as steep as the logits."""
+    told = among("The cross-entropy has", signs(lambda x: 1e4 * digits.logits_fn(x), digits.x, digits.y))
+    right = int((digits.logits_fn(digits.x).argmax(-1) == digits.y).sum())
+    assert told.startswith(f"The cross-entropy has no gradient at {right} of 32 images")
+    assert "what climbs differences of logits does not" in told
 
 
 @pytest.mark.slow
-def test_steep_softmax_saturates(digits):
+def test_a_steep_softmax_does_not_help(digits):
+    """The objective is a softplus: it is what differences of logits climb that goes on."""
     options = {"attacks": ("apgd-ce", "apgd-t")}
     found = report(lambda x: 1e4 * digits.logits_fn(x), digits, **options)
-    told = among("The cross-entropy has no gradient at ", found.warnings)
-    number = int(told.split()[6])
-    assert 4 < number <= 8
-    assert "what climbs differences of logits does not" in told
-    # The objective is a softplus: it is what differences of logits climb that goes on.
+    among("The cross-entropy has no gradient at ", found.warnings)
     honest = robust_accuracy(KEY, digits.logits_fn, digits.x, digits.y, epsilon=0.05, **FEW, **options)
     assert float(found) <= float(honest) + 1 / 32
 

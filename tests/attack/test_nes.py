@@ -16,7 +16,6 @@ close = np.testing.assert_allclose
 RADII = {"linf": 0.15, "l2": 1.0}
 
 
-@pytest.mark.slow
 def test_a_step_follows_the_gradient_of_a_linear_net():
     weight = jnp.asarray([1.0, -2, 3, -1, 2, -3, 1, -1, 4])
     logits_fn = lambda x: jnp.stack([jnp.full(x.shape[:-3], 50.0), x.reshape(*x.shape[:-3], 9) @ weight], -1)  # noqa: E731

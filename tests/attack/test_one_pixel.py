@@ -10,13 +10,13 @@ from jaxcnn.attack.goal import Goal, reached
 from jaxcnn.attack.one_pixel import _painted, _valid, one_pixel
 from tests.attack.twins import digits_twin, peer
 from tests.small_nets import CASES
+from tests.torch_twins import tensor
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(4)
 close = np.testing.assert_allclose
 
 
-@pytest.mark.slow
 def test_finds_the_best_pixel_of_a_linear_net(linear):
     far = lambda x: linear.logits_fn(x) + 50 * jax.nn.one_hot(linear.y, 4)  # noqa: E731
     found = one_pixel(KEY, far, linear.x, linear.y, population=60, generations=40, loss="margin")
@@ -128,10 +128,9 @@ def test_is_as_strong_as_torchattacks_on_the_twin(pixels, digits):
     import torch
 
     logits_fn, x, y = digits
-    images = torch.tensor(np.moveaxis(np.asarray(x), -1, 1).copy())
     labels = torch.tensor(np.asarray(y)).long()
     np.random.seed(0)  # noqa: NPY002  # theirs draws from it
-    fooled = torchattacks.OnePixel(net, pixels=pixels, steps=10, popsize=60)(images, labels)
+    fooled = torchattacks.OnePixel(net, pixels=pixels, steps=10, popsize=60)(tensor(x), labels)
     theirs = float((net(fooled).argmax(1) == labels).float().mean())
     # A population of 60 and 10 generations, the first not among them, for both.
     found = one_pixel(KEY, logits_fn, x, y, pixels=pixels, population=60, generations=10)

@@ -25,7 +25,6 @@ def brightest(x):
     return jnp.stack([jnp.zeros(x.shape[:-3]), (x[..., 0] - x[..., 1]).sum((-1, -2))], -1)
 
 
-@pytest.mark.slow
 def test_a_patch_of_the_images_size_hides_them():
     values = jax.random.uniform(KEY, (9, 9, 2))
     patch = Patch(values, jnp.ones((9, 9, 1)))
@@ -68,8 +67,7 @@ def test_angles_and_zooms_are_drawn_from_their_intervals():
     assert angle.max() > 65
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 3.0)])
+@pytest.mark.parametrize("bounds", [pytest.param((0.0, 1.0), marks=pytest.mark.slow), (-1.0, 3.0)])
 def test_becomes_what_the_class_is(bounds):
     low, high = bounds
     scaled = lambda x: brightest((x - low) / (high - low))  # noqa: E731

@@ -13,6 +13,7 @@ from jaxcnn.attack.goal import Goal
 from jaxcnn.attack.judgement import judge
 from jaxcnn.attack.momentum import momentum_iterative
 from jaxcnn.attack.pgd import _from_anywhere, bim, climb, from_the_image, pgd
+from tests.attack.conftest import judged
 from tests.attack.exact import least_sizes
 from tests.attack.twins import digits_twin, peer
 from tests.torch_twins import array, tensor
@@ -22,10 +23,6 @@ close = np.testing.assert_allclose
 KEY = jax.random.key(5)
 BALLS = ("linf", "l2", "l1")
 RADII = {"linf": 0.1, "l2": 0.8, "l1": 4.0}
-
-
-def judged(known, adversarial, **options):
-    return judge(known.logits_fn, known.x, adversarial, known.y, **options)
 
 
 def losses(known, x):
@@ -76,7 +73,9 @@ def test_images_fall_to_it_in_the_ball(attack, norm, digits):
 @pytest.mark.slow
 def test_radii_and_restarts_are_one_program(digits):
     radii = jnp.array([0.0, 0.02, 0.1])
+    before = _from_anywhere._cache_size()
     many = pgd(KEY, *digits, epsilon=radii, steps=5, restarts=3)
+    assert _from_anywhere._cache_size() == before + 1
     assert many.shape == (3, *digits.x.shape)
     alone = pgd(KEY, *digits, epsilon=0.02, steps=5, restarts=3)
     close(judged(digits, many[1]).confidence, judged(digits, alone).confidence, rtol=0.02)

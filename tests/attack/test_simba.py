@@ -21,7 +21,6 @@ def two_classes(weight):
     return lambda x: jnp.stack([jnp.zeros(x.shape[:-3]), x.reshape(*x.shape[:-3], 9) @ weight], -1)
 
 
-@pytest.mark.slow
 def test_every_pixel_goes_where_the_weight_points():
     weight = jnp.asarray([1.0, -2, 3, -1, 2, -3, 1, -1, 4])
     x = jnp.full((2, 3, 3, 1), 0.5)

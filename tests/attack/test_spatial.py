@@ -44,9 +44,17 @@ def test_what_comes_in_from_outside(mode, fill):
     close(found, template, atol=1e-6)
 
 
+@pytest.mark.parametrize("way", [1, -1])
+def test_random_shifts_go_either_way(way):
+    template = jnp.roll(jnp.pad(X[0], ((1, 1), (1, 1), (0, 0))), (way, way), (0, 1))[1:-1, 1:-1]
+    found = spatial_random(KEY, likes(template), X[0], 0, max_shift=1.0, max_angle=0.0, samples=300)
+    assert np.abs(found - template).mean() < 0.1
+
+
 @pytest.mark.slow
-def test_a_rotation_is_found():
-    template = jnp.rot90(X[1])
+@pytest.mark.parametrize("turns", [1, -1])
+def test_a_rotation_is_found(turns):
+    template = jnp.rot90(X[1], turns)
     close(spatial(likes(template), X, 0, max_shift=0.0, max_angle=90.0, angles=3)[1], template, atol=1e-5)
     found = spatial_random(KEY, likes(template), X[1], 0, max_shift=0.0, max_angle=90.0, samples=300)
     assert np.abs(found - template).mean() < 0.02

@@ -12,6 +12,7 @@ from jaxcnn.attack.square_windows import _eta, corner, hills, tiles
 from tests.attack.exact import least_sizes
 from tests.attack.twins import digits_twin, peer
 from tests.small_nets import CASES
+from tests.torch_twins import tensor
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(4)
@@ -248,12 +249,11 @@ def test_is_as_strong_as_autoattack_on_the_twin(norm, epsilon, digits):
     import torch
 
     logits_fn, x, y = digits
-    images = torch.tensor(np.moveaxis(np.asarray(x), -1, 1).copy())
     labels = torch.tensor(np.asarray(y)).long()
     theirs, ours = [], []
     for seed in range(2):
         options = {"norm": norm.capitalize(), "n_queries": 300, "eps": epsilon, "seed": seed, "device": "cpu"}
-        fooled = attacks.SquareAttack(net, **options).perturb(images, labels)
+        fooled = attacks.SquareAttack(net, **options).perturb(tensor(x), labels)
         theirs.append(float((net(fooled).argmax(1) == labels).float().mean()))
         found = square(jax.random.key(seed), logits_fn, x, y, epsilon=epsilon, norm=norm, queries=300)
         ours.append(attack.judge(logits_fn, x, found, y).robust_accuracy)

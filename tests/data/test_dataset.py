@@ -73,6 +73,7 @@ def test_take_picks_in_order():
     np.testing.assert_array_equal(some["number"], [7, 2, 2])
     np.testing.assert_array_equal(some["image"], IMAGE[[7, 2, 2]])
     np.testing.assert_array_equal(dataset.take(LABEL == 1)["number"], [1, 4, 7, 10])
+    np.testing.assert_array_equal(dataset.take([-1, 2, -12])["number"], [11, 2, 0])
     assert some.size == 3
     assert some.info.mean == dataset.info.mean
     assert some.info.fingerprint != dataset.info.fingerprint

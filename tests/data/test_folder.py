@@ -1,9 +1,7 @@
 """Images in class folders as data sets."""
 
-import io
 import pickle
 import re
-import shutil
 import zipfile
 
 import numpy as np
@@ -11,29 +9,9 @@ import pytest
 
 from jaxcnn import data
 from jaxcnn.data.cropping import middle, resized
+from tests.data.files import pixels, png, write, zipped
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
-
-
-def pixels(number, shape=(6, 7, 3)):
-    return np.random.default_rng(number).integers(0, 256, shape, np.uint8)
-
-
-def png(array):
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG")
-    return file.getvalue()
-
-
-def write(root, files):
-    for name, content in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(content if isinstance(content, bytes) else png(content))
-    return root
-
-
-def zipped(root):
-    return shutil.make_archive(str(root), "zip", root)
 
 
 def load(path, **options):
@@ -129,6 +107,17 @@ def test_grey_only_if_all_are(tmp_path):
     np.testing.assert_array_equal(train["image"][0], np.repeat(grey["ant/0.png"][..., None], 3, -1))
 
 
+def test_they_are_read_block_by_block(tmp_path, monkeypatch):
+    write(tmp_path, many())
+    at_once, calls = load(tmp_path), []
+    monkeypatch.setattr("jaxcnn.data.source.BLOCK", 7)
+    in_blocks = load(tmp_path, progress=lambda *call: calls.append(call))
+    assert calls == [(7, 20), (14, 20), (16, 20), (20, 20)]
+    for one, other in zip(at_once, in_blocks, strict=True):
+        np.testing.assert_array_equal(one["image"], other["image"])
+        assert one.info == other.info
+
+
 # --- streams
 
 
@@ -151,6 +140,14 @@ def test_several_sizes_are_a_stream(tmp_path):
     assert test.info.mean == train.info.mean
     assert "mean and deviation of 6 of the training images" in train.info.source
     assert train.info.class_names == ("a", "b")
+
+
+def test_the_mean_of_a_stream_is_that_of_images_from_the_first_to_the_last(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxcnn.data.source.SAMPLE", 2)
+    train, _ = load(write(tmp_path, SIZES))
+    ends = np.concatenate([SIZES[f"train/{name}.png"].reshape(-1, 3) for name in ("a/0", "b/2")]) / 255
+    np.testing.assert_allclose(train.info.mean, ends.mean(0), atol=1e-6)
+    assert "mean and deviation of 2 of the training images" in train.info.source
 
 
 def test_a_stream_is_known_by_its_files(tmp_path):

@@ -1,7 +1,6 @@
 """Images with masks as data sets."""
 
 import io
-import shutil
 import zipfile
 
 import numpy as np
@@ -9,27 +8,14 @@ import pytest
 
 from jaxcnn import data
 from jaxcnn.data import decoding
+from tests.data.files import pixels, png, write, zipped
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 NAMES = ("road", "sky", "tree")
 
 
-def pixels(number, shape=(6, 7, 3)):
-    return np.random.default_rng(number).integers(0, 256, shape, np.uint8)
-
-
 def mask(number, shape=(6, 7)):
     return np.random.default_rng(100 + number).integers(0, 3, shape, np.uint8)
-
-
-def png(array, palette=False):
-    file = io.BytesIO()
-    image = Image.fromarray(array)
-    if palette:
-        image.putpalette([9, 200, 30, 250, 0, 1, 7, 7, 7])
-        assert image.mode == "P"
-    image.save(file, "PNG")
-    return file.getvalue()
 
 
 def jpeg(array):
@@ -42,7 +28,7 @@ FILES = {
     "train/a.png": png(pixels(1)),
     "train/deep/b.png": png(pixels(2)),
     "train_masks/a.png": png(mask(1)),
-    "train_masks/deep/b.png": png(mask(2), palette=True),
+    "train_masks/deep/b.png": png(mask(2), palette=[9, 200, 30, 250, 0, 1, 7, 7, 7]),
     "test/a.png": png(pixels(3)),
     "testannot/a.png": png(mask(3)),
     "val/c.png": png(pixels(4)),
@@ -52,14 +38,7 @@ FILES = {
 }
 
 
-def write(root, files):
-    for name, content in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(content)
-    return root
-
-
-@pytest.mark.parametrize("kind", [lambda root: root, lambda root: shutil.make_archive(str(root), "zip", root)])
+@pytest.mark.parametrize("kind", [lambda root: root, zipped], ids=["folder", "zip"])
 @pytest.mark.parametrize("around", ["", "streets/"])
 def test_images_and_their_masks(tmp_path, kind, around):
     root = write(tmp_path / "cars", {around + name: content for name, content in FILES.items()})

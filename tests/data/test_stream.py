@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -82,15 +83,24 @@ def test_an_epoch_has_every_example_once_at_most_and_another_order_than_the_next
     assert not np.array_equal(other, epochs[0])
 
 
-def test_crops_are_drawn_anew_for_every_image_and_epoch():
-    @dataclasses.dataclass(frozen=True)
-    class Same(Squares):
-        def parts(self, indices, choose, size):
-            image = np.arange(0, 256, 0.25).astype(np.uint8).reshape(32, 32, 1)
-            return [{"image": resized(image, box(32, 32), size), "label": 0} for box in choose]
+@dataclasses.dataclass(frozen=True)
+class Same(Squares):
+    """Images that are all the same square, of which no two crops look alike."""
 
+    def parts(self, indices, choose, size):
+        image = np.arange(0, 256, 0.25).astype(np.uint8).reshape(32, 32, 1)
+        return [{"image": resized(image, box(32, 32), size), "label": 0} for box in choose]
+
+
+def test_crops_are_drawn_anew_for_every_image_and_epoch():
     batches = first(dataclasses.replace(stream(), source=Same(np.arange(4))).batches(4, key=KEY), 3)
     assert len({image.tobytes() for batch in batches for image in batch["image"]}) == 12
+
+
+def test_of_a_square_a_crop_of_all_its_area_is_the_whole():
+    whole = dataclasses.replace(stream(crop_scale=(1.0, 1.0)), source=Same(np.arange(4)))
+    (batch,) = first(whole.batches(4, key=KEY), 1)
+    np.testing.assert_array_equal(batch["image"], whole.dataset()["image"])
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 3, 9])
@@ -123,7 +133,9 @@ if __name__ == "__main__":
 def test_a_run_that_is_killed_goes_on_with_the_same_batches():
     def run(start, last):
         command = [sys.executable, "-c", KILLED, str(start), str(last)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2], check=False
+        )
         assert done.returncode == -9, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -166,9 +178,11 @@ def test_take_split_and_folds_work_as_on_data_sets():
     assert sum(fold.size for _, fold in data.folds(stream(), 4, key=KEY)) == 23
     assert data.per_class(stream(), 3, key=KEY).size == 6
     np.testing.assert_array_equal(stream().take([5, 2])["label"], [1, 0])
+    np.testing.assert_array_equal(stream().take([-1, 2, -23]).source.numbers, [22, 2, 0])
     parts = [stream(), rest, held, stream().take([5, 2]), stream().take([2, 5])]
     assert len({part.info.fingerprint for part in parts}) == len(parts)  # a run goes on with its own part alone
-    assert stream().take([5, 2]).info == parts[3].info
+    for same in ([5, 2], np.asarray([5, 2], np.int32), [5 - stream().size, 2]):
+        assert stream().take(same).info == parts[3].info
 
 
 def test_no_two_draws_are_one(monkeypatch):

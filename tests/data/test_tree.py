@@ -8,17 +8,14 @@ import pytest
 
 from jaxcnn.data import tree
 from jaxcnn.data.tree import Archive, Folder, contents, open_tree
+from tests.data.files import write
 
 FILES = {"a/1.png": b"one", "a/b/2.png": b"two", "3.txt": b"three"}
 
 
 @pytest.fixture
 def folder(tmp_path):
-    root = tmp_path / "root"
-    for name, data in FILES.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data)
-    return root
+    return write(tmp_path / "root", FILES)
 
 
 @pytest.fixture
