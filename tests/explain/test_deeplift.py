@@ -25,6 +25,7 @@ close = np.testing.assert_allclose
     [
         ((0.0, 0.0), (1, 2)),  # z = (3, -1), of the baseline (0, 0): slopes 1 and 0
         ((1.0, -3.0), (0, -1)),  # (-2, 4): slopes 3 / 5 and 4 / 5, so m = (1.4, -0.2)
+        ((2.0, 1.0), (-1.5, 0.5)),  # (3, 1): where both are 3 the slope is the derivative, 1; else 1 / 2
     ],
 )
 def test_by_hand(baseline, expected):

@@ -1,5 +1,6 @@
 """Dissection: thresholds, IoU, what is found of planted units, and what is refused."""
 
+import dataclasses
 import importlib
 
 import jax
@@ -25,15 +26,14 @@ KEY = jax.random.key(0)
 module = importlib.import_module("jaxcnn.explain.dissection.dissect")
 IDENTITY = Sequential(units=lambda x: x)  # whose units are the image's channels
 EVEN = (None, None)
-DRAW = np.random.default_rng(4)
 
 
-def drawn(*shape):
-    return DRAW.uniform(size=shape).astype(np.float32)
+def drawn(seed, *shape):
+    return np.random.default_rng(seed).uniform(size=shape).astype(np.float32)
 
 
-def labels(*shape, below=3):
-    return DRAW.integers(0, below, shape)
+def labels(seed, *shape):
+    return np.random.default_rng(seed).integers(0, 3, shape)
 
 
 def dissect(images, masks, names, **options):
@@ -64,13 +64,15 @@ def test_thresholds_of_units_at_their_lowest_value_and_of_those_that_are_never_o
     close(got, [np.inf, 0.25, 1.0, np.inf])  # never, rarely, on a plateau, always the same
     on = dissection.unit_masks(IDENTITY, {}, {}, images, at="units", thresholds=got)
     assert on.sum(axis=(0, 1, 2)).tolist() == [0, 2, 26, 0]
+    some = dissection.unit_masks(IDENTITY, {}, {}, images, at="units", thresholds=got, units=[2, 0])
+    np.testing.assert_array_equal(some, on[..., [2, 0]])
 
 
 # Maps
 
 
 def test_maps_are_enlarged_as_jax_does_and_edges_go_on():
-    maps = drawn(3, 4, 6, 2)
+    maps = drawn(0, 3, 4, 6, 2)
     got = upsampled_by_centres(jnp.asarray(maps), (8, 15), (8, 15), EVEN)
     close(got, jax.image.resize(maps, (3, 8, 15, 2), "linear"), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(upsampled_by_centres(jnp.asarray(maps), (4, 6), (8, 12), EVEN), maps)
@@ -127,7 +129,6 @@ def test_maps_of_layers_without_padding_lie_where_their_units_are():
 # IoU
 
 
-@pytest.mark.slow
 def test_iou_by_hand():
     images = np.zeros((2, 2, 2, 2), np.float32)
     images[0, ..., 0] = [[1, 1], [0, 0]]
@@ -152,6 +153,7 @@ def test_iou_by_hand():
     assert found.counts() == {"shape": 2, "word": 0}
     assert found.counts(np.array([True, False])) == {"shape": 1, "word": 0}
     assert found.unique() == {"shape": 2, "word": 0}
+    assert dataclasses.replace(found, iou=found.iou[[0, 0]]).unique() == {"shape": 1, "word": 0}
     assert np.isnan(found.chance)
     assert not found.beyond_chance.any()
 
@@ -186,7 +188,7 @@ def reference(maps, thresholds, masks, names):
 def test_streaming_is_all_at_once_and_what_loops_give(batch_size):
     case = CASES["batchnorm"]
     images = np.asarray(jax.random.uniform(jax.random.key(2), (5, 12, 12, 3)))
-    masks = {"colour": labels(5, 12, 12) - 1, "thing": DRAW.uniform(size=(5, 12, 12, 2)) < 0.2}
+    masks = {"colour": labels(0, 5, 12, 12) - 1, "thing": drawn(1, 5, 12, 12, 2) < 0.2}
     masks["colour"][3] = -1  # nothing known of this one
     masks["thing"][0] = False
     names = {"colour": ("red", None), "thing": ("cat", "dog")}
@@ -215,16 +217,16 @@ def test_masks_may_be_smaller_than_the_images():
 
 
 def test_thresholds_of_another_set_may_be_given():
-    images = drawn(2, 4, 4, 2)
-    found = dissect(images, {"a": labels(2, 4, 4)}, {"a": tuple("xyz")}, thresholds=[0.5, 2.0])
+    images = drawn(0, 2, 4, 4, 2)
+    found = dissect(images, {"a": labels(1, 2, 4, 4)}, {"a": tuple("xyz")}, thresholds=[0.5, 2.0])
     close(found.thresholds, [0.5, 2.0])
     assert found.iou[0].max() > 0
     assert found.iou[1].max() == 0
 
 
 def test_uint8_images_are_in_0_to_1():
-    images = DRAW.integers(0, 256, (2, 4, 4, 2), dtype=np.uint8)
-    masks, names = {"a": labels(2, 4, 4)}, {"a": tuple("xyz")}
+    images = (256 * drawn(0, 2, 4, 4, 2)).astype(np.uint8)
+    masks, names = {"a": labels(1, 2, 4, 4)}, {"a": tuple("xyz")}
     found, same = dissect(images, masks, names), dissect(images / np.float32(255), masks, names)
     close(found.thresholds, same.thresholds, rtol=1e-6)
 
@@ -232,12 +234,12 @@ def test_uint8_images_are_in_0_to_1():
 @pytest.mark.slow
 def test_one_program_whatever_weights_images_masks_and_thresholds():
     net = Sequential(conv=Conv(3, padding=1), act=F.relu)
-    masks, names = {"a": labels(3, 6, 6)}, {"a": tuple("xyz")}
+    masks, names = {"a": labels(0, 3, 6, 6)}, {"a": tuple("xyz")}
     before = module._sums._cache_size(), _values._cache_size()
     for seed in range(3):
         params, state = net.init(jax.random.key(seed), jnp.zeros((1, 6, 6, 3)))
         dissection.dissect(
-            net, params, state, drawn(3, 6, 6, 3), masks, names=names, at="act", quantile=0.1 + seed / 10
+            net, params, state, drawn(seed, 3, 6, 6, 3), masks, names=names, at="act", quantile=0.1 + seed / 10
         )
     assert (module._sums._cache_size(), _values._cache_size()) == (before[0] + 1, before[1] + 1)
 

@@ -29,7 +29,6 @@ def test_a_layer_that_sees_nothing_has_no_field():
     assert found.map.sum() == found.size == found.share == 0
 
 
-@pytest.mark.slow
 def test_a_convolution_sees_its_window():
     net = Sequential(conv=Conv(1, 3, padding=1, use_bias=False), flatten=Flatten(), head=Dense(2))
     images = jnp.ones((2, 9, 9, 2))

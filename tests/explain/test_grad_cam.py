@@ -64,6 +64,8 @@ def test_cam_by_hand_and_beside_grad_cam(images, targets):
         case = CASES[name]
         ours = cam(case.net, case.params, case.state, images, targets)
         close(ours, places * grad_cam(case.net, case.params, case.state, images, targets, at=at), rtol=1e-4, atol=1e-6)
+        large = cam(case.net, case.params, case.state, images, targets, upsample=True)
+        close(large, jax.image.resize(ours, images.shape[:-1], "linear"), rtol=1e-4, atol=1e-6)
 
 
 def test_cam_looks_through_dropout_heads_and_nested_stages(images):
@@ -136,12 +138,15 @@ def test_agrees_with_score_cam_of_pytorch_grad_cam(case, images, targets):
     close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.float32])
-def test_a_channel_that_is_the_same_everywhere_shows_nothing(images, dtype):
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float16, 0.01), (jnp.float32, 1e-4)])
+def test_a_channel_that_is_the_same_everywhere_shows_nothing(images, dtype, tolerance):
     case = CASES["plain"]
-    dead = case.params | {"conv1": jax.tree.map(lambda p: p.at[..., 0].set(-1.0), case.params["conv1"])}
-    found = score_cam(case.net, dead, case.state, images.astype(dtype), 2, at="act1")
+    conv = case.params["conv1"]
+    same = {"kernel": conv["kernel"].at[..., 0].set(0.0), "bias": conv["bias"].at[0].set(1.0)}
+    case = case._replace(params=case.params | {"conv1": same})
+    found = score_cam(case.net, case.params, case.state, images.astype(dtype), 2, at="act1")
     assert found.dtype == dtype
+    close(found, channel_by_channel(case, images, 2, "act1"), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.filterwarnings("ignore")  # of the peer's
@@ -169,21 +174,25 @@ def test_guided_grad_cam_is_the_product(images):
     close(guided_grad_cam(*arguments, at="act2"), expected)
 
 
-@pytest.mark.parametrize("chunk", [5, 100])
-def test_score_cam_is_a_loop_over_channels(images, chunk):
-    case = CASES["batchnorm"]
-    _, inside = surgery.activations(case.net, case.params, case.state, images, ["act2"])
+def channel_by_channel(case, images, target, at):
+    """Return what `score_cam` does, in a loop."""
+    _, inside = surgery.activations(case.net, case.params, case.state, images, [at])
     scores = []
-    for channel in np.moveaxis(np.asarray(inside["act2"]), -1, 0):
-        mask = np.array(jax.image.resize(channel, (4, 12, 12), "linear"))
+    for channel in np.moveaxis(np.asarray(inside[at]), -1, 0):
+        mask = np.array(jax.image.resize(channel, images.shape[:-1], "linear"))
         for one in mask:
             one -= one.min()
             one /= max(one.max(), 1e-8)
-        scores.append(case.logits_fn(images * mask[..., None])[:, 2])
+        scores.append(case.logits_fn(images * mask[..., None])[:, target])
     weights = jax.nn.softmax(jnp.stack(scores, -1))
-    expected = F.relu(jnp.einsum("nhwc,nc->nhw", inside["act2"], weights))
+    return F.relu(jnp.einsum("nhwc,nc->nhw", inside[at], weights))
+
+
+@pytest.mark.parametrize("chunk", [5, 100])
+def test_score_cam_is_a_loop_over_channels(images, chunk):
+    case = CASES["batchnorm"]
     found = score_cam(case.net, case.params, case.state, images, 2, at="act2", chunk=chunk)
-    close(found, expected, rtol=1e-4, atol=1e-6)
+    close(found, channel_by_channel(case, images, 2, "act2"), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -56,7 +56,6 @@ def test_all_samples_count_and_keys_decide():
     close(trust.infidelity(KEY, linear, X, slope, 0, samples=7, chunk=2), few[0], rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_perturbations():
     noisy = trust.GaussianNoise(0.2)(KEY, jnp.zeros((50, 20, 20, 3)))
     assert noisy.std() == pytest.approx(0.2, rel=0.02)

@@ -43,7 +43,6 @@ def test_it_is_scikit_learns_logistic_regression(l2):
     close(cross_entropy(test_x @ found.kernel + found.bias, test_y).mean(), found.loss, rtol=1e-3)
 
 
-@pytest.mark.slow
 def test_two_points_have_the_closed_form():
     # One feature, -1 of class 0 and 1 of class 1: logits +-w x, and sigmoid(-2 w) = l2 w at the best w.
     x, y = jnp.array([[-1.0], [1.0]]), jnp.array([0, 1])

@@ -97,7 +97,6 @@ def test_total_variation_of_a_ramp():
     close(mx.SquaredNorm(0.25).scores(seen(jnp.full((2, 2, 1), 0.75))), 1.0)
 
 
-@pytest.mark.slow
 def test_objectives_read_what_they_say():
     found = jax.random.normal(KEY, (2, 3, 4, 5))
     images = jnp.zeros((2, 8, 8, 1))
@@ -123,7 +122,6 @@ def test_objectives_read_what_they_say():
     close(mx.Match("a", 2 * found).scores(at), -0.25, rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_diversity_is_minus_the_cosine_of_gram_matrices():
     one = jnp.array([[[1.0, 0.0]], [[1.0, 0.0]]])  # two positions along the first channel, (2, 1, 2)
     other = jnp.array([[[0.0, 1.0]], [[0.0, 3.0]]])

@@ -1,5 +1,6 @@
 """Receptive fields against brute force: every pixel is changed, and what changes with it is looked at."""
 
+import functools
 import importlib
 
 import jax
@@ -50,6 +51,13 @@ def blurred(x):
     return jnp.moveaxis(y, 1, -1)
 
 
+def either(x):
+    """A function of one's own with branches, of which that which is not taken sees less."""
+    averaged = functools.partial(F.avg_pool, window=3, stride=1, padding="SAME")
+    y = jax.lax.cond(True, averaged, jnp.negative, x)
+    return jax.lax.cond(False, jnp.negative, averaged, y)
+
+
 def conv(features=4, kernel=3, **options):
     return Conv(features, kernel, **options)
 
@@ -74,6 +82,7 @@ SPECIAL = {
     "functions": Sequential(a=conv(), b=every_second, c=blurred, d=lambda x: x[..., ::-1, :, :]),
     "wide": Sequential(a=conv(kernel=31, stride=4), b=conv()),
     "activations": Sequential(a=conv(), b=F.gelu, c=conv(), d=F.leaky_relu, e=conv(), f=F.softplus),
+    "branches": Sequential(a=conv(), b=either),
     "head": Sequential(a=conv(stride=2), f=Flatten(), d=Dense(3)),
 }  # fmt: skip
 
@@ -140,6 +149,13 @@ def test_size_stride_and_offset_by_hand():
     assert (fields["c"].size, fields["c"].stride) == ((20, 20), (2, 2))
     assert fields["pool"].size is None
     assert fields["pool"].rows.tolist() == [[0, 11]]
+
+
+def test_what_chooses_a_branch_is_seen():
+    net = Sequential(a=lambda x: jax.lax.cond(x[0, 1, 2, 0] > 0, jnp.sin, jnp.cos, x))
+    field = inside.receptive_field(net, jax.ShapeDtypeStruct((1, 3, 4, 1), jnp.float32), "a")
+    assert field.rows.tolist() == [[0, 1], [1, 1], [1, 2]]
+    assert field.columns.tolist() == [[0, 2], [1, 2], [2, 2], [2, 3]]
 
 
 @pytest.mark.parametrize(("size", "expected"), [(4, (3, 3)), (3, None)])

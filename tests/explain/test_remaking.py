@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxcnn import surgery
@@ -13,6 +14,7 @@ from tests.small_nets import CASES
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose
 KEY = jax.random.key(0)
+PLAIN = mx.Pixels(bounds="clip", deviation=0.0)  # which begins at 0.5
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +37,20 @@ def test_the_first_layer_still_knows_the_image_and_the_last_does_not(pictures):
     assert first.history.shape == (500, 2)
 
 
-@pytest.mark.slow
-def test_errors_are_those_of_the_images(pictures):
-    case = CASES["residual"]
-    found = mx.invert(KEY, *of(case), pictures, at="block1/branch/act", steps=5)
-    wanted, got = (surgery.activations(*of(case), x, ["block1/branch/act"])[1]["block1/branch/act"] for x in (pictures, found.images))  # noqa: E501  # fmt: skip
-    norm = lambda y: np.sqrt((np.asarray(y) ** 2).sum((1, 2, 3)))  # noqa: E731
-    close(found.code_error, norm(got - wanted) / norm(wanted), rtol=1e-3)
-    close(found.image_error, norm(found.images - pictures) / norm(pictures), rtol=1e-3)
+def test_a_step_of_inversion_is_towards_the_code():
+    """Of a layer that sees the first of two channels."""
+    net, params = Sequential(conv=Conv(1, 1, use_bias=False)), {"conv": {"kernel": jnp.array([[[[1.0], [0.0]]]])}}
+    x = jax.random.uniform(KEY, (2, 3, 4, 2), minval=0.2, maxval=0.8)
+    options = {"at": "conv", "parameterization": PLAIN, "steps": 1, "optimizer": optax.sgd(0.5)}
+    found = mx.invert(KEY, net, params, {}, x, prior=-0.1 * mx.SquaredNorm(), **options)
+    seen = x[..., 0]
+    power = (seen**2).sum((1, 2), keepdims=True)
+    slopes = jnp.stack([2 * (seen - 0.5) / power, jnp.zeros_like(seen)], -1) - 0.1 * 2 * 0.5
+    close(found.images, 0.5 + 0.5 * slopes, rtol=1e-5)
+    apart = lambda a, b: jnp.sqrt(((a - b) ** 2).sum((1, 2)) / (b**2).sum((1, 2)))  # noqa: E731
+    close(found.history[0], -(apart(0.5, seen) ** 2) - 0.1 * 24 * 0.25, rtol=1e-5)
+    close(found.code_error, apart(found.images[..., 0], seen), rtol=1e-4)
+    close(found.image_error, apart(*(images.reshape(2, 6, 4) for images in (found.images, x))), rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -55,6 +63,21 @@ def test_what_the_layer_cannot_see_is_left_to_the_prior(pictures):
     roughness = mx.TotalVariation(power=2)
     rough = [roughness.scores(mx.objective.Seen(found.images, None, {})).mean() for found in (free, smooth)]
     assert rough[1] < 0.9 * rough[0]
+
+
+def test_a_step_of_a_caricature_is_up_its_slope():
+    net, params = Sequential(conv=Conv(2, 1, use_bias=False)), {"conv": {"kernel": jnp.eye(2)[None, None]}}
+    x = jax.random.uniform(KEY, (2, 3, 4, 2), minval=0.2, maxval=0.8)
+
+    def score(image, x):
+        cosine = (image * x).sum(-1) / jnp.linalg.norm(image, axis=-1) / jnp.linalg.norm(x, axis=-1)
+        return ((image * x).sum(-1) * cosine**2).mean() - 0.1 * (image**2).sum()
+
+    grey = jnp.full(x.shape, 0.5)
+    options = {"at": "conv", "power": 2.0, "transforms": (), "steps": 1, "optimizer": optax.sgd(0.5)}
+    found = mx.caricature(KEY, net, params, {}, x, prior=-0.1 * mx.SquaredNorm(), parameterization=PLAIN, **options)
+    close(found.images, grey + 0.5 * jax.vmap(jax.grad(score))(grey, x), rtol=1e-5)
+    close(found.scores, jax.vmap(score)(found.images, x), rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -82,6 +105,14 @@ def test_a_dream_has_more_of_what_the_layer_sees_and_is_still_the_image(pictures
     assert jnp.abs(dreamt - pictures).mean() < 2 * 10 * 0.01 + 1e-6
 
 
+def test_what_an_octave_adds_is_carried_on_to_the_next():
+    """Where every pixel has the same slope, each step is one of `step_size`."""
+    net, params = Sequential(conv=Conv(1, 1, use_bias=False)), {"conv": {"kernel": jnp.ones((1, 1, 1, 1))}}
+    x = jax.random.uniform(KEY, (6, 6, 1), minval=0.1, maxval=0.5)
+    options = {"octaves": 2, "steps": 3, "step_size": 0.05}
+    close(mx.deep_dream(KEY, net, params, {}, x, mx.Channel("conv", 0), **options), x + 2 * 3 * 0.05, rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_one_step_of_a_dream_is_along_the_slope(pictures):
     case = CASES["plain"]
@@ -105,12 +136,38 @@ def test_where_nothing_slopes_a_dream_is_the_image(dtype):
 
 
 def test_jitter_is_undone():
-    """Around a net that sees each pixel alone, it changes nothing."""
-    net = Sequential(conv=Conv(2, 1), flatten=Flatten())
+    """Around a net that sees each pixel alone, it changes nothing; around another, what lies beyond the edges."""
     x = jax.random.uniform(KEY, (6, 6, 1), minval=0.2, maxval=0.8)
-    params, state = net.init(KEY, x[None])
-    run = lambda jitter: mx.deep_dream(KEY, net, params, state, x, mx.WholeLayer("conv"), octaves=1, jitter=jitter)  # noqa: E731  # fmt: skip
-    close(run(0.0), run(0.5), atol=1e-4)
+
+    def run(size, jitter):
+        net = Sequential(conv=Conv(2, size))
+        params, state = net.init(KEY, x[None])
+        return mx.deep_dream(KEY, net, params, state, x, mx.WholeLayer("conv"), octaves=1, jitter=jitter)
+
+    close(run(1, 0.0), run(1, 0.5), atol=1e-4)
+    assert jnp.abs(run(3, 0.0) - run(3, 0.5)).max() > 1e-2
+
+
+def test_what_style_transfer_maximises():
+    net = Sequential(one=Conv(2, 1, use_bias=False), two=Conv(2, 1, use_bias=False))
+    kernels = {"one": np.array([[1.0, 0.5], [0.0, 1.0]]), "two": np.array([[1.0, 0.0], [2.0, 1.0]])}
+    params = {name: {"kernel": jnp.asarray(kernel, jnp.float32)[None, None]} for name, kernel in kernels.items()}
+    content, style = (jax.random.uniform(jax.random.key(n), (4, 2 + n, 2), minval=0.1, maxval=0.9) for n in (1, 2))
+    options = {"content_at": "two", "style_at": ["one", "two"], "style_weight": 3.0, "steps": 1}
+    found = mx.style_transfer(KEY, net, params, {}, content, style, optimizer=optax.adam(0.5), **options)
+
+    def layers(image):
+        one = np.asarray(image).reshape(-1, 2) @ kernels["one"]
+        return one, one @ kernels["two"]
+
+    def score(image):
+        apart = lambda a, b: ((a - b) ** 2).sum() / (b**2).sum()  # noqa: E731
+        gram = lambda a: a.T @ a / len(a)  # noqa: E731
+        textures = [apart(gram(a), gram(b)) for a, b in zip(layers(image), layers(style), strict=True)]
+        return -apart(layers(image)[1], layers(content)[1]) - 3.0 * np.mean(textures)
+
+    close(found.history[0], score(content), rtol=1e-4)
+    close(found.scores, score(found.images), rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -79,8 +79,9 @@ def test_one_trace_for_other_targets_and_weights(images):
         traces.append(None)
         return score(logits_fn, x, target)
 
-    for target in (0, 3):
-        run(*prepared("test", case.logits_fn, images, target))
+    other = case._replace(params=jax.tree.map(lambda p: 2 * p, case.params))
+    for of, target in ((case, 0), (other, 3)):
+        run(*prepared("test", of.logits_fn, images, target))
     assert len(traces) == 1
 
 

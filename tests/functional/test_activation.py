@@ -225,6 +225,12 @@ def test_rejects_integers(name):
         TABLE[name][0](np.arange(3, dtype=np.int32))
 
 
+@pytest.mark.parametrize(("fn", "name"), [(F.elu, "alpha"), (F.leaky_relu, "negative_slope")])
+def test_constants_are_finite(fn, name):
+    with pytest.raises(ValueError, match=rf"^{fn.__name__}: expected a finite {name}, got inf\. "):
+        fn(grid, np.inf)
+
+
 # The learned slope
 
 

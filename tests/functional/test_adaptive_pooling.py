@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxcnn import functional as F
+from tests.functional.samples import draw, value_and_gradient
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 GLOBAL = {"global_avg_pool": F.global_avg_pool, "global_max_pool": F.global_max_pool}
@@ -18,20 +19,11 @@ DEFAULTS = {name: (3,) if name in ADAPTIVE else () for name in ALL}
 sizes = st.tuples(st.integers(1, 7), st.integers(1, 7))
 
 
-def draw(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
-
-
 def windows(image, size):
     """Yield the output pixel (i, j) and the slices of the image that its window covers."""
     for at in np.ndindex(*size):
         bounds = zip(at, image, size, strict=True)
         yield at, tuple(slice(int(np.floor(i * n / s)), int(np.ceil((i + 1) * n / s))) for i, n, s in bounds)
-
-
-def value_and_gradient(fn, x, cotangent):
-    y, pullback = jax.vjp(fn, x)
-    return y, pullback(cotangent)[0]
 
 
 @given(sizes, sizes)
@@ -165,13 +157,14 @@ def test_bad_sizes(name, size):
         ADAPTIVE[name](X, size)
 
 
-@pytest.mark.parametrize("levels", [(), 3, "12", None])
-def test_no_levels(levels):
-    with pytest.raises(ValueError, match=r"^spatial_pyramid_pool: expected levels as a sequence of positive ints, got"):
-        F.spatial_pyramid_pool(X, levels)
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_too_many_windows(name):
+    message = r"expected at most 16,777,216 windows times pixels along an axis, got \(4000, 1\) over \(5000, 1\)\. "
+    with pytest.raises(ValueError, match=f"^{name}: {message}"):
+        ADAPTIVE[name](np.zeros((5000, 1, 1), np.float32), (4000, 1))
 
 
-@pytest.mark.parametrize("levels", [(0,), (1, -2), (1, 2.5), ((1, 2),), (True,)])
+@pytest.mark.parametrize("levels", [(), 3, "12", None, (0,), (1, -2), (1, 2.5), ((1, 2),), (True,)])
 def test_bad_levels(levels):
     with pytest.raises(ValueError, match=r"^spatial_pyramid_pool: expected levels as a sequence of positive ints, got"):
         F.spatial_pyramid_pool(X, levels)

@@ -14,12 +14,9 @@ from hypothesis.extra import numpy as arrays
 
 from jaxcnn import functional as F
 from jaxcnn.layers import BatchNorm
+from tests.functional.samples import draw
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
-def draw(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 def fresh(channels: int) -> F.BatchStats:
@@ -140,15 +137,20 @@ def test_eval_returns_the_very_statistics_it_was_given():
     assert all((a == b).all() for a, b in zip(after, stats, strict=True))
 
 
-def test_axis_name_under_vmap_equals_the_whole_batch():
+@pytest.mark.parametrize("names", ["a", ("a", "b")], ids=str)
+def test_axis_name_under_vmap_equals_the_whole_batch(names):
     x, cotangent = draw(0, 2, 3, 4, 2), draw(1, 2, 3, 4, 2)
 
     def lanes(x):
-        return jax.vmap(lambda lane: train(lane, axis_name="lanes"), axis_name="lanes")(x)
+        run = functools.partial(train, axis_name=names)
+        for name in reversed(names):
+            run = jax.vmap(run, axis_name=name)
+        return run(x)
 
     def whole(x):
         y, stats = train(x.reshape(24, 2))
-        return y.reshape(x.shape), jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), stats)
+        shape = (*x.shape[: len(names)], 2)
+        return y.reshape(x.shape), jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape), stats)
 
     close(jax.jit(lanes)(x), jax.jit(whole)(x))
     ours, expected = (gradient(lambda x, fn=fn: fn(x)[0], x, cotangent) for fn in (lanes, whole))

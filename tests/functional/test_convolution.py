@@ -10,13 +10,10 @@ from hypothesis import strategies as st
 from jax import lax
 
 from jaxcnn import functional as F
+from tests.functional.samples import draw
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 sizes = st.tuples(st.integers(1, 3), st.integers(1, 3))
-
-
-def draw(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 def definition(x, kernel, *, stride, pads, dilation, groups):
@@ -128,15 +125,16 @@ def test_float64_agrees_with_lax(case):
 
 @given(convolutions())
 def test_random_options_agree_with_torch(agree_with_torch, case):
-    size, kernel_shape, options, spans = case
-    with_torch(agree_with_torch, size, kernel_shape, options, spans)
+    size, kernel_shape, options, _ = case
+    with_torch(agree_with_torch, size, kernel_shape, options)
 
 
-def with_torch(agree_with_torch, size, kernel_shape, options, spans):
+def with_torch(agree_with_torch, size, kernel_shape, options):
     import torch
 
     padding = options["padding"]
     if isinstance(padding, str):
+        spans = [(k - 1) * d + 1 for k, d in zip(kernel_shape, options["dilation"], strict=False)]
         padding = lax.padtype_to_pads(size, spans, options["stride"], padding)
     (top, bottom), (left, right) = np.broadcast_to(padding, (2, 2)).tolist()
     rest = {name: value for name, value in options.items() if name != "padding"}
@@ -180,9 +178,7 @@ def test_edges_agree_with_lax_in_float64(name):
 @pytest.mark.parametrize("name", EDGES)
 def test_edges_agree_with_torch(agree_with_torch, name):
     size, kernel_shape, options = EDGES[name]
-    options = all_options(options)
-    spans = [(k - 1) * d + 1 for k, d in zip(kernel_shape, options["dilation"], strict=False)]
-    with_torch(agree_with_torch, size, kernel_shape, options, spans)
+    with_torch(agree_with_torch, size, kernel_shape, all_options(options))
 
 
 def all_options(options):
@@ -221,27 +217,8 @@ def test_agrees_with_flax(agree, channels, features, options):
 
 @pytest.mark.parametrize(("channels", "features", "options"), OPTIONS.values(), ids=OPTIONS)
 def test_agrees_with_torch(agree_with_torch, channels, features, options):
-    import torch
-
-    padding = options.get("padding", "SAME")
-    (top, bottom), (left, right) = {"SAME": ((1, 1), (1, 1)), "VALID": ((0, 0), (0, 0)), 1: ((1, 1), (1, 1))}.get(
-        padding, padding
-    )
-
-    def theirs(x, kernel, bias):
-        padded = torch.nn.functional.pad(x, (left, right, top, bottom))
-        rest = {name: value for name, value in options.items() if name != "padding"}
-        return torch.nn.functional.conv2d(padded, kernel, bias, **rest)
-
-    agree_with_torch(
-        lambda x, kernel, bias: F.conv(x, kernel, bias, **options),
-        theirs,
-        draw(1, 2, 7, 6, channels),
-        draw(2, 3, 3, channels // options.get("groups", 1), features),
-        draw(3, features),
-        axes=("images", "kernel", "as is"),
-        output="images",
-    )
+    kernel_shape = (3, 3, channels // options.get("groups", 1), features)
+    with_torch(agree_with_torch, (7, 6), kernel_shape, all_options(options))
 
 
 RANKS = {

@@ -22,12 +22,9 @@ from jaxcnn.functional.primitives.pointwise import POINTWISE
 from jaxcnn.functional.primitives.side_by_side import copies
 from jaxcnn.functional.primitives.whole import WHOLE
 from jaxcnn.functional.primitives.winograd import WINOGRAD
+from tests.functional.samples import draw
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
-def draw(seed: int, *shape: int, dtype=np.float32) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape).astype(dtype))
 
 
 def lax_conv(x, kernel, stride=(1, 1), padding=((1, 1), (1, 1)), dilation=(1, 1), groups=1):
@@ -394,3 +391,10 @@ def test_multiply_adds_are_those_of_the_sum():
     counts = [multiply_adds(eqn) for eqn in jaxpr.jaxpr.eqns]
     positions = (7 + 2 - 1) * (8 + 2 - 2)
     assert [c for c in counts if c is not None] == 3 * [5 * positions * 2 * 3 * 4 * 6]
+
+
+def test_the_precision_is_that_of_the_trace():
+    with jax.default_matmul_precision("highest"):
+        jaxpr = jax.make_jaxpr(functools.partial(convolve, **OPTIONS))(jnp.ones((1, 5, 4, 2)), jnp.ones((3, 3, 2, 3)))
+    precisions = [eqn.params["geometry"].precision for eqn in jaxpr.jaxpr.eqns if eqn.primitive.name == "convolve"]
+    assert precisions == ["highest"]

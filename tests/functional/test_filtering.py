@@ -11,13 +11,10 @@ from hypothesis import strategies as st
 from jax import lax
 
 from jaxcnn import functional as F
+from tests.functional.samples import draw
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 OPTIONS = [{}, {"stride": (2, 1), "padding": ((1, 0), (2, 1))}, {"stride": 2, "padding": "VALID"}]
-
-
-def draw(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 @st.composite

@@ -12,12 +12,9 @@ from hypothesis import strategies as st
 
 from jaxcnn import functional as F
 from jaxcnn.layers import GroupNorm, InstanceNorm, LayerNorm
+from tests.functional.samples import draw
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
-def draw(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 def close(a, b, rtol=1e-5, atol=1e-5):

@@ -11,12 +11,9 @@ from hypothesis import strategies as st
 from jaxcnn import functional as F
 from jaxcnn import initializers
 from jaxcnn.layers import Maxout
+from tests.functional.samples import draw
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
-def draw(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 def test_dense_agrees_with_flax(agree):

@@ -10,13 +10,10 @@ from hypothesis import strategies as st
 from jax import lax
 
 from jaxcnn import functional as F
+from tests.functional.samples import draw
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 sizes = st.tuples(st.integers(1, 3), st.integers(1, 3))
-
-
-def draw(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 def definition(x, kernel, *, stride, pads, dilation):

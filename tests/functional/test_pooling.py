@@ -11,25 +11,11 @@ from hypothesis import strategies as st
 from jax import lax
 
 from jaxcnn import functional as F
+from tests.functional.samples import draw, value_and_gradient, windows
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 POOLS = {"max_pool": F.max_pool, "avg_pool": F.avg_pool}
 ALL = {**POOLS, "lp_pool": F.lp_pool}
-
-
-def draw(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
-
-
-@st.composite
-def windows(draw_from):
-    """Return an image size, a window that fits into it, and options under which no window sees padding alone."""
-    window = draw_from(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    size = tuple(w + draw_from(st.integers(0, 4)) for w in window)
-    stride = draw_from(st.none() | st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    sides = st.tuples(*[st.tuples(st.integers(0, w - 1), st.integers(0, w - 1)) for w in window])
-    padding = draw_from(st.sampled_from(["SAME", "VALID"]) | sides)
-    return size, window, {"stride": stride, "padding": padding, "ceil_mode": draw_from(st.booleans())}
 
 
 def each_window(size, window, options):
@@ -48,11 +34,6 @@ def each_window(size, window, options):
     for output in np.ndindex(*map(len, axes)):
         (rows, tall), (columns, wide) = (axis[at] for axis, at in zip(axes, output, strict=True))
         yield output, (rows, columns), tall * wide
-
-
-def value_and_gradient(fn, x, cotangent):
-    y, pullback = jax.vjp(fn, x)
-    return y, pullback(cotangent)[0]
 
 
 @given(windows())

@@ -9,14 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxcnn import functional as F
+from tests.functional.samples import draw
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
-def draw(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
-
-
 KERNEL = 0.5 + 0.1 * draw(0, 3, 2, 4, 5)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from jaxcnn import fingerprint, layers
 from jaxcnn import functional as F
-from jaxcnn.layers import BatchNorm, Concat, Conv, Dense, Dropout, Flatten, GlobalAvgPool, Residual, Sequential
+from jaxcnn.layers import BatchNorm, Concat, Conv, Dense, Dropout, Flatten, Gate, GlobalAvgPool, Residual, Sequential
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 key = jax.random.key(0)
@@ -203,6 +203,9 @@ def test_branches_that_do_not_fit():
         ValueError, match=r"^Concat: expected branches whose outputs differ in channels alone, got \{'a': "
     ):
         concat.apply({}, {}, IMAGES, train=False)
+    message = r"^Gate: expected a branch whose output \(2, 6, 5, 4\) can be .*, got one of shape \(2, 6, 5, 3\)\. "
+    with pytest.raises(ValueError, match=message):
+        Gate(lambda x: x[..., :3]).apply({}, {}, IMAGES, train=False)
 
 
 def test_errors_name_the_layer_from_the_inside_out():

@@ -82,7 +82,6 @@ def test_parameters(layer, expected):
 OPTIONS = {"stride": (2, 1), "padding": ((1, 0), (0, 1)), "dilation": (1, 2)}
 
 
-@pytest.mark.slow
 def test_layers_pass_every_option_on():
     def check(layer, expected):
         params, state = layer.init(key, IMAGES)
@@ -112,13 +111,15 @@ def test_layers_pass_every_option_on():
     )
 
 
-def test_a_separable_convolution_is_its_two_parts():
+@pytest.mark.parametrize("options", [{}, {"depthwise_init": initializers.he_uniform}], ids=["default", "other"])
+def test_a_separable_convolution_is_its_two_parts(options):
+    first = options.get("depthwise_init", initializers.lecun_normal)
     bias = {"bias_init": NORMAL["bias_init"]}
     net = Sequential(
-        depthwise=DepthwiseConv(multiplier=2, stride=2, use_bias=False, kernel_init=initializers.lecun_normal),
+        depthwise=DepthwiseConv(multiplier=2, stride=2, use_bias=False, kernel_init=first),
         pointwise=Conv(5, 1, **bias),
     )
-    layer = SeparableConv(5, multiplier=2, stride=2, **bias)
+    layer = SeparableConv(5, multiplier=2, stride=2, **bias, **options)
     params, state = net.init(key, IMAGES)
     for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(layer.init(key, IMAGES)[0]), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -35,6 +35,10 @@ key = jax.random.key(0)
         ),
         (AvgPool(2, ceil_mode=True), lambda x: F.avg_pool(x, ceil_mode=True)),
         (
+            AvgPool(3, stride=2, padding="SAME", count_include_pad=False),
+            lambda x: F.avg_pool(x, 3, stride=2, padding="SAME", count_include_pad=False),
+        ),
+        (
             LpPool((3, 2), p=3, stride=2, padding=1, ceil_mode=True),
             lambda x: F.lp_pool(x, (3, 2), p=3, stride=2, padding=1, ceil_mode=True),
         ),
