@@ -1,4 +1,4 @@
-"""Every public function with arguments that are right, from which the fuzz tests start."""
+"""Public functions with arguments that are right, from which the fuzz tests start."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -378,11 +378,16 @@ def stepped(learning_rate, momentum=0.9, nesterov=True, weight_decay=5e-4):
     return optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS)
 
 
+def turned(optimizer):
+    return optimizer.update(KERNELS, optimizer.init(KERNELS), KERNELS)
+
+
 def created(net, optimizer, key, spec):
     return training.TrainState.create(net, optimizer, key, spec)
 
 
 OPTIMIZER = training.sgd(0.1)
+KERNELS = {"kernel": USUAL["kernel"]}
 
 
 def one_step(net, optimizer, loss, metrics, augment, attack, dtype, accumulate, rematerialize, batch):
@@ -397,6 +402,9 @@ def trainings() -> dict[str, Case]:
         "early_stopping": of(stopped, {}, patience=3, min_delta=0.0, value=0.5),
         "warmup_cosine": of(scheduled, {}, peak=0.1, steps=10, warmup=0.1),
         "sgd": of(stepped, {}, learning_rate=0.1),
+        "muon": of(made(training.muon, turned), {}, learning_rate=lambda step: 0.1, renormalize=lambda step: True),
+        "orthogonalize": of(training.orthogonalize, {}, matrices=X),
+        "device_mesh": of(training.device_mesh, {}, host=True),
         "TrainState.create": of(created, USUAL, optimizer=OPTIMIZER, spec=SPEC),
         "make_train_step": of(
             one_step,

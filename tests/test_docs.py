@@ -222,9 +222,7 @@ def test_every_public_name_has_an_entry(site, links, surface):
 
 
 @pytest.mark.parametrize("width", [1280, 375])
-@pytest.mark.parametrize(
-    "page", ["index", "ten-minutes", "coming-from", "gallery", "api/names", "api/jaxcnn.functional"]
-)
+@pytest.mark.parametrize("page", OPENED)
 def test_pages_open_in_a_browser(browser, site, page, width):  # noqa: F811
     with visit(browser, site / f"{page}.html", width=width, scripts=True) as seen:
         assert seen.page.locator("h1").count() == 1

@@ -1,4 +1,8 @@
-"""Fuzzed calls of every public function: each returns, or says in the design's sentence what it expected and got."""
+"""Fuzzed calls of public functions: each returns, or says in the design's sentence what it expected and got.
+
+All of `functional`, `initializers`, `losses`, `filters`, `layers`, `augment`, `data`, `surgery`, `models`,
+`initialization`, `search`, `training` and `transfer`, but for values and what reads and writes files.
+"""
 
 import importlib
 
@@ -16,6 +20,7 @@ from tests.fuzzing import KEY, SENTENCE, X, calls
 pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 
 MODULES = ("functional", "initializers", "losses", "filters", "layers", "augment")
+FURTHER = ("data", "surgery", "models", "initialization", "search", "training", "transfer")
 CASES = {name: case for module in MODULES for name, case in fuzz_cases.cases(module).items()}
 CASES |= fuzz_cases.augmentations() | fuzz_cases.values() | fuzz_cases.sets() | fuzz_cases.trainings()
 CASES |= fuzz_cases.transfers() | fuzz_cases.searches()
@@ -31,6 +36,8 @@ NO_CASE = {
     "data": {"BoxSlots", "Dataset", "DatasetInfo", "Stream", "box_slots", "load", "load_masks", "load_voc", "names"},
     "models": {"names"},
     "search": {"CrossValidation", "Options", "Trainings"},
+    "training": {"EarlyStopping", "Event", "FitResult", "LearningRates", "Preempted", "RESUME", "environment"}
+    | {"load_checkpoint", "read_metrics", "save_checkpoint"},
     "transfer": {"Loaded"},
     "surgery": set(),
     "initialization": set(),
@@ -52,7 +59,7 @@ def check(name: str, abstract: bool | None, examples: int) -> None:
     holds()
 
 
-@pytest.mark.parametrize("module", [*MODULES, "data", "surgery", "models", "initialization", "search", "transfer"])
+@pytest.mark.parametrize("module", MODULES + FURTHER)
 def test_every_public_function_has_a_case(module):
     public = set(importlib.import_module(f"jaxcnn.{module}").__all__) - NO_CASE.get(module, set())
     assert public <= {name.removeprefix(f"{module}.").split("-")[0].split(".")[0] for name in CASES}

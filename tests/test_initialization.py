@@ -218,9 +218,9 @@ def test_jit_and_vmap():
     def together(params):
         return initialization.lsuv(net, params, {}, X)
 
-    stacked = together(jax.tree.map(lambda *a: jnp.stack(a), *lanes))
-    for a, b in zip(jax.tree.leaves(stacked), jax.tree.leaves(alone[1]), strict=True):
-        np.testing.assert_allclose(a[1], b, rtol=1e-3)
+    stacked, expected = (jax.tree.map(lambda *a: jnp.stack(a), *each) for each in (lanes, alone))
+    for a, b in zip(jax.tree.leaves(together(stacked)), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3)
 
 
 @pytest.mark.slow

@@ -108,7 +108,7 @@ def test_the_checks_see(augment, message):
 
 @pytest.mark.slow
 def test_a_training():
-    """Nothing moves between host and device in the loop of steps, but for what is put there by name."""
+    """Nothing moves to the device in the loop of steps, or back from an accelerator, but for what is moved by name."""
     random = np.random.default_rng(0)
     label = np.arange(40) % 3
     train = data.from_arrays(random.integers(0, 256, (40, 8, 8, 1), np.uint8), label)

@@ -149,12 +149,12 @@ def known(monkeypatch):
     monkeypatch.setattr(serialization, "_known", dict(serialization._known))
 
 
-@pytest.mark.usefixtures("known")
 def test_what_has_no_name_is_not_registered():
     with pytest.raises(TypeError, match=r"^register: expected a class or a function with a name, got .*\. Write def"):
         register(functools.partial(F.gelu))
 
 
+@pytest.mark.usefixtures("known")
 def test_registered_layers_and_functions_are_saved():
     @register
     @dataclass(frozen=True)
@@ -324,6 +324,7 @@ def test_any_json_is_a_layer_or_a_clear_error(value):
     assert ": expected " in message
 
 
+@pytest.mark.usefixtures("known")
 def test_a_definition_that_is_read_again_takes_the_place_of_the_first():
     """A cell of a notebook that is run twice."""
     source = "@register\n@dataclass(frozen=True)\nclass FromACell(Layer):\n    size: int = 1\n"

@@ -315,9 +315,11 @@ def test_bad_options(options, message):
         cifar_speedrun.main(Config(**options))
 
 
-def test_the_machine_is_told():
-    told = machine()
-    assert told["device"] == "cpu" and told["driver"] is None
+def test_the_machine_is_told(monkeypatch):
+    monkeypatch.setattr("experiments.framework.machine.driver", lambda: "580.1")
+    told, backend = machine(), jax.default_backend()
+    assert told["device"].split(":")[0] == backend
+    assert told["driver"] == ("580.1" if backend == "gpu" else None)
     assert told["versions"]["jax"] == jax.__version__
     assert json.loads(json.dumps(told)) == told
 

@@ -7,21 +7,15 @@ import numpy as np
 import pytest
 
 from experiments import data_hunger
-from experiments.apparatus import few_images, small_nets
+from experiments.apparatus import few_images
 from experiments.data_hunger import Config, short
 from jaxcnn import data
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.usefixtures("quick_compilation", "two_stages")
 SMALL = Config(
     dataset="digits", widths=(1, 2), per_class=(2, 8), held_out=50, test_images=100, seeds=2, steps=12, batch_size=20,
     rates=(0.1,),
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def two_stages(monkeypatch):
-    """Let nets have two stages: they compile in half the time."""
-    monkeypatch.setattr(small_nets, "STAGES", 2)
 
 
 def accuracy(seeds=3, **widths):

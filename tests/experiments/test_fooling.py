@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxcnn
 from experiments import fooling
 from experiments.apparatus import fooled_images
 from experiments.apparatus.fooled_images import (
@@ -25,26 +24,12 @@ from experiments.apparatus.liked_images import mean_images
 from experiments.apparatus.trained import Trained
 from experiments.fooling import Config, Search, promised, told
 from jaxcnn import data
-from jaxcnn import functional as F
 from jaxcnn.attack.fooling import Fooled
-from jaxcnn.layers import Conv, Dense, Flatten, Sequential
+from tests.experiments.mean_images_net import CLASSES, made, saved
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 KEY = jax.random.key(0)
-CLASSES = np.arange(10)
-NET = Sequential(conv1=Conv(1, 1), act1=F.relu, flatten=Flatten(), head=Dense(10))
-
-
-def made(sharpness: float = 20.0) -> Trained:
-    """Return a net that compares images with the mean image of each class."""
-    train, test = data.load("digits")
-    params, state = NET.init(KEY, train.spec)
-    means = mean_images(Trained(NET, params, state, train, test), CLASSES).reshape(10, 64)
-    params["conv1"] = {"kernel": jnp.ones((1, 1, 1, 1)), "bias": jnp.zeros(1)}
-    kernel = sharpness * (means - means.mean(0)).T
-    params["head"] = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.zeros(10)}
-    return Trained(NET, params, state, train, test)
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +39,7 @@ def mine() -> Trained:
 
 @pytest.fixture
 def source(mine, tmp_path) -> str:
-    path = tmp_path / "net.safetensors"
-    jaxcnn.save(path, mine.net, mine.params, mine.state, spec=mine.train.spec)
-    return str(path)
+    return saved(mine, tmp_path)
 
 
 @pytest.mark.slow
@@ -156,10 +139,8 @@ def test_what_is_promised(mine):
 @pytest.mark.parametrize("sharpness", [0.01])
 def test_it_does_not_hold_of_a_net_that_is_sure_of_nothing(tmp_path, monkeypatch, sharpness):
     monkeypatch.setattr(fooling, "another", lambda config, mine: mine)
-    net, path = made(sharpness), tmp_path / "net.safetensors"
-    jaxcnn.save(path, net.net, net.params, net.state, spec=net.train.spec)
     small = {"steps": 5, "generations": 3, "population": 4, "real": 20, "more": 0}
-    result = fooling.main(Config(source=str(path), run=str(tmp_path), **small))
+    result = fooling.main(Config(source=saved(made(sharpness), tmp_path), run=str(tmp_path), **small))
     assert not result.holds
     assert result.verdict.startswith("NOT as promised: by gradient ascent more than 99% sure of every class; by ")
     assert [section.title for section in result.pictures][-1] == "Do they mean anything?"

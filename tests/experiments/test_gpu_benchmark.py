@@ -167,10 +167,10 @@ def test_times_of_kernels_are_added():
     assert found["largest"][0] == {"kernel": "gemm_1", "class": "matrix product", "ms": 4.0}
 
 
-def test_a_profile_of_a_cpu_names_what_there_is():
+def test_a_profile_names_what_there_is_and_the_kernels_of_a_gpu():
     found = kernel_classes.profiled(lambda: jnp.ones(3) + 1)
     assert "/host:CPU" in found["planes"]
-    assert found["classes"] == {}
+    assert bool(found["classes"]) == (jax.default_backend() == "gpu")
 
 
 def rows(ours=6000.0, linen=1.1, torch=5000.0, **others):

@@ -8,20 +8,13 @@ import numpy as np
 import pytest
 
 from experiments import matching
-from experiments.apparatus import small_nets
 from experiments.matching import MEASURES, PIXELS, PRECISION, TRAINED, UNTRAINED, Config, Found
 from jaxcnn import data
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.usefixtures("quick_compilation", "two_stages")
 SMALL = Config(
     dataset="digits", train_images=64, test_images=40, seeds=2, epochs=1, batch_size=32, width=2, embedding=4
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def two_stages(monkeypatch):
-    """Let nets have two stages: they compile in half the time."""
-    monkeypatch.setattr(small_nets, "STAGES", 2)
 
 
 @pytest.mark.slow

@@ -8,43 +8,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxcnn
 from experiments import maximize
 from experiments.apparatus.liked_images import CHOSEN, WAYS, Liked, confidence, judged, liked, mean_images
 from experiments.apparatus.trained import Trained
 from experiments.maximize import Config, sentence
-from jaxcnn import data
 from jaxcnn import functional as F
-from jaxcnn.layers import BatchNorm, Conv, Dense, Flatten, Residual, Sequential
+from jaxcnn.layers import BatchNorm, Conv, Residual, Sequential
+from tests.experiments.mean_images_net import CLASSES, made, saved
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("quick_compilation")]
 KEY = jax.random.key(0)
-CLASSES = np.arange(10)
-NET = Sequential(conv1=Conv(1, 1), act1=F.relu, flatten=Flatten(), head=Dense(10))
 SMALL = {"steps": 32, "channels": 1, "layers": 1, "inverted": 1}
-
-
-def made(sharpness: float) -> Trained:
-    """Return a net that compares images with the mean image of each class."""
-    train, test = data.load("digits")
-    params, state = NET.init(KEY, train.spec)
-    means = mean_images(Trained(NET, params, state, train, test), CLASSES).reshape(10, 64)
-    params["conv1"] = {"kernel": jnp.ones((1, 1, 1, 1)), "bias": jnp.zeros(1)}
-    kernel = sharpness * (means - means.mean(0)).T
-    params["head"] = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.zeros(10)}
-    return Trained(NET, params, state, train, test)
 
 
 @pytest.fixture(scope="module")
 def mine() -> Trained:
-    return made(20.0)
-
-
-def saved(mine: Trained, folder) -> str:
-    path = folder / "net.safetensors"
-    jaxcnn.save(path, mine.net, mine.params, mine.state, spec=mine.train.spec)
-    return str(path)
+    return made()
 
 
 @pytest.mark.slow

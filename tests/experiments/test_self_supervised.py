@@ -8,22 +8,15 @@ import numpy as np
 import pytest
 
 from experiments import self_supervised
-from experiments.apparatus import small_nets
 from experiments.self_supervised import AUGMENTED, PIXELS, SCRATCH, UNTRAINED, VIEWS, Config
 from jaxcnn import data
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.usefixtures("quick_compilation", "two_stages")
 SMALL = Config(
     dataset="digits", unlabelled=64, epochs=1, views_batch=32, projection=4, per_class=(2, 4), test_images=60, seeds=2,
     steps=4, batch_size=20, width=2,
 )  # fmt: skip
 WAYS = [VIEWS, UNTRAINED, PIXELS, SCRATCH, AUGMENTED]
-
-
-@pytest.fixture(autouse=True)
-def two_stages(monkeypatch):
-    """Let nets have two stages: they compile in half the time."""
-    monkeypatch.setattr(small_nets, "STAGES", 2)
 
 
 @pytest.mark.slow

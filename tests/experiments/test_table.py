@@ -74,6 +74,10 @@ def test_another_set_has_a_record_of_its_own(tmp_path, monkeypatch):
     assert table.kept(run_of(tmp_path, usual)).name == "cpu-2-cores-pooling-a.json"
     own = table.kept(run_of(tmp_path, usual | {"dataset": "photographs/My cats"}))
     assert own.name == "cpu-2-cores-pooling-photographs-my-cats-a.json"
+    given = tmp_path / "a net's run"
+    given.mkdir()
+    (given / "config.json").write_text(json.dumps({"config": {"dataset": "mnist"}}))
+    assert table.kept(run_of(tmp_path, usual | {"source": str(given)})).name == "cpu-2-cores-pooling-mnist-a.json"
 
 
 def test_what_a_kept_run_found_is_said(tmp_path, monkeypatch, capsys):
@@ -87,9 +91,12 @@ def test_what_a_kept_run_found_is_said(tmp_path, monkeypatch, capsys):
 
 def test_the_time_that_an_experiment_says_it_takes_is_what_it_took():
     """Of the usual run on two cores, up to a factor of two, as other work may stand beside it."""
+    compared = []
     for name in experiments():
         said = re.search(r"About (\d+) min on 2 cores", " ".join((book.module(name).__doc__ or "").split()))
         path = table.RESULTS / f"cpu-2-cores-{name.replace('.', '-').replace('_', '-')}-a.json"
         if said and path.exists():
             took = json.loads(path.read_text())["seconds"] / 60
             assert took / 2 - 1 <= int(said[1]) <= 2 * took + 1, f"{name} took {took:.1f} min"
+            compared.append(name)
+    assert len(compared) > 30

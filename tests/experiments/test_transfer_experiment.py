@@ -16,20 +16,12 @@ from experiments.apparatus.statistics import better
 from experiments.transfer import ALL, LAST, SCRATCH, STAGE, Config, Measured, fitted
 from jaxcnn import data, training, transfer
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.usefixtures("quick_compilation", "two_stages")
 SMALL = Config(
     source="digits", target="digits", image_size=8, source_images=200, source_epochs=1, per_class=(2, 4), held_out=20,
     test_images=40, seeds=2, steps=4, batch_size=20, rates=(0.1,), width=2,
 )  # fmt: skip
 KEY = jax.random.key(0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_stages():
-    """Let nets have two stages: they compile in half the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(small_nets, "STAGES", 2)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +156,7 @@ def test_where_one_overtakes_the_other():
     lead = lambda gain: leads((1, 2, 4), np.ones((2, 3)), np.ones((2, 3)) + np.array(gain))  # noqa: E731
     said = [lead(gain) for gain in ([1, 2, 3], [-1, -2, -3], [2, 1, -1], [-1, 2, 3], [0, 0, 0])]
     assert said == ["throughout", "nowhere", "with 1 and 2 images alone", "from 1 images on", "nowhere"]
+    assert lead([1, -1, 1]) == "with 1 and 4 images alone"
 
 
 def test_better_is_what_is_so_beyond_chance():

@@ -1,6 +1,7 @@
 """The experiment that looks into a net: which layers and units it shows, how it measures, and what it says."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -45,9 +46,13 @@ def measured():
 @pytest.fixture(scope="module")
 def result(file, measured):
     with pytest.MonkeyPatch.context() as patch:
+
+        def kept(name, measure, *given):
+            measured[name], measured["sets"] = measure(*given), given[1:3]
+            return measured[name]
+
         for name in ("units_of", "spaces_of"):
-            measure = getattr(visualize, name)
-            patch.setattr(visualize, name, lambda *a, n=name, m=measure: measured.setdefault(n, m(*a)))
+            patch.setattr(visualize, name, functools.partial(kept, name, getattr(visualize, name)))
         return visualize.main(Config(source=file, quick=True))
 
 
@@ -75,12 +80,20 @@ def test_a_quick_run_and_its_record(result):
     assert table[3]["sees"] == "all"
 
 
-def test_patches_and_neighbours_are_of_the_images_that_are_named(file, result):
-    patches = result.pictures[2].blocks[0].figure
-    assert len(patches.axes[0].images) in (5, 10, 15)  # 3 units of 5 patches, but for dead ones
-    assert np.asarray(patches.axes[0].images[0].get_array()).shape == (3, 3, 3)
-    rows = result.pictures[-1].blocks[0].figure.axes[0]
-    assert len(rows.images) == 3 * 2 * (1 + 5)
+def test_patches_and_neighbours_are_of_the_images_that_are_named(result, measured):
+    shown = result.pictures[2].blocks[0].figure.axes[0].images
+    assert len(shown) in (5, 10, 15)  # 3 units of 5 patches, but for dead ones
+    (train, test), top = measured["sets"], measured["units_of"]["act1"].top
+    unit = (top.value > 0).any(axis=1).argmax()
+    row, column = top.position[unit, 0]
+    seen = np.pad(train["image"][top.index[unit, 0], ..., 0], 1)[row : row + 3, column : column + 3]
+    np.testing.assert_array_equal(shown[0].get_array(), np.stack(3 * [seen], -1))
+    rows = result.pictures[-1].blocks[0].figure.axes[0].images
+    assert len(rows) == 3 * 2 * (1 + 5)
+    number = of_different_classes(test["label"])[0]
+    nearest = measured["spaces_of"][PIXELS].nearest[number]
+    images = np.concatenate([test["image"][[number]], train["image"][nearest]])
+    np.testing.assert_array_equal([tile.get_array()[..., :1] for tile in rows[:6]], images)
 
 
 def test_unknown_layers_are_named(file):

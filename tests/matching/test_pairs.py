@@ -5,7 +5,6 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from jaxcnn import layers
@@ -122,14 +121,6 @@ def test_descent_separates_the_classes(make):
     pairs = list(itertools.combinations(range(6), 2))
     same = max(between[pair] for pair in pairs if LABEL[pair[0]] == LABEL[pair[1]])
     assert same < min(between[pair] for pair in pairs if LABEL[pair[0]] != LABEL[pair[1]]) - 0.5
-
-
-@pytest.mark.slow
-def test_triplets_are_those_of_optax():
-    """Of one triplet there is nothing to choose, but for the anchor."""
-    z, label = Z[:3], jnp.array([0, 0, 1])
-    expected = optax.losses.triplet_margin_loss(z[:2], z[jnp.array([1, 0])], z[jnp.array([2, 2])], margin=1.0)
-    np.testing.assert_allclose(triplet_loss(1.0)(z, {"label": label})[:2], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

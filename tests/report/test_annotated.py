@@ -3,6 +3,7 @@ import pytest
 
 from jaxcnn import report
 from jaxcnn.report.annotated import VEIL
+from tests.report.figures import lines
 
 IMAGE = np.full((10, 20, 3), 0.5, np.float32)
 MASK = np.zeros((10, 20), np.int32)
@@ -14,10 +15,6 @@ EXAMPLE = {
     "keypoints": np.array([[6.5, 2.5], [-1.0, 3.0], [25.0, 3.0]]),
     "label": 1,
 }
-
-
-def lines(axes, label):
-    return [line.get_xydata() for line in axes.lines if line.get_label() == label]
 
 
 def in_pixels(image, points):

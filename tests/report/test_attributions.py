@@ -2,17 +2,10 @@ import numpy as np
 import pytest
 
 from jaxcnn import report
+from tests.report.figures import drawn, words
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 3), np.uint8)
 SIGNED = np.linspace(-1, 1, 72).reshape(2, 6, 6)
-
-
-def drawn(figure) -> list:
-    return [np.asarray(image.get_array()) for image in figure.axes[0].images]
-
-
-def words(figure) -> list:
-    return [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_each_image_stands_beside_its_maps_with_names_and_scales():

@@ -2,12 +2,9 @@ import numpy as np
 import pytest
 
 from jaxcnn import report
+from tests.report.figures import lines
 
 NETS = {"trained": {"conv1": [80.0, 84.0], "head": [97.0, 98.0]}, "untrained": {"conv1": [79.0], "head": [np.nan]}}
-
-
-def lines(axes, label):
-    return [line.get_xydata() for line in axes.lines if line.get_label() == label]
 
 
 def test_by_layer_draws_a_line_a_net_with_the_first_layer_on_top():

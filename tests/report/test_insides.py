@@ -2,14 +2,7 @@ import numpy as np
 import pytest
 
 from jaxcnn import report
-
-
-def drawn(figure) -> list:
-    return [np.asarray(image.get_array()) for image in figure.axes[0].images]
-
-
-def words(figure) -> list:
-    return [text.get_text() for text in figure.axes[0].texts]
+from tests.report.figures import drawn, words
 
 
 def test_filters_of_three_channels_are_colours_on_one_scale():

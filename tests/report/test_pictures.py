@@ -2,16 +2,9 @@ import numpy as np
 import pytest
 
 from jaxcnn import report
+from tests.report.figures import drawn, words
 
 IMAGES = np.arange(5 * 4 * 4 * 3, dtype=np.uint8).reshape(5, 4, 4, 3)
-
-
-def drawn(figure) -> list:
-    return [np.asarray(image.get_array()) for image in figure.axes[0].images]
-
-
-def words(figure) -> list:
-    return [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_image_grid_shows_every_image_and_title_in_order():

@@ -2,12 +2,9 @@ import numpy as np
 import pytest
 
 from jaxcnn import report
+from tests.report.figures import lines
 
 VALUES = {"none": [80.0, 82.0, 84.0], "flip": [85.0]}
-
-
-def lines(axes, label):
-    return [line.get_xydata() for line in axes.lines if line.get_label() == label]
 
 
 def test_seed_dots_draw_every_seed_the_mean_and_the_deviation():

@@ -5,14 +5,11 @@ import pytest
 from matplotlib.colors import to_hex
 
 from jaxcnn import report
+from tests.report.figures import words
 
 PATCHES = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 5, 1), np.uint8)
 VALUES = np.array([[4.0, 3.0, 2.0, 1.5], [1.0, 0.5, 0.25, 0.0], [0.0] * 4])
 NAMES = ["unit 3\ncat, 0.9", "unit 5", "unit 7"]
-
-
-def words(figure) -> list:
-    return [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_patches_stand_in_a_row_for_each_unit():

@@ -33,6 +33,13 @@ def test_an_ensemble_has_the_mean_probabilities(nets):
     np.testing.assert_allclose(jax.jit(lambda f, x: f(x))(ensemble(NET, params, state), X), logits, rtol=1e-5)
 
 
+def test_an_ensemble_takes_bytes_as_images(nets):
+    pixels = np.array([0, 51, 102, 255], np.uint8).reshape(1, 2, 2, 1)
+    images = np.array([0, 0.2, 0.4, 1], np.float32).reshape(1, 2, 2, 1)
+    logits_fn = ensemble(NET, *nets)
+    np.testing.assert_allclose(logits_fn(pixels), logits_fn(images), rtol=1e-5)
+
+
 def test_an_ensemble_of_nets_with_heads_is_of_their_logits(nets):
     params, state = nets
     net = Auxiliary({"aux": "flatten"}, flatten=Flatten(), head=Dense(3), aux=Dense(2))

@@ -294,9 +294,13 @@ PROGRAM = """
 import json
 import jax
 jax.config.update("jax_disable_most_optimizations", True)
-from tests.search.test_restarts import six
-found = six()
-print(json.dumps({"values": found.values.tolist(), "kernel": found.states.params["head"]["kernel"].tolist()}))
+from tests.search.test_restarts import lanes, six
+lanes.CACHE = 1  # one lane on each device
+events = []
+found = six(callbacks=[events.append])
+shared = [event.metrics["lanes"].tolist() for event in events if event.kind == "start"]
+kernel = found.states.params["head"]["kernel"].tolist()
+print(json.dumps({"shared": shared, "values": found.values.tolist(), "kernel": kernel}))
 """
 
 
@@ -311,6 +315,7 @@ def test_devices_share_the_lanes():
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     several, alone = json.loads(done.stdout), six(devices=jax.devices()[:1])
+    assert several["shared"] == [[0, 1, 2, 3], [4, 5]]
     np.testing.assert_allclose(several["values"], alone.values, **NEAR)
     np.testing.assert_allclose(several["kernel"], alone.states.params["head"]["kernel"], **NEAR)
 

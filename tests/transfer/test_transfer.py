@@ -124,11 +124,18 @@ def test_a_frozen_net_is_in_training_what_it_is_in_evaluation(weights):
     assert gradient["head"]["kernel"].any()
 
 
-def test_a_mask_for_optax(weights):
-    mask = transfer.trainable_mask(weights[0], ["stage1", "stage2/conv"])
+@pytest.fixture(scope="module")
+def alike(weights):
+    """Parameters of which one layer is called as another one begins."""
+    return weights[0] | {"stage10": {"kernel": jnp.ones(2)}}
+
+
+def test_a_mask_for_optax(alike):
+    mask = transfer.trainable_mask(alike, ["stage1", "stage2/conv"])
     assert mask["stage1"] == {"conv": {"kernel": False, "bias": False}, "norm": {"scale": False, "bias": False}}
     assert mask["stage2"]["conv"] == {"kernel": False, "bias": False}
     assert mask["stage2"]["norm"] == {"scale": True, "bias": True}
+    assert mask["stage10"] == {"kernel": True}
 
 
 # --- rates
@@ -143,12 +150,13 @@ def updates(optimizer, params, steps=1):
     return found
 
 
-def test_a_rate_for_each_layer(weights):
-    optimizer = optax.chain(optax.sgd(1.0), transfer.scale_updates({"stage1": 0.1, "stage1/conv": 0.2, "head": 0.0}))
-    (update,) = updates(optimizer, weights[0])
+def test_a_rate_for_each_layer(alike):
+    optimizer = optax.chain(optax.sgd(1.0), transfer.scale_updates({"stage1/conv": 0.2, "stage1": 0.1, "head": 0.0}))
+    (update,) = updates(optimizer, alike)
     np.testing.assert_allclose(update["stage1"]["conv"]["kernel"], -0.2, rtol=1e-6)
     np.testing.assert_allclose(update["stage1"]["norm"]["scale"], -0.1, rtol=1e-6)
     np.testing.assert_allclose(update["stage2"]["conv"]["kernel"], -1.0)
+    np.testing.assert_allclose(update["stage10"]["kernel"], -1.0)
     assert not update["head"]["kernel"].any()
 
 
@@ -156,16 +164,14 @@ def test_rates_that_fall_towards_the_input(weights):
     assert transfer.layerwise(NET, weights[0], 0.5) == {"stage1": 0.25, "stage2": 0.5, "head": 1.0}
 
 
-def test_gradual_unfreezing(weights):
-    steps = {"stage1": 2, "stage2": 1}
-    found = updates(transfer.unfreeze_at(training.sgd(1.0, momentum=0.9), steps), weights[0], 3)
-    moves = [{name: bool(update[name]["conv"]["kernel"].any()) for name in steps} for update in found]
-    assert moves == [
-        {"stage1": False, "stage2": False},
-        {"stage1": False, "stage2": True},
-        {"stage1": True, "stage2": True},
-    ]
-    later = updates(training.sgd(1.0, momentum=0.9), weights[0])[0]
+def test_gradual_unfreezing(alike):
+    steps = {"stage1": 1, "stage1/conv": 2, "stage2": 1}
+    found = updates(transfer.unfreeze_at(training.sgd(1.0, momentum=0.9), steps), alike, 3)
+    still = jax.tree.map(lambda *leaves: sum(not leaf.any() for leaf in leaves), *found)
+    assert still["stage1"] == {"conv": {"kernel": 2, "bias": 2}, "norm": {"scale": 1, "bias": 1}}
+    assert still["stage2"]["conv"] == {"kernel": 1, "bias": 1}
+    assert still["stage10"] == {"kernel": 0}
+    later = updates(training.sgd(1.0, momentum=0.9), alike)[0]
     np.testing.assert_allclose(found[2]["stage1"]["conv"]["kernel"], later["stage1"]["conv"]["kernel"], rtol=1e-6)
 
 
