@@ -11,12 +11,14 @@ from jaxcnn.detection.heat_map import OVERLAP, _radius
 from tests.detection.perfect import BOXES, KINDS, perfect
 
 
-@pytest.mark.slow
 def test_heat_maps_have_a_peak_at_each_centre():
     heat = heat_map(BOXES, KINDS, shape=(8, 8), classes=2, stride=4)
     assert heat.shape == (8, 8, 2)
     assert np.argwhere(np.asarray(heat) == 1).tolist() == [[1, 6, 0], [4, 1, 1]]
-    assert heat[4, 0, 1] == heat[4, 2, 1] == heat[3, 1, 1]  # round
+    wide = np.asarray(heat_map(jnp.array([[0.0, 0, 64, 32]]), KINDS[:1], shape=(8, 16), classes=2, stride=4))
+    deviation = float(_radius(jnp.array([16.0, 8.0]))) / 3  # in cells, of which the box is 16 by 8
+    beside = np.exp(-1 / (2 * deviation**2))
+    np.testing.assert_allclose(wide[[5, 3, 4, 4], [8, 8, 7, 9], 1], beside, rtol=1e-3)  # round
     assert not heat_map(BOXES, jnp.full(3, -1), shape=(8, 8), classes=2, stride=4).any()
 
 
@@ -29,18 +31,18 @@ def test_a_box_shifted_by_the_radius_overlaps_as_much(size):
     assert found.min() == pytest.approx(OVERLAP, abs=1e-4)
 
 
-@pytest.mark.slow
 def test_the_loss_by_hand():
-    loss = centre_loss(4)
-    batch = {"boxes": BOXES[None], "box_class": KINDS[None]}
-    outputs = np.random.default_rng(0).normal(0, 1, (1, 8, 8, 6)).astype(np.float32)
-    wanted = np.asarray(heat_map(BOXES, KINDS, shape=(8, 8), classes=2, stride=4), np.float64)
+    boxes = jnp.concatenate([BOXES, jnp.array([[0.0, 0, 64, 64]])])  # the heat of a large one is felt beside its centre
+    kinds = jnp.append(KINDS, 0)
+    outputs = np.random.default_rng(0).normal(0, 1, (1, 16, 16, 6)).astype(np.float32)
+    wanted = np.asarray(heat_map(boxes, kinds, shape=(16, 16), classes=2, stride=4), np.float64)
     p = expit(outputs[0, ..., :2].astype(np.float64))
     focal = np.where(wanted == 1, -((1 - p) ** 2) * np.log(p), -((1 - wanted) ** 4) * p**2 * np.log(1 - p)).sum()
-    at = outputs[0, [4, 1], [1, 6], 2:]
-    size = np.abs(at[:, :2] - np.array([[2.25, 3.75], [2, 1.25]])).sum()
-    offset = np.abs(at[:, 2:] - np.array([[0.875, 0.125], [0.25, 0.375]])).sum()
-    np.testing.assert_allclose(loss(jnp.asarray(outputs), batch), [(focal + 0.1 * size + offset) / 2], rtol=1e-5)
+    at = outputs[0, [4, 1, 8], [1, 6, 8], 2:]
+    size = np.abs(at[:, :2] - np.array([[2.25, 3.75], [2, 1.25], [16, 16]])).sum()
+    offset = np.abs(at[:, 2:] - np.array([[0.875, 0.125], [0.25, 0.375], [0, 0]])).sum()
+    found = centre_loss(4)(jnp.asarray(outputs), {"boxes": boxes[None], "box_class": kinds[None]})
+    np.testing.assert_allclose(found, [(focal + 0.1 * size + offset) / 3], rtol=1e-5)
 
 
 @pytest.mark.slow

@@ -131,13 +131,17 @@ def test_as_linen_is_a_part_of_other_modules():
     assert Whole().apply(variables, X).shape == (4, 2)
 
 
-@pytest.mark.slow
-def test_as_nnx_computes_and_trains_as_the_net_does():
+def test_as_nnx_computes_as_the_net_does_and_moves_its_statistics():
     module = as_nnx(NET, PARAMS, STATE)
     near(module(X, train=False), NET.apply(PARAMS, STATE, X, train=False)[0])
     y, state = NET.apply(PARAMS, STATE, X, train=True, key=KEY)
     near(module(X, train=True, key=KEY), y)
     near(module(X, train=False), NET.apply(PARAMS, state, X, train=False)[0])
+
+
+@pytest.mark.slow
+def test_as_nnx_trains():
+    module = as_nnx(NET, PARAMS, STATE)
 
     def loss(module):
         return (module(X, train=True, key=KEY) ** 2).mean()
@@ -188,6 +192,26 @@ def test_a_linen_module_gives_what_it_gives_alone():
     layer = Linen(LinenNet())
     params, state = layer.init(KEY, X)
     near(layer.apply(params, state, X, train=False)[0], LinenNet().apply({"params": params, **state}, X, train=False))
+
+
+def test_a_linen_module_is_told_whether_it_trains_by_any_name_that_flax_has_for_it():
+    drop, norm = Linen(linen.Dropout(0.5)), Linen(linen.BatchNorm())
+    equal(drop.apply({}, {}, X, train=False)[0], X)
+    y, _ = drop.apply({}, {}, X, train=True, key=KEY)
+    equal(y, jnp.where(y == 0, 0, 2 * X))
+    assert 0.4 < (y == 0).mean() < 0.6
+    params, state = norm.init(KEY, X)
+    equal(norm.apply(params, state, X, train=False)[1], state)
+    moved = norm.apply(params, state, X, train=True)[1]
+    near(moved["batch_stats"]["mean"], 0.01 * X.mean((0, 1, 2)))
+
+
+def test_a_linen_module_stays_as_it_was_built():
+    norm = Linen(linen.BatchNorm(use_running_average=True))
+    params, state = norm.init(KEY, X)
+    y, same = norm.apply(params, state, X, train=True)
+    equal(same, state)
+    near(y, X / np.sqrt(1 + 1e-5))
 
 
 def test_an_nnx_module_gives_what_it_gives_alone():

@@ -81,6 +81,7 @@ def enlarged(*scales: float) -> bytes:
 
 
 SCALES = tensor("s", np.array([1.0, 1.0, 2.0, 2.0]))
+AROUND = tensor("p", np.array([0, 0, 1, 1, 0, 0, 1, 1]))
 THREE, DIMS = np.arange(3) + 1.0, [2, 3]
 HOSTILE = {
     # Arrays in other files.
@@ -183,6 +184,7 @@ HOSTILE = {
     "strides of nothing": (conv(strides=[0, 0]), "strides"),
     "strides of texts": (conv(strides="a"), "strides"),
     "huge strides": (conv(strides=[2**40, 1]), "given one of shape"),
+    "pads more before than after": (conv(auto_pad="SAME_LOWER"), "auto_pad NOTSET, VALID or SAME_UPPER"),
     "huge pads": (conv(pads=[2**40, 0, 0, 0]), "given one of shape"),
     "negative pads": (conv(pads=[-1, 0, 0, 0]), "pads"),
     "three pads": (conv(pads=[1, 1, 1]), "pads"),
@@ -208,12 +210,20 @@ HOSTILE = {
         r"spatial=1, got \(0, 0\)",
     ),
     "a norm of other channels": (one("BatchNormalization", "a a a a", [tensor("a", THREE)]), "shape"),
+    "a mean over the channels": (one("ReduceMean", "a", [tensor("a", np.array([1]))]), r"axes \[2, 3\]"),
     "dropout in training": (one("Dropout", "r t", [tensor("r", np.array(0.5)), tensor("t", np.array(1))]), "training"),
     "dropout of 7": (one("Dropout", ratio=7.0), r"\[0, 1\]"),
     "a matrix of other rows": (
         plain([node("Flatten", "x", "f"), node("Gemm", "f w", "y")], [tensor("w", np.ones((9, 5)))]),
         "shape",
     ),
+    **{
+        f"a matrix with {option}": (
+            plain([node("Flatten", "x", "f"), node("Gemm", "f w", "y", **option)], [tensor("w", np.ones((32, 5)))]),
+            "transA=0, alpha=1 and beta=1",
+        )
+        for option in ({"transA": 1}, {"alpha": 2.0}, {"beta": 0.5})
+    },
     "a matrix of images": (one("Gemm", "w", [tensor("w", np.ones((9, 5)))]), r"Gemm of \(N, C\)"),
     "flattening the batch too": (one("Flatten", axis=0), "axis 1"),
     "flattened and left so": (one("Flatten"), "in another order"),
@@ -242,8 +252,10 @@ HOSTILE = {
     ),
     "zeros around the channels": (one("Pad", "p", [tensor("p", np.array([0, 1, 0, 0, 0, 9, 0, 0]))]), "half before"),
     "less than zeros around": (one("Pad", "p", [tensor("p", np.array([0, 0, -1, 0, 0, 0, 0, 0]))]), "zeros before"),
+    "ones around": (one("Pad", "p v", [AROUND, tensor("v", np.array(1.0))]), "zeros before"),
+    "its mirror image around": (one("Pad", "p", [AROUND], mode="reflect"), "zeros before"),
     "zeros around, then none that sees them": (
-        plain([node("Pad", "x p", "z"), node("Relu", "z", "y")], [tensor("p", np.array([0, 0, 1, 1, 0, 0, 1, 1]))]),
+        plain([node("Pad", "x p", "z"), node("Relu", "z", "y")], [AROUND]),
         "without Pad before",
     ),
     "parts that are not equal": (

@@ -83,7 +83,12 @@ def comes_back(net, shape, path):
 
 LAYERS = {
     "activations": (Sequential(*EACH), (4, 4, 2)),
-    "norms": (Sequential(BatchNorm(), GroupNorm(2), InstanceNorm(), LayerNorm(), LocalResponseNorm(size=3)), (4, 4, 6)),
+    "norms": (
+        Sequential(
+            BatchNorm(eps=0.1), GroupNorm(2, eps=0.2), InstanceNorm(eps=0.3), LayerNorm(), LocalResponseNorm(size=3)
+        ),
+        (4, 4, 6),
+    ),
     "norms of vectors": (Sequential(Flatten(), BatchNorm(), LayerNorm(eps=0.1)), (4, 4, 2)),
     "convolutions": (
         Sequential(
@@ -224,6 +229,11 @@ BY_HAND = {
         [node("Conv", "x k", "y", strides=[2, 2], auto_pad="SAME_UPPER")],
         [tensor("k", KERNEL)],
         ["conv1"],
+    ),
+    "a pool whose last window reaches over the edge": (
+        [node("MaxPool", "x", "y", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)],
+        [],
+        ["maxpool1"],
     ),
     "means by a reduction": (
         [node("ReduceMean", "x a", "m", keepdims=0), node("Gemm", "m w b", "y")],

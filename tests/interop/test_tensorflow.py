@@ -31,6 +31,7 @@ assert "jaxcnn" not in sys.modules
 
 
 def test_runs_in_tensorflow(tmp_path):
+    """By hand: `make setup` and `.ci/run` install no TensorFlow."""
     pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
     params, state = NET.init(KEY, SPEC)
     state = jax.tree.map(lambda leaf: leaf + 0.3, state)

@@ -5,7 +5,6 @@ import os
 import pickle
 import re
 import struct
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,8 +27,9 @@ from tests.interop.torch_files import (
     storage,
     zipped,
 )
+from tests.shared_data import SHARED
 
-AKAMASTER = Path(__file__).parents[3] / "shared" / "data" / "weights_akamaster"
+AKAMASTER = SHARED / "weights_akamaster"
 CONTAINERS = {"since 1.6": since_1_6, "before 1.6": before_1_6}
 
 

@@ -116,8 +116,12 @@ def test_wrappers_and_prefixes_are_taken_away_and_counters_left_out():
     assert back.report.unexpected == ()
 
 
-def test_halves_become_float32_and_it_is_said():
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_halves_become_float32_and_it_is_said(library):
     there = {"a.weight": np.float16([[0.1, 0.2]]), "a.bias": np.float16([1])}
+    if library == "torch":
+        torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+        there = {name: torch.from_numpy(array) for name, array in there.items()}
     net = Sequential(a=Dense(1))
     back = interop.torch.load_state_dict(net, there, spec=jax.ShapeDtypeStruct((1, 2), jnp.float32))
     assert back.params["a"]["kernel"].dtype == jnp.float32

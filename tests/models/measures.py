@@ -20,3 +20,9 @@ def deviations(net, size=32, batch=8):
         return {path: jnp.std(value) for path, value in found.items()}
 
     return {path: float(sd) for path, sd in spread(jax.random.key(0), x).items()}
+
+
+def output(net, size):
+    """Return the shape of what the net gives for an image of that many pixels."""
+    spec = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    return jax.eval_shape(lambda key, x: net.apply(*net.init(key, x), x, train=False)[0], jax.random.key(0), spec).shape

@@ -132,6 +132,11 @@ def test_the_same_logits_as_torchvision():
     check_same_net(models.efficientnet(7), redrawn(torchvision().models.efficientnet_b0(num_classes=7)))
 
 
+def test_the_same_logits_of_a_small_one_as_timm():
+    theirs = timm().models.efficientnet._gen_efficientnet("efficientnet_b0", 0.25, 0.5, num_classes=7)
+    check_same_net(models.efficientnet(7, width=0.25, depth=0.5), redrawn(theirs), layout="timm")
+
+
 @slow
 @pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3"])
 @pytest.mark.parametrize("library", ["torchvision", "timm"])

@@ -5,14 +5,13 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from jaxcnn import models, summarize, surgery
 from jaxcnn.initializers import bilinear
 from jaxcnn.layers import Conv, ConvTranspose, Dropout, Residual, Sequential
 from jaxcnn.models.vgg import vgg
-from tests.models.measures import deviations
+from tests.models.measures import deviations, output
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = functools.partial(models.fcn, 5, backbone=vgg(11, width=8), hidden=16)
@@ -20,11 +19,6 @@ SMALL = functools.partial(models.fcn, 5, backbone=vgg(11, width=8), hidden=16)
 
 def spec(size, batch=1):
     return jax.ShapeDtypeStruct((batch, size, size, 3), jnp.float32)
-
-
-def output(net, size):
-    params, state = jax.eval_shape(net.init, jax.random.key(0), spec(size))
-    return jax.eval_shape(lambda p, s, x: net.apply(p, s, x, train=False)[0], params, state, spec(size)).shape
 
 
 def test_costs():
@@ -94,23 +88,6 @@ def test_logits_of_coarse_and_fine_maps_are_added():
 def test_signals_neither_vanish_nor_explode_at_the_start():
     found = deviations(SMALL(), size=32)
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}
-
-
-@pytest.mark.slow
-def test_a_step_in_bfloat16_and_other_devices():
-    net = SMALL()
-    params, state = jax.jit(lambda key: net.init(key, spec(32)))(jax.random.key(0))
-
-    def loss(params, x, labels):
-        logits, _ = net.apply(params, state, x, train=True, key=jax.random.key(1))
-        return optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels).mean()
-
-    x = jnp.asarray(np.random.default_rng(0).random((2, 32, 32, 3)), jnp.bfloat16)
-    gradients = jax.jit(jax.grad(loss))(params, x, jnp.zeros((2, 32, 32), jnp.int32))
-    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradients))
-    forward = jax.jit(lambda p, x: net.apply(p, state, x, train=False)[0])
-    exported = jax.export.export(forward, platforms=["cuda", "tpu"])(params, spec(32))
-    assert exported.out_avals[0].shape == (1, 32, 32, 5)
 
 
 def test_images_that_the_stride_does_not_divide():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxcnn import models, summarize
-from jaxcnn.layers import AdaptiveAvgPool, Auxiliary, AvgPool, Conv, LocalResponseNorm, MaxPool
+from jaxcnn.layers import AdaptiveAvgPool, Auxiliary, AvgPool, Conv, LocalResponseNorm, MaxPool, Sequential
 from tests.models.drawn import redrawn
 from tests.models.measures import deviations
 from tests.models.parity import check_same_net
@@ -145,6 +145,17 @@ def test_signals_neither_vanish_nor_explode_at_the_start(batch_norm):
 def test_bad_options(options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         models.googlenet(**options)
+
+
+def test_the_same_logits_of_the_first_modules_as_torchvision():
+    torch = pytest.importorskip("torch")
+    theirs = torchvision().models.googlenet(num_classes=7, aux_logits=False, init_weights=False)
+    for name in ("inception4a", "inception4b", "inception4c", "inception4d", "inception4e", "maxpool4"):
+        setattr(theirs, name, torch.nn.Identity())
+    theirs.inception5a = theirs.inception5b = torch.nn.Identity()
+    theirs.fc = torch.nn.Linear(480, 7)
+    net = models.googlenet(7, batch_norm=True)
+    check_same_net(Sequential(**net[:2].layers, **net[-3:].layers), redrawn(theirs))
 
 
 @slow

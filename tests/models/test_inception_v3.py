@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxcnn import models, summarize
-from jaxcnn.layers import AdaptiveAvgPool, Auxiliary, AvgPool, BatchNorm, Conv, MaxPool
+from jaxcnn.layers import AdaptiveAvgPool, Auxiliary, AvgPool, BatchNorm, Conv, MaxPool, Sequential
 from tests.models.drawn import redrawn
 from tests.models.measures import deviations
 from tests.models.parity import check_same_net
@@ -122,6 +122,19 @@ def test_signals_neither_vanish_nor_explode_at_the_start():
 def test_bad_options(options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         models.inception_v3(**options)
+
+
+def test_the_same_logits_of_a_module_of_each_stage():
+    nn, vision = pytest.importorskip("torch").nn, torchvision().models
+    theirs = vision.inception_v3(num_classes=7, aux_logits=False, init_weights=False)
+    for name in ("5c", "5d", "6a", "6c", "6d", "6e", "7a", "7c"):
+        setattr(theirs, f"Mixed_{name}", nn.Identity())
+    theirs.Mixed_6b, theirs.Mixed_7b = vision.inception.InceptionC(256, 128), vision.inception.InceptionE(768)
+    net = models.inception_v3(7)
+    kept = {"stage1": "mixed5b", "stage2": "mixed6b", "stage3": "mixed7b"}
+    stages = {stage: Sequential(**{name: net[stage][name]}) for stage, name in kept.items()}
+    small = Sequential(stem=net["stem"], **stages, **net[-3:].layers)
+    check_same_net(small, redrawn(theirs), size=43)
 
 
 @slow

@@ -164,14 +164,13 @@ def test_the_second_has_the_logits_of_torchvision():
     check_same_net(models.mobilenet_v2(7), redrawn(torchvision().models.mobilenet_v2(num_classes=7)))
 
 
-@slow
 @pytest.mark.parametrize(
     ("net", "name"),
     [
-        (models.mobilenet_v1(7, width=1.25), "mobilenetv1_125"),
-        (models.mobilenet_v2(7), "mobilenetv2_100"),
-        (models.mobilenet_v2(7, width=1.4), "mobilenetv2_140"),
         (models.mobilenet_v2(7, width=0.5), "mobilenetv2_050"),
+        pytest.param(models.mobilenet_v2(7), "mobilenetv2_100", marks=slow),
+        pytest.param(models.mobilenet_v2(7, width=1.4), "mobilenetv2_140", marks=slow),
+        pytest.param(models.mobilenet_v1(7, width=1.25), "mobilenetv1_125", marks=slow),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

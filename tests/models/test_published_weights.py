@@ -1,8 +1,6 @@
 """Published weights of CIFAR nets: PyTorch's logits, and the test error that was published."""
 
 import functools
-import os
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +9,7 @@ import pytest
 
 from jaxcnn import data, interop, models
 from jaxcnn.layers import Normalize, Sequential
+from tests.shared_data import SHARED
 
 CIFAR = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
 WEIGHTS = {  # file, test error in percent on the test images at hand
@@ -25,10 +24,9 @@ NORMALIZE = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 @functools.cache
 def shared():
     """Return the folder of real sets, or skip."""
-    folder = Path(os.environ.get("JAXCNN_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
-    if not (folder / "weights_akamaster").is_dir():
-        pytest.skip(f"no published weights in {folder}")
-    return folder
+    if not (SHARED / "weights_akamaster").is_dir():
+        pytest.skip(f"no published weights in {SHARED}")
+    return SHARED
 
 
 def published(depth):

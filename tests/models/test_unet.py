@@ -3,24 +3,18 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from jaxcnn import functional as F
 from jaxcnn import models, summarize, surgery
 from jaxcnn.layers import Concat, Conv, ConvTranspose, Dropout, MaxPool, Sequential
-from tests.models.measures import deviations
+from tests.models.measures import deviations, output
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def spec(size, channels=3):
     return jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
-
-
-def output(net, size):
-    params, state = jax.eval_shape(net.init, jax.random.key(0), spec(size))
-    return jax.eval_shape(lambda p, s, x: net.apply(p, s, x, train=False)[0], params, state, spec(size)).shape
 
 
 @pytest.mark.slow
@@ -94,23 +88,6 @@ def test_classes_for_every_pixel(options):
 def test_signals_neither_vanish_nor_explode_at_the_start():
     found = deviations(models.unet(width=8), size=16)
     assert {path: sd for path, sd in found.items() if not 0.05 < sd < 20} == {}
-
-
-@pytest.mark.slow
-def test_a_step_in_bfloat16_and_other_devices():
-    net = models.unet(3, width=4, depth=1, batch_norm=True)
-    params, state = jax.jit(lambda key: net.init(key, spec(8)))(jax.random.key(0))
-
-    def loss(params, x, labels):
-        logits, after = net.apply(params, state, x, train=True, key=jax.random.key(1))
-        return optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels).mean(), after
-
-    x = jnp.asarray(np.random.default_rng(0).random((2, 8, 8, 3)), jnp.bfloat16)
-    gradients, after = jax.jit(jax.grad(loss, has_aux=True))(params, x, jnp.zeros((2, 8, 8), jnp.int32))
-    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves((gradients, after)))
-    forward = jax.jit(lambda p, x: net.apply(p, state, x, train=False)[0])
-    exported = jax.export.export(forward, platforms=["cuda", "tpu"])(params, spec(8))
-    assert exported.out_avals[0].shape == (1, 8, 8, 3)
 
 
 def test_images_that_cannot_be_halved_so_often():

@@ -73,7 +73,6 @@ def test_slopes_of_the_focal_loss_are_those_of_float64_where_the_net_is_sure(gam
     np.testing.assert_array_equal(slope(jnp.full_like(labels, 255)), 0)
 
 
-@pytest.mark.slow
 def test_dice_by_hand():
     soft = np.asarray(jax.nn.softmax(LOGITS), np.float64)
     for image in range(2):

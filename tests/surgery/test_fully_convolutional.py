@@ -130,6 +130,14 @@ REFUSED = {
         Sequential(flat=F.flatten, head=Dense(2)),
         "layers that windows can share, got .*flatten.* at 'flat'",
     ),
+    "a function of the whole map": (
+        Sequential(norm=F.instance_norm, flat=Flatten(), head=Dense(2)),
+        "layers that windows can share, got .*instance_norm.* at 'norm'",
+    ),
+    "a function of the whole vector": (
+        Sequential(flat=Flatten(), norm=F.layer_norm, head=Dense(2)),
+        "layers that windows can share, got .*layer_norm.* at 'norm'",
+    ),
     "no dense layer": (Sequential(flat=Flatten()), "a dense layer after Flatten, got none"),
     "nothing to do": (Sequential(conv=Conv(4, padding="VALID")), "a net with Flatten or a global pooling"),
 }

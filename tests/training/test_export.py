@@ -18,9 +18,8 @@ MOVED = augment.batched(
 )
 
 
-@pytest.mark.parametrize("name", ["cifar_resnet8", "cifar_resnet20", "cifar_vgg", "lenet5"])
-def test_the_training_step_lowers_for_every_platform(name):
-    net, optimizer = models.create(name), sgd(warmup_cosine(0.1, 10))
+def test_the_training_step_lowers_for_every_platform():
+    net, optimizer = models.create("cifar_resnet8"), sgd(warmup_cosine(0.1, 10))
     spec = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
     state = jax.eval_shape(lambda key: TrainState.create(net, optimizer, key, spec), jax.random.key(0))
     batch = {"image": jax.ShapeDtypeStruct((4, 8, 8, 3), jnp.uint8), "label": jax.ShapeDtypeStruct((4,), jnp.int32)}

@@ -63,7 +63,6 @@ def test_a_loss_that_has_fallen_to_0_may_rise_a_little(monkeypatch):
     assert len(found.rates) == len(losses)
 
 
-
 def test_tries_every_rate_where_none_is_too_large():
     found = find_learning_rate(NET, unit_images(), key=KEY, loss=to_one, batch_size=8, low=1e-3, high=0.1, steps=12)
     assert len(found.losses) == 12

@@ -350,8 +350,7 @@ def blocks(easy):
     return TrainState.create(BLOCKS, sgd(RATE), jax.random.key(0), easy.spec)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("parts", [2, 3, 12])
+@pytest.mark.parametrize("parts", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 12))])
 def test_a_batch_in_parts_is_the_step_of_the_whole(parts, blocks, batch):
     whole, measured = jax.jit(make_train_step(BLOCKS, sgd(RATE), augment=noisy))(blocks, batch)
     accumulated = jax.jit(make_train_step(BLOCKS, sgd(RATE), augment=noisy, accumulate=parts))(blocks, batch)
