@@ -21,7 +21,9 @@ def export(net: Layer, params: Any, state: Any, spec: Spec, path: Path | str) ->
     """Write the net, in the form for inference, as a SavedModel: a folder with a program and its weights.
 
     The program is StableHLO inside of TensorFlow's graph, for any number of images, and runs where TensorFlow does
-    XLA. Needs TensorFlow (`pip install "jaxcnn[tensorflow]"`), and JAX's converter `jax2tf`.
+    XLA. Needs TensorFlow (`pip install "jaxcnn[tensorflow]"`), and JAX's converter `jax2tf`. A JAX much newer than the
+    TensorFlow writes what that one cannot run, and is refused: TensorFlow 2.21 runs what JAX 0.10 writes, and not what
+    0.12 does.
 
     Args:
         net, params, state: a trained net.
@@ -30,6 +32,7 @@ def export(net: Layer, params: Any, state: Any, spec: Spec, path: Path | str) ->
 
     Raises:
         ImportError: TensorFlow is not installed.
+        RuntimeError: TensorFlow cannot run what JAX writes; nothing is saved.
         ValueError: the folder holds something; a net that does not take such images.
         TypeError: what is no net, no weights, no spec.
     """
@@ -60,4 +63,10 @@ def export(net: Layer, params: Any, state: Any, spec: Spec, path: Path | str) ->
         input_signature=signature,
         autograph=False,
     )
+    try:
+        module.outputs(tf.zeros((1, *spec.shape[1:]), dtype))
+    except tf.errors.OpError:
+        fix = "Install a JAX that is as old, such as 0.10 for TensorFlow 2.21, or a newer TensorFlow."
+        what = f"a program that TensorFlow {tf.__version__} runs"
+        expect(False, where, what, f"that of JAX {jax.__version__}", fix, RuntimeError)
     tf.saved_model.save(module, str(path), signatures={"serving_default": module.outputs.get_concrete_function()})

@@ -1,14 +1,11 @@
 """What the tests of data on disk share: tiny prepared sets, a private cache, the real sets where they are."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-import jaxcnn
 from jaxcnn.data.array_record import write_prepared
-
-ROOT = Path(jaxcnn.__file__).parents[1]
+from tests.shared_data import SHARED
 
 
 @pytest.fixture
@@ -37,7 +34,6 @@ def prepared(tmp_path):
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real sets; skip where it is not."""
-    folder = Path(os.environ.get("JAXCNN_DATA") or ROOT.parent / "shared" / "data")
-    if not folder.is_dir():
-        pytest.skip(f"no real sets in {folder}")
-    return folder
+    if not SHARED.is_dir():
+        pytest.skip(f"no real sets in {SHARED}")
+    return SHARED

@@ -1,6 +1,7 @@
 """TensorFlow's SavedModels: the same numbers in a process that does not import jaxcnn."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(0)
 SPEC = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
 NET = Sequential(conv=Conv(4, stride=2), norm=BatchNorm(), block=Residual(Conv(4)), pool=GlobalAvgPool(), head=Dense(3))
+TOO_NEW = r"export: expected a program that TensorFlow .* runs, got that of JAX .*\. Install a JAX that is as old"
 PROGRAM = """
 import sys
 import numpy as np
@@ -31,11 +33,16 @@ assert "jaxcnn" not in sys.modules
 
 
 def test_runs_in_tensorflow(tmp_path):
-    """By hand: `make setup` and `.ci/run` install no TensorFlow."""
+    """By hand, with JAX 0.10 (on Python 3.11) for TensorFlow 2.21: `make setup` and `.ci/run` install none."""
     pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
     params, state = NET.init(KEY, SPEC)
     state = jax.tree.map(lambda leaf: leaf + 0.3, state)
-    interop.tensorflow.export(NET, params, state, SPEC, tmp_path / "model")
+    try:
+        interop.tensorflow.export(NET, params, state, SPEC, tmp_path / "model")
+    except RuntimeError as error:
+        assert re.match(TOO_NEW, str(error))  # noqa: PT017
+        assert not (tmp_path / "model").exists()
+        pytest.skip("this JAX is too new for this TensorFlow, which is said")
     images = np.asarray(jax.random.uniform(KEY, (5, 8, 8, 3)))
     np.save(tmp_path / "images.npy", images)
     run = subprocess.run(
