@@ -29,6 +29,7 @@ from jax.sharding import Mesh
 from experiments.benchmarks.chart import against
 from experiments.benchmarks.pairs import Program
 from experiments.framework.device import console
+from experiments.framework.memory import keep_memory
 from experiments.framework.runner import Common, Result, run
 from jaxcnn import models, report, training
 from jaxcnn.checking import expect
@@ -129,6 +130,7 @@ def on_virtual_devices(config: Config) -> list[Row]:
 
 def make_devices(count: int, cache: str | None) -> None:
     """Make the CPU of this process look like so many devices."""
+    keep_memory()
     flags = os.environ.get("XLA_FLAGS", "")  # of those said twice the last holds
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count}"
     jax.config.update("jax_platforms", "cpu")

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments.framework.memory import keep_memory
+
 Ways = dict[str, Callable[[], Any]]
 """The ways in which a method can be called; the fastest is what is compared."""
 
@@ -30,6 +32,7 @@ def answer(
         packages: that are needed, of which the versions are told.
         methods: arrays, what else the file tells -> what can be asked for.
     """
+    keep_memory()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever libraries print is no answer
     warnings.simplefilter("ignore")

@@ -11,7 +11,7 @@ from jax import lax
 
 from jaxcnn.functional.primitives.dense import dense_input_gradient
 from jaxcnn.functional.primitives.geometry import Forms, Geometry
-from jaxcnn.functional.primitives.parts import in_parts
+from jaxcnn.functional.primitives.parts import summed_parts
 from jaxcnn.functional.primitives.taps import padded, taps
 from jaxcnn.functional.spread import along_channels
 
@@ -52,8 +52,8 @@ def _kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Arra
         return jnp.stack([jnp.sum(seen * g, pixels) for seen in _meetings(x, geometry)])
 
     # A few images at a time: the products, one for each tap, stay in the cache.
-    sums = in_parts(run, (lax.optimization_barrier(x), lax.optimization_barrier(g)), images=8)
-    return jnp.sum(sums, (0, 2)).reshape(geometry.kernel).astype(x.dtype)
+    sums = summed_parts(run, (lax.optimization_barrier(x), lax.optimization_barrier(g)), images=8)
+    return jnp.sum(sums, 1).reshape(geometry.kernel).astype(x.dtype)
 
 
 DEPTHWISE = Forms(_convolve, _input_gradient, _kernel_gradient)

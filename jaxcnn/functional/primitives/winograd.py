@@ -14,7 +14,7 @@ from jax import lax
 
 from jaxcnn.functional.primitives.dense import dense_input_gradient
 from jaxcnn.functional.primitives.geometry import Forms, Geometry
-from jaxcnn.functional.primitives.parts import in_parts
+from jaxcnn.functional.primitives.parts import joined_parts, summed_parts
 from jaxcnn.functional.primitives.taps import padded, taps_along
 
 __all__ = ["WINOGRAD", "winograd"]
@@ -37,8 +37,7 @@ def winograd(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
         y = y.reshape(x.shape[0], 2 * y.shape[1], 2 * y.shape[3], geometry.features)
         return y[:, :height, :width]
 
-    y = in_parts(run, (x,), _images(geometry))
-    return jnp.swapaxes(y, 0, 1).reshape(x.shape[0], height, width, geometry.features)
+    return joined_parts(run, x, _images(geometry))
 
 
 def _kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
@@ -51,7 +50,7 @@ def _kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Arra
         return jnp.einsum("tpc,tpo->tco", _image_tiles(x, geometry), g.reshape(16, -1, g.shape[-1]))
 
     parts = lax.optimization_barrier(x), lax.optimization_barrier(g)
-    kernels = jnp.sum(in_parts(run, parts, _images(geometry)), 0)
+    kernels = summed_parts(run, parts, _images(geometry))
     return (jnp.asarray(_KERNELS.T, x.dtype) @ kernels.reshape(16, -1)).reshape(geometry.kernel)
 
 
