@@ -17,6 +17,7 @@ import tyro
 from experiments import train
 from experiments.framework import run_record
 from experiments.framework.device import banner, console
+from experiments.framework.memory import keep_memory
 from experiments.framework.run_folder import read_starts, stored_options
 from experiments.framework.runner import BAD_INPUT, INTERRUPTED
 from jaxcnn.checking import expect
@@ -102,6 +103,7 @@ if __name__ == "__main__":
     options = tyro.cli(Config, description=__doc__)
     try:
         config, *_ = read_record(options.run)
+        keep_memory()
         banner(config)
         same = reproduce(options.run)
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import inspect
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,9 @@ CORE = {
 }
 MOST_MAPS = 30_000
 WITH_PYTORCH = re.compile("torch|timm|captum|zennit|foolbox|coco|twin|same_logits|logits_of")
+
+# Commands that tests run in their own process do not say how it keeps memory.
+os.environ.setdefault("GLIBC_TUNABLES", "")
 
 # From our order of axes to PyTorch's.
 _TORCH_AXES = {

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from experiments.framework.memory import keep_memory
 from jaxcnn import training
 from jaxcnn.checking import expect
 from jaxcnn.data.original import cache_folder
@@ -35,8 +34,7 @@ def join(config: Any) -> None:
 
 
 def banner(config: Any) -> None:
-    """Choose the device, show it, keep memory and compiled programs, and switch the checks of `--debug` on."""
-    keep_memory()
+    """Choose the device, show it, keep compiled programs, and switch the checks of `--debug` on."""
     choose_device(config.device)
     if config.debug:
         jax.config.update("jax_debug_nans", True)

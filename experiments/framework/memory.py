@@ -1,27 +1,37 @@
-"""Memory that the steps of a training on a CPU give back is kept for the next ones.
+"""The memory that a program on a CPU gives back is kept for its next call.
 
-glibc returns large blocks to the system, and gets them back page by page: a training step whose arrays have 100 MB then
-spends up to half of its time in page faults.
+glibc returns large blocks to the system, and gets them back page by page; XLA asks anew at every call for the memory
+that a step needs in between.
 """
 
 import ctypes
 import os
 
-__all__ = ["keep_memory"]
+__all__ = ["keep_memory", "left_alone"]
 
-# glibc's malloc.h: one heap for all threads, no block beside it, nothing of it given back.
+# Of glibc's malloc.h: one heap for all threads (others hold 64 MB at most, and are given back whole), no block beside
+# it, and nothing of it given back.
 _OPTIONS = {"M_ARENA_MAX": (-8, 1), "M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1)}
 
 
 def keep_memory() -> bool:
-    """Let the process keep what memory it has once had; return whether its C library can.
+    """Let the process keep what memory it has once had; return whether the C library took the options.
 
-    To be called before JAX starts its threads. Whoever sets the environment variable `GLIBC_TUNABLES` decides.
+    To be called before threads are started. Whoever sets an option of malloc (in `GLIBC_TUNABLES`, or a variable
+    `MALLOC_...`) decides; an empty `GLIBC_TUNABLES` leaves memory as glibc has it.
     """
-    if "GLIBC_TUNABLES" in os.environ:
+    if left_alone():
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # no glibc
         return False
     return min(mallopt(option, value) for option, value in _OPTIONS.values()) == 1
+
+
+def left_alone() -> bool:
+    """Return whether the user said how memory is to be kept."""
+    tunables = os.environ.get("GLIBC_TUNABLES")
+    return (
+        tunables == "" or "glibc.malloc." in (tunables or "") or any(name.startswith("MALLOC_") for name in os.environ)
+    )

@@ -16,6 +16,7 @@ import tyro
 
 from experiments.framework import run_folder
 from experiments.framework.device import banner, console, join
+from experiments.framework.memory import keep_memory
 from experiments.framework.run_folder import (
     begun,
     make_folder,
@@ -131,6 +132,8 @@ def run(
     folder, mine = None, False
     resume = getattr(config, "resume", None)
     try:
+        if config.device in ("auto", "cpu"):
+            keep_memory()
         join(config)
         banner(config)
         if resume is None:

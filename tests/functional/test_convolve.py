@@ -168,6 +168,29 @@ def test_winograd_in_several_parts(monkeypatch):
         three_kinds(WINOGRAD, geometry, batch)
 
 
+def test_a_pixel_that_is_no_number_stays_with_its_image(monkeypatch):
+    monkeypatch.setattr("jaxcnn.functional.primitives.winograd._FLOATS", 0)
+    geometry = Geometry((6, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 2, 3, 1)
+    x, kernel = draw(0, 8, 6, 5, 2), draw(1, 3, 3, 2, 3)
+    y = WINOGRAD.convolve(x.at[0, 0, 0, 0].set(jnp.nan), kernel, geometry)
+    np.testing.assert_array_equal(np.isnan(y).any((1, 2, 3)), [True] + 7 * [False])
+    assert not np.isnan(y[0]).all()  # it is what the loop over the images begins with, everywhere
+
+
+def test_the_maps_of_a_net_are_not_all_reserved_at_once(monkeypatch):
+    monkeypatch.setattr("jaxcnn.functional.primitives.winograd._FLOATS", 4 * 8 * 8 * 8)
+    geometry = Geometry((8, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 8, 8, 1)
+
+    def net(x, kernel):
+        for _ in range(8):
+            x = jnp.tanh(WINOGRAD.convolve(x, kernel, geometry))
+        return x
+
+    x, kernel = draw(0, 64, 8, 8, 8), draw(1, 3, 3, 8, 8)
+    memory = jax.jit(net).lower(x, kernel).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 4 * x.nbytes
+
+
 def test_winograd_rounds_nearly_as_well_as_sums_of_products():
     geometry = Geometry((8, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 256, 4, 1)
     x, kernel = draw(0, 4, 8, 8, 256), draw(1, 3, 3, 256, 4)

@@ -13,6 +13,8 @@ import jax, jax.numpy as jnp, numpy as np
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from jaxcnn import functional as F
+from jaxcnn.functional.primitives import winograd
+from jaxcnn.functional.primitives.fast_on_cpu import fast_on_cpu
 from jaxcnn.functional.primitives.geometry import Geometry
 from jaxcnn.functional.primitives.library import LIBRARY
 from jaxcnn.functional.primitives.winograd import WINOGRAD
@@ -82,7 +84,8 @@ for x, kernel, loss, wanted in cases():
     outside = jax.shard_map(total, mesh=automatic, in_specs=(P(), P("data")), out_specs=P(), check_vma=False)
     same(jax.jit(jax.grad(outside, (0, 1)))(kernel, x), wanted)
 """,
-    "winograd": """
+    "winograd, in parts": """
+winograd._FLOATS = 2 * 4 * 6 * 5 * 6  # four parts, of which each device has two images
 geometry = Geometry((6, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 4, 6, 1)
 x, g, kernel = draw(0, 32, 6, 5, 4), draw(1, 32, 6, 5, 6), draw(2, 3, 3, 4, 6)
 split, whole = NamedSharding(automatic, P("data")), NamedSharding(automatic, P())
@@ -92,6 +95,14 @@ for name, operands in {"convolve": (x, kernel), "input_gradient": (g, kernel), "
     compiled = jax.jit(fast).lower(*operands).compile()
     same(compiled(*operands), jax.jit(plain)(*operands))
     assert "all-gather" not in compiled.as_text()
+""",
+    "winograd in shard_map": """
+assert fast_on_cpu(Geometry((16, 16), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 64, 128, 1), 32, np.float32) is WINOGRAD
+x, kernel = draw(0, 128, 16, 16, 64), draw(1, 3, 3, 64, 128) / 24
+mine, plain = (functools.partial(objective, functools.partial(f, stride=1, groups=1)) for f in (ours, theirs))
+total = lambda kernel, x: lax.pmean(mine(kernel, x), "data")
+inside = jax.shard_map(jax.grad(total, (0, 1)), mesh=automatic, in_specs=(P(), P("data")), out_specs=(P(), P("data")))
+same(jax.jit(inside)(kernel, x), jax.jit(jax.grad(plain, (0, 1)))(kernel, x))
 """,
     "batch norm and pooling": """
 def net(kernel, x):
@@ -114,7 +125,7 @@ same(jax.jit(jax.grad(outside, (0, 1)))(kernel, x), wanted)
 }
 
 
-LONG = ("shard_map, unchecked", "an explicit mesh", "winograd")
+LONG = ("shard_map, unchecked", "an explicit mesh", "winograd, in parts", "winograd in shard_map")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in SCRIPTS])

@@ -26,6 +26,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxcnn.functional.primitives.fast_on_cpu import fast_on_cpu
 from jaxcnn.functional.primitives.geometry import Forms, Geometry
 from jaxcnn.functional.primitives.library import LIBRARY
+from jaxcnn.functional.primitives.parts import joined
 
 __all__ = ["convolve", "convolve_transposed", "multiply_adds"]
 
@@ -215,8 +216,8 @@ def _lower(primitive: Any, name: str) -> None:
             if not forms.sequential:
                 return jax.vmap(form, [0 if many else None for many in mapped])(a, b)
             if all(mapped):
-                return lax.map(lambda lane: form(*lane), (a, b))
-            return lax.map(lambda lane: form(lane, b), a) if mapped[0] else lax.map(lambda lane: form(a, lane), b)
+                return joined(form, (a, b))
+            return joined(lambda lane: form(lane, b), [a]) if mapped[0] else joined(lambda lane: form(a, lane), [b])
 
         return mlir.lower_fun(run, multiple_results=False)
 

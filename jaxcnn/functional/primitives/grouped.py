@@ -1,11 +1,13 @@
 """Several groups of channels: dense convolutions one after another."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxcnn.functional.primitives.dense import DENSE
 from jaxcnn.functional.primitives.geometry import Form, Forms, Geometry
+from jaxcnn.functional.primitives.parts import joined
 
 __all__ = ["GROUPED"]
 
@@ -19,7 +21,7 @@ def _grouped(form: Form) -> Form:
     def run(a: jax.Array, b: jax.Array, geometry: Geometry) -> jax.Array:
         groups = geometry.groups
         one = geometry._replace(channels=geometry.channels // groups, features=geometry.features // groups, groups=1)
-        y = lax.map(lambda parts: form(parts[0], parts[1], one), (split(a, groups), split(b, groups)))
+        y = joined(functools.partial(form, geometry=one), (split(a, groups), split(b, groups)))
         return jnp.moveaxis(y, 0, -2).reshape(*y.shape[1:-1], -1)
 
     return run

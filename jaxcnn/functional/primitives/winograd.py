@@ -49,8 +49,7 @@ def _kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Arra
         g = jnp.stack(_spread(g[..., ::2, :], g[..., 1::2, :]), 1)
         return jnp.einsum("tpc,tpo->tco", _image_tiles(x, geometry), g.reshape(16, -1, g.shape[-1]))
 
-    parts = lax.optimization_barrier(x), lax.optimization_barrier(g)
-    kernels = summed_parts(run, parts, _images(geometry))
+    kernels = summed_parts(run, (lax.optimization_barrier(x), lax.optimization_barrier(g)), _images(geometry))
     return (jnp.asarray(_KERNELS.T, x.dtype) @ kernels.reshape(16, -1)).reshape(geometry.kernel)
 
 
