@@ -29,8 +29,8 @@ CORE = {
 MOST_MAPS = 30_000
 WITH_PYTORCH = re.compile("torch|timm|captum|zennit|foolbox|coco|twin|same_logits|logits_of")
 
-# Commands that tests run in their own process do not say how it keeps memory.
-os.environ.setdefault("GLIBC_TUNABLES", "")
+# Commands that tests run in this process leave its memory alone.
+os.environ["GLIBC_TUNABLES"] = ""
 
 # From our order of axes to PyTorch's.
 _TORCH_AXES = {

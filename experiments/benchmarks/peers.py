@@ -22,7 +22,7 @@ from experiments.benchmarks.chart import ratios
 from experiments.benchmarks.compilation import compilation
 from experiments.benchmarks.pairs import random_batches
 from experiments.framework.device import console
-from experiments.framework.memory import left_alone
+from experiments.framework.memory import memory_is_said
 from experiments.framework.runner import Common, Result, run
 from jaxcnn import report
 
@@ -99,7 +99,7 @@ def main(config: Config) -> Result:
         for mode, found in measured.items()
     ]
     verdict = f"time of the best JAX peer by ours: {means or 'nothing measured'}; {judged}."
-    verdict += " Memory was left as the system has it." if left_alone() else ""
+    verdict += f" Memory {said}." if (said := memory_is_said()) else ""
     return Result(figures, sections, verdict, not missed, headline=headline)
 
 

@@ -7,8 +7,7 @@ time = a + b * images by least squares and exits with 1 where R^2 is below 0.98,
 batch more than 1.25 times what it costs at the middle one. On a CPU several devices are virtual ones, in a process of
 their own; they share the cores, so there one sees what cutting a batch costs, not what devices bring.
 
-Memory is kept from step to step (`framework.memory`). Where the system gives it in pages of 4 KiB, large batches still
-meet more of them than a core can find at once.
+Memory is kept from step to step (`framework.memory`), so that page faults are no part of what a large batch costs.
 
 A result worth keeping: `python -m experiments.table --keep runs/NAME` takes it into the records.
 """

@@ -7,7 +7,7 @@ that a step needs in between.
 import ctypes
 import os
 
-__all__ = ["keep_memory", "left_alone"]
+__all__ = ["keep_memory", "memory_is_said"]
 
 # Of glibc's malloc.h: one heap for all threads (others hold 64 MB at most, and are given back whole), no block beside
 # it, and nothing of it given back.
@@ -17,10 +17,11 @@ _OPTIONS = {"M_ARENA_MAX": (-8, 1), "M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (
 def keep_memory() -> bool:
     """Let the process keep what memory it has once had; return whether the C library took the options.
 
-    To be called before threads are started. Whoever sets an option of malloc (in `GLIBC_TUNABLES`, or a variable
-    `MALLOC_...`) decides; an empty `GLIBC_TUNABLES` leaves memory as glibc has it.
+    To be called before threads are started: of those that have allocated glibc may keep the heaps. Whoever sets an
+    option of malloc (in `GLIBC_TUNABLES`, or a variable `MALLOC_...`) decides; an empty `GLIBC_TUNABLES` leaves memory
+    as glibc has it.
     """
-    if left_alone():
+    if memory_is_said():
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -29,9 +30,10 @@ def keep_memory() -> bool:
     return min(mallopt(option, value) for option, value in _OPTIONS.values()) == 1
 
 
-def left_alone() -> bool:
-    """Return whether the user said how memory is to be kept."""
+def memory_is_said() -> str | None:
+    """Return in words what the user said of how memory is to be kept, None where it is nothing."""
     tunables = os.environ.get("GLIBC_TUNABLES")
-    return (
-        tunables == "" or "glibc.malloc." in (tunables or "") or any(name.startswith("MALLOC_") for name in os.environ)
-    )
+    others = sorted(name for name in os.environ if name.startswith("MALLOC_"))
+    if others or "glibc.malloc." in (tunables or ""):
+        return f"as the user said ({', '.join(others or [str(tunables)])})"
+    return "as the system has it" if tunables == "" else None

@@ -5,6 +5,7 @@ per field, and `main(config) -> Result`; it ends with `if __name__ == "__main__"
 """
 
 import dataclasses
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -132,7 +133,7 @@ def run(
     folder, mine = None, False
     resume = getattr(config, "resume", None)
     try:
-        if config.device in ("auto", "cpu"):
+        if config.device == "cpu" or (config.device == "auto" and not shutil.which("nvidia-smi")):
             keep_memory()
         join(config)
         banner(config)

@@ -177,16 +177,29 @@ def test_a_pixel_that_is_no_number_stays_with_its_image(monkeypatch):
     assert not np.isnan(y[0]).all()  # it is what the loop over the images begins with, everywhere
 
 
-def test_the_maps_of_a_net_are_not_all_reserved_at_once(monkeypatch):
+EIGHT = Geometry((8, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 8, 8, 1)
+IN_LOOPS = {
+    "parts": (functools.partial(WINOGRAD.convolve, geometry=EIGHT), (64, 8, 8, 8), (3, 3, 8, 8)),
+    "groups": (functools.partial(GROUPED.convolve, geometry=EIGHT._replace(groups=4)), (64, 8, 8, 8), (3, 3, 2, 8)),
+    "lanes": (
+        jax.vmap(functools.partial(convolve, stride=(1, 1), padding=((1, 1), (1, 1)), dilation=(1, 1))),
+        (8, 8, 8, 8, 8),
+        (8, 3, 3, 8, 8),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_LOOPS)
+def test_the_maps_of_a_net_are_not_all_reserved_at_once(name, monkeypatch):
     monkeypatch.setattr("jaxcnn.functional.primitives.winograd._FLOATS", 4 * 8 * 8 * 8)
-    geometry = Geometry((8, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 8, 8, 1)
+    conv, shape, kernel = IN_LOOPS[name]
 
     def net(x, kernel):
         for _ in range(8):
-            x = jnp.tanh(WINOGRAD.convolve(x, kernel, geometry))
+            x = jnp.tanh(conv(x, kernel))
         return x
 
-    x, kernel = draw(0, 64, 8, 8, 8), draw(1, 3, 3, 8, 8)
+    x, kernel = draw(0, *shape), draw(1, *kernel)
     memory = jax.jit(net).lower(x, kernel).compile().memory_analysis()
     assert memory.temp_size_in_bytes < 4 * x.nbytes
 

@@ -85,7 +85,7 @@ for x, kernel, loss, wanted in cases():
     same(jax.jit(jax.grad(outside, (0, 1)))(kernel, x), wanted)
 """,
     "winograd, in parts": """
-winograd._FLOATS = 2 * 4 * 6 * 5 * 6  # four parts, of which each device has two images
+winograd._FLOATS = 8 * 4 * 6 * 5 * 6  # four parts, of which each device has two images
 geometry = Geometry((6, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 4, 6, 1)
 x, g, kernel = draw(0, 32, 6, 5, 4), draw(1, 32, 6, 5, 6), draw(2, 3, 3, 4, 6)
 split, whole = NamedSharding(automatic, P("data")), NamedSharding(automatic, P())

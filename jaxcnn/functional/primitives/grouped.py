@@ -1,7 +1,5 @@
 """Several groups of channels: dense convolutions one after another."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 
@@ -21,7 +19,7 @@ def _grouped(form: Form) -> Form:
     def run(a: jax.Array, b: jax.Array, geometry: Geometry) -> jax.Array:
         groups = geometry.groups
         one = geometry._replace(channels=geometry.channels // groups, features=geometry.features // groups, groups=1)
-        y = joined(functools.partial(form, geometry=one), (split(a, groups), split(b, groups)))
+        y = joined(lambda a, b: form(a, b, one), (split(a, groups), split(b, groups)))
         return jnp.moveaxis(y, 0, -2).reshape(*y.shape[1:-1], -1)
 
     return run
