@@ -103,7 +103,7 @@ if __name__ == "__main__":
     options = tyro.cli(Config, description=__doc__)
     try:
         config, *_ = read_record(options.run)
-        keep_memory()
+        keep_memory(config.device)
         banner(config)
         same = reproduce(options.run)
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ that a step needs in between.
 
 import ctypes
 import os
+import shutil
 
 __all__ = ["keep_memory", "memory_is_said"]
 
@@ -14,14 +15,18 @@ __all__ = ["keep_memory", "memory_is_said"]
 _OPTIONS = {"M_ARENA_MAX": (-8, 1), "M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1)}
 
 
-def keep_memory() -> bool:
+def keep_memory(device: str = "cpu") -> bool:
     """Let the process keep what memory it has once had; return whether the C library took the options.
 
     To be called before threads are started: of those that have allocated glibc may keep the heaps. Whoever sets an
     option of malloc (in `GLIBC_TUNABLES`, or a variable `MALLOC_...`) decides; an empty `GLIBC_TUNABLES` leaves memory
     as glibc has it.
+
+    Args:
+        device: on which it will compute, as `--device` says; beside a GPU there is nothing to gain.
     """
-    if memory_is_said():
+    elsewhere = device not in ("cpu", "auto") or (device == "auto" and shutil.which("nvidia-smi"))
+    if elsewhere or memory_is_said():
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt

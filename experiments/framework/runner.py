@@ -5,7 +5,6 @@ per field, and `main(config) -> Result`; it ends with `if __name__ == "__main__"
 """
 
 import dataclasses
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -133,8 +132,7 @@ def run(
     folder, mine = None, False
     resume = getattr(config, "resume", None)
     try:
-        if config.device == "cpu" or (config.device == "auto" and not shutil.which("nvidia-smi")):
-            keep_memory()
+        keep_memory(config.device)
         join(config)
         banner(config)
         if resume is None:

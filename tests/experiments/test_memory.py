@@ -22,6 +22,7 @@ def allocate():
         del block
     print(faults() - before)
 
+assert not keep_memory("gpu")
 print(keep_memory())
 thread = threading.Thread(target=allocate)
 thread.start()
