@@ -7,8 +7,8 @@
     jnp.nanmean(found.recall, 0), jnp.nanmean(found.average_precision)
 
 These losses look at all images of a batch together, and say so by `loss.whole_batch`: with `accumulate` each part
-would have its own pairs and negatives alone. Validation batches are padded by repeating an image, so the validation
-loss, though not what `retrieve` says, depends a little on the batch size.
+would have its own pairs and negatives alone. So the validation loss, though not what `retrieve` says, depends on how
+many images `training.evaluate` compares at once.
 """
 
 from jaxcnn.matching.pairs import PairLoss, TripletLoss, contrastive, pair_loss, triplet_loss

@@ -21,6 +21,7 @@ from jaxcnn.search.sweep import random_restarts, trainings
 from jaxcnn.search.trainings import Trainings
 from jaxcnn.search.width import Inside, inside_the_widest
 from jaxcnn.training.state import TrainState, run_keys
+from jaxcnn.training.step import compares
 
 __all__ = ["CrossValidation", "cross_validate"]
 
@@ -116,7 +117,8 @@ def cross_validate(
         net: width -> net; the number of units alone may depend on the width, in as many layers as you like.
         train: the training set, which is cut into stratified folds.
         widths: to be compared.
-        folds: how many; of each training part as many examples are used as the smallest has.
+        folds: how many; of each training part as many examples are used as the smallest has, and so of each held-out
+            one where the loss or a metric compares the examples of a batch.
         restarts: random starts of each width and fold; the one with the lowest training loss counts.
         refit: whether to train the chosen width on all data, with so many restarts.
         key: decides everything random; widths share the initial keys.
@@ -156,6 +158,8 @@ def cross_validate(
     settled: Options = {**options, "validation": train}  # of which each lane has its own fold
     search = prepare(where, nets[0].wider, train, split_key, {}, size, **known_options(where, settled))
     keys = jax.random.split(lanes_key, restarts)
+    if compares(search.program.loss, *search.program.metrics.values()):
+        most = min(map(len, held_out))  # padding would be partners that do not exist
     lanes = []
     for inside in nets:
         live, starts = _begun(inside, keys)

@@ -16,7 +16,7 @@ from jaxcnn.training.evaluation import TOGETHER, masked_sums
 from jaxcnn.training.feed import numbered, order_of
 from jaxcnn.training.optimizer import except_frozen
 from jaxcnn.training.state import TrainState, run_keys
-from jaxcnn.training.step import Attack, Augment, PerExample, make_train_step
+from jaxcnn.training.step import Attack, Augment, PerExample, compares, make_train_step
 
 __all__ = ["Lane", "Own", "Program"]
 
@@ -28,8 +28,9 @@ class Own(NamedTuple):
 
     `key` decides everything random, as in `fit`. `numbers` are hyperparameters by name. `examples` are the indices of
     its training examples, (n,), and `held` those of its validation examples, (v,), with `real` saying which of them
-    count; None where all lanes share the sets. `live` has the structure of the parameters, True where a parameter
-    exists; None where all do. `start` are parameters and running statistics to begin with, or None.
+    count, all of them for a loss that compares examples; None where all lanes share the sets. `live` has the structure
+    of the parameters, True where a parameter exists; None where all do. `start` are parameters and running statistics
+    to begin with, or None.
     """
 
     key: jax.Array
@@ -166,8 +167,10 @@ class Program:
         net, _ = self._built(own)
         functions = {"loss": self.loss, **self.metrics}
         size = len(arrays["image"]) if rows is None else len(rows)
-        count = -(-size // min(TOGETHER, size))
-        at = jnp.arange(count * min(TOGETHER, size))  # the last batch is padded
+        together = min(TOGETHER, size)
+        # The last batch is padded; but what compares examples would take padding for partners.
+        count = size // together if compares(*functions.values()) else -(-size // together)
+        at = jnp.arange(max(count * together, size))
         index = jnp.minimum(at, size - 1)
         mask = (at < size) if real is None else (at < size) & real[index]
         rows = index if rows is None else rows[index]
@@ -179,8 +182,11 @@ class Program:
             outputs, _ = net.apply(state.params, state.model_state, batch["image"], train=False)
             return jax.tree.map(jnp.add, totals, masked_sums(functions, outputs, batch, mask)), None
 
-        parts = rows.reshape(count, -1), mask.reshape(count, -1)
+        full = count * together
+        parts = rows[:full].reshape(count, -1), mask[:full].reshape(count, -1)
         totals, _ = jax.lax.scan(add, dict.fromkeys(functions, jnp.float32(0)), parts)
+        if full < size:
+            totals, _ = add(totals, (rows[full:], mask[full:]))
         return {name: total / jnp.sum(mask) for name, total in totals.items()}
 
     def _built(self, own: Own) -> tuple[Layer, optax.GradientTransformation]:

@@ -16,7 +16,7 @@ from jaxcnn.data.dataset import Dataset, to_float
 from jaxcnn.data.stream import Stream, on_device
 from jaxcnn.layers.layer import Layer, apply, expect_arrays, expect_net
 from jaxcnn.training.mesh import mesh_of, own_rows, placed, placed_rows, replicated, rows
-from jaxcnn.training.step import Batch, PerExample, expect_batch, per_example, summarized, with_defaults
+from jaxcnn.training.step import Batch, PerExample, compares, expect_batch, per_example, summarized, with_defaults
 
 __all__ = ["TOGETHER", "evaluate", "expect_hashes", "masked_sums", "padded_batches", "predict", "predictor"]
 
@@ -37,7 +37,9 @@ def evaluate(
 ) -> dict[str, float]:
     """Return the mean loss and metrics over a data set, with `train=False`, on the devices that the parameters are on.
 
-    The compute dtype is float32, whatever the training's was.
+    The compute dtype is float32, whatever the training's was. A loss that compares the examples of a batch, such as
+    `matching.pair_loss`'s, sees `batch_size` images at once, in order, and at last those that are left: its mean over
+    all images is that of these comparisons, and depends on `batch_size`.
 
     Args:
         net, params, state: the trained net.
@@ -46,7 +48,7 @@ def evaluate(
         views: functions of images, such as `augment.mirrored`, over which outputs are averaged, maps moved back: see
             `augment.test_time`.
         batch_size: images at once, made a multiple of the number of devices; the last batch is padded and masked, so
-            that one program serves all.
+            that one program serves all; what compares examples sees the real ones alone, in a program of its own.
 
     Returns:
         {"loss": ..., "accuracy": ...}.
@@ -58,9 +60,12 @@ def evaluate(
     expect_hashes("evaluate", loss, metrics)
     run = _evaluation(_forward("evaluate", net, params, state, views), loss, tuple(metrics.items()))
     _expect_known("evaluate", (params, state))
-    batches = padded_batches("evaluate", dataset, batch_size, mesh_of(params))
-    totals = [run(params, state, batch, mask) for batch, mask in batches]
-    size = _size(dataset)
+    size, compared = _size(dataset), compares(loss, *metrics.values())
+    totals = []
+    for batch, mask in padded_batches("evaluate", dataset, batch_size, mesh_of(params)):
+        rows = len(batch["image"])
+        real = min(rows, size - rows * len(totals)) if compared else rows
+        totals.append(run(params, state, batch, mask, real))
     # On the host in float64: there may be many batches.
     means = jax.tree.map(lambda *values: sum(np.asarray(value, np.float64) for value in values) / size, *totals)
     return summarized(metrics, means)
@@ -195,10 +200,12 @@ def _expect_known(where: str, tree: Any) -> None:
 def _evaluation(forward: _Forward, loss: PerExample, metrics: tuple[tuple[str, PerExample], ...]):
     """Return the compiled sums over one batch; cached, as nets are hashable, so that epochs share it."""
 
-    @jax.jit
-    def run(params: Any, state: Any, batch: Batch, mask: jax.Array) -> dict[str, jax.Array]:
+    @functools.partial(jax.jit, static_argnums=4)
+    def run(params: Any, state: Any, batch: Batch, mask: jax.Array, real: int) -> dict[str, jax.Array]:
         batch = dict(batch, image=to_float(batch["image"]))
         outputs = forward(params, state, batch["image"])
+        if real < len(mask):  # padding would be partners that do not exist
+            outputs, batch, mask = jax.tree.map(lambda rows: rows[:real], (outputs, batch, mask))
         return masked_sums({"loss": loss, **dict(metrics)}, outputs, batch, mask)
 
     return run

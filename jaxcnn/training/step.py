@@ -25,6 +25,7 @@ __all__ = [
     "Batch",
     "PerExample",
     "attacked",
+    "compares",
     "expect_attack",
     "expect_augment",
     "expect_batch",
@@ -108,7 +109,7 @@ def make_train_step(
     expect_attack(where, attack)
     dtype = expect_dtype(where, dtype)
     accumulate = expect_count(where, "accumulate", accumulate)
-    ok = accumulate == 1 or not getattr(loss, "whole_batch", False)
+    ok = accumulate == 1 or not compares(loss)
     fix = "Pass accumulate=1, and rematerialize blocks where memory is short."
     expect(ok, where, "accumulate=1 with a loss that compares the examples of a batch", accumulate, fix)
     freeze = paths_in(where, freeze)
@@ -209,6 +210,11 @@ def with_defaults(
     taken = sorted({"loss", "skipped"} & metrics.keys())
     expect(not taken, "metrics", "names other than 'loss' and 'skipped'", taken, "Rename them: these are taken.")
     return loss, metrics
+
+
+def compares(*functions: PerExample) -> bool:
+    """Return whether one of these losses and metrics compares the examples of a batch with each other."""
+    return any(getattr(fn, "whole_batch", False) for fn in functions)
 
 
 def expect_augment(where: str, augment: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcnn import data, initializers
+from jaxcnn import data, initializers, matching
 from jaxcnn import functional as F
 from jaxcnn.data.splitting import fold_of
 from jaxcnn.layers import (
@@ -28,7 +28,7 @@ from jaxcnn.search import cross_validate
 from jaxcnn.search.cross_validation import _errors, _narrowest, _shortened
 from jaxcnn.search.lane import _only
 from jaxcnn.search.width import inside_the_widest
-from jaxcnn.training import TrainState, fit, make_train_step, predictor, sgd, warmup_cosine
+from jaxcnn.training import TrainState, evaluate, fit, make_train_step, predictor, sgd, warmup_cosine
 from tests.search.test_restarts import small_set
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -131,6 +131,17 @@ def test_each_lane_is_the_training_of_its_net_on_its_fold(found):
     narrow = predictor(net, params, state)(x)
     wide = found.lanes.state(lane)
     np.testing.assert_allclose(narrow, predictor(mlp(4), wide.params, wide.model_state)(x), rtol=1e-5, atol=1e-6)
+
+
+def test_folds_that_are_compared_within_are_not_padded():
+    train, loss, options = small_set(13), matching.pair_loss(), {"epochs": 1, "batch_size": 4, "refit": False}
+    found = cross_validate(mlp, train, widths=(2,), folds=3, loss=loss, key=KEY, **options)
+    fold = fold_of("cross_validate", train, 3, key=jax.random.split(KEY, 3)[0])
+    assert sorted(np.bincount(fold).tolist()) == [4, 4, 5]
+    for held in range(3):
+        four = train.take(np.flatnonzero(fold == held)[:4])
+        expected = evaluate(*found.trained(2, held), four, loss=loss)["loss"]
+        np.testing.assert_allclose(found.errors[0, held], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import jaxcnn
-from jaxcnn import data, initializers
+from jaxcnn import data, initializers, matching
 from jaxcnn import functional as F
 from jaxcnn.layers import BatchNorm, Dense, Dropout, Flatten, Sequential
 from jaxcnn.search import grid, lanes, random_restarts, sweep
-from jaxcnn.training import evaluate, fit, sgd, warmup_cosine
+from jaxcnn.training import evaluate, fit, predict, sgd, warmup_cosine
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -82,6 +82,22 @@ def test_a_lane_is_the_training_that_its_key_gives_alone(found):
     for line, entry in zip(found.history, alone.history, strict=True):
         for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
             np.testing.assert_allclose(line[name][lane], entry[name], **NEAR)
+
+
+def test_validation_that_compares_examples_does_not_see_padding(monkeypatch):
+    """By chunks of 8: of 20 images the last 4 are compared alone, of 6 all at once."""
+    monkeypatch.setattr("jaxcnn.search.lane.TOGETHER", 8)
+    loss, net = matching.pair_loss(100.0), Sequential(flatten=Flatten(), hidden=Dense(4))
+    for size in (20, 6):
+        held = small_set(size)
+        options = {"validation": held, "loss": loss, "epochs": 1, "batch_size": 12}
+        found = random_restarts(net, small_set(), restarts=2, key=KEY, **options)
+        for lane in range(2):
+            state = found.state(lane)
+            outputs = predict(net, state.params, state.model_state, held)
+            parts = [slice(start, start + 8) for start in range(0, size, 8)]
+            expected = np.concatenate([loss(outputs[part], {"label": held["label"][part]}) for part in parts]).mean()
+            np.testing.assert_allclose(found.history[0]["validation_loss"][lane], expected, **NEAR)
 
 
 def test_the_lowest_validation_loss_is_the_best(found):

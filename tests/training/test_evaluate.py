@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import augment, losses, segmentation
+from jaxcnn import augment, losses, matching, segmentation
 from jaxcnn.layers import Auxiliary, Conv, Dense, Flatten, Sequential
 from jaxcnn.training import evaluate, predict, predictor
 
@@ -78,6 +78,18 @@ def test_one_program_for_all_batches_and_calls(some):
     for _ in range(3):
         evaluate(net, {}, {}, some, loss=number, batch_size=4)
     assert traces == [(4, 4, 4, 1)]
+
+
+@pytest.mark.parametrize("batch_size", [5, SIZE, 1000])
+def test_what_compares_examples_does_not_see_padding(batch_size, net, weights, some, outputs):
+    loss = matching.pair_loss(100.0)  # of which other classes are not far
+    parts = [slice(start, start + batch_size) for start in range(0, SIZE, batch_size)]
+    expected = np.concatenate([loss(outputs[part], {"label": some["label"][part]}) for part in parts]).mean()
+    found = evaluate(net, *weights, some, loss=loss, metrics={"accuracy": losses.batch_accuracy}, batch_size=batch_size)
+    assert found["loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert found["accuracy"] == pytest.approx(float((outputs.argmax(-1) == some["label"]).mean()))
+    as_metric = evaluate(net, *weights, some, metrics={"pairs": loss}, batch_size=batch_size)
+    assert as_metric["pairs"] == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_nan_in_one_example_is_not_hidden(net, weights, some):
