@@ -1,6 +1,5 @@
 """A range test: the loss while the learning rate rises, and the rate to start from."""
 
-import itertools
 import math
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,6 +21,8 @@ from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import Attack, Augment, PerExample, make_train_step
 
 __all__ = ["LearningRates", "find_learning_rate"]
+
+SKIP_LIMIT = 10  # skipped steps one after another that end the test: as `fit` and `search` give up, unless told
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def find_learning_rate(
 
     Returns:
         `LearningRates`; the test ends early where the loss is not finite, or has risen by three times its least (of a
-        loss that falls below 0: three times what it had fallen, or its size).
+        loss that falls below 0: three times what it had fallen, or its size). A step that is skipped for its gradient
+        counts for nothing, as the optimizer does not count it: the next one tries its rate again, 10 times at most.
 
     Raises:
         ValueError: options out of range, a batch larger than the set.
@@ -92,27 +94,29 @@ def find_learning_rate(
     state = create(init_key)
     step = make_train_step(net, optimizer, loss, metrics={}, augment=augment, attack=attack)
     losses: list[float] = []
-    smooth = 0.0
+    smooth, in_a_row = 0.0, 0
     with closing(feed(step, train, batch_size, order_key, mesh)) as fed:
-        for count, found in enumerate(itertools.islice(_losses(fed, state), steps)):
-            smooth = 0.9 * smooth + 0.1 * found
-            value = smooth / (1 - 0.9 ** (count + 1))
-            if not np.isfinite(value):
+        for found, skipped in _losses(fed, state):
+            in_a_row = in_a_row + 1 if skipped else 0
+            if not np.isfinite(found) or in_a_row == SKIP_LIMIT:
                 break
-            losses.append(value)
+            if skipped:
+                continue
+            smooth = 0.9 * smooth + 0.1 * found
+            losses.append(smooth / (1 - 0.9 ** (len(losses) + 1)))
             least = min(losses)
             size = least if least > 0 else max(-least, losses[0] - least)
-            if count > 10 and value - least > 3 * size:
+            if len(losses) == steps or (len(losses) > 11 and losses[-1] - least > 3 * size):
                 break
     expect(bool(losses), where, "a finite loss at the first rate", "none", "Lower low, or look at the data.")
     suggestion = float(rates[int(np.argmin(losses))]) / 3
     return LearningRates(rates[: len(losses)], np.asarray(losses), suggestion)
 
 
-def _losses(fed: Feed, state: TrainState) -> Iterator[float]:
-    """Yield the loss of each step from `state` on, without end."""
+def _losses(fed: Feed, state: TrainState) -> Iterator[tuple[float, float]]:
+    """Yield the loss of each step from `state` on, and 1.0 where it was skipped, without end."""
     done = 0
     while True:
         state, measured = fed.advance(state, done)
         done += measured["loss"].size
-        yield from np.atleast_1d(measured["loss"]).tolist()
+        yield from zip(*(np.atleast_1d(measured[name]).tolist() for name in ("loss", "skipped")), strict=True)

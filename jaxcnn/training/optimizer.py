@@ -47,7 +47,7 @@ def sgd(
     v <- momentum v + g + weight_decay w;  w <- w - learning_rate v  (g + momentum v in the place of v with Nesterov).
 
     Args:
-        learning_rate: a float, or a schedule such as `warmup_cosine`'s.
+        learning_rate: a number >= 0, or a schedule such as `warmup_cosine`'s.
         momentum: in [0, 1).
         nesterov: look ahead.
         weight_decay: pulls leaves called `kernel` towards 0; biases and batch norm's scale and bias are left alone.
@@ -60,8 +60,8 @@ def sgd(
     """
     if not callable(learning_rate):
         fix = "training.find_learning_rate suggests one."
-        what = "learning_rate as a number or a schedule"
-        learning_rate = scalar("sgd", what, learning_rate, math.isfinite, fix)
+        what = "learning_rate as a finite number >= 0 or a schedule"
+        learning_rate = scalar("sgd", what, learning_rate, lambda rate: 0 <= rate < math.inf, fix)
     momentum = scalar("sgd", "momentum in [0, 1)", momentum, lambda m: 0 <= m < 1, "0.9 is usual.")
     weight_decay = scalar("sgd", "weight_decay >= 0", weight_decay, lambda w: 0 <= w < math.inf, "5e-4 is usual.")
     nesterov = expect_flag("sgd", "nesterov", nesterov)

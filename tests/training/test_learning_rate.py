@@ -57,10 +57,27 @@ def test_a_constant_in_the_loss_changes_nothing():
 
 def test_a_loss_that_has_fallen_to_0_may_rise_a_little(monkeypatch):
     losses = np.concatenate([np.full(5, 1.0), np.full(11, -0.2), np.full(30, 0.05)])
-    monkeypatch.setattr(learning_rate, "_losses", lambda fed, state: iter(losses))
+    monkeypatch.setattr(learning_rate, "_losses", lambda fed, state: ((loss, 0.0) for loss in losses))
     found = find_learning_rate(NET, unit_images(), key=KEY, batch_size=8, steps=len(losses))
     assert -0.02 < found.losses.min() < 0
     assert len(found.rates) == len(losses)
+
+
+def with_gaps(outputs, batch):
+    """`to_one`, whose gradient is NaN, though the value is not, where "gap" is 1."""
+    return to_one(outputs, batch) + 0 * jnp.sqrt((1 - batch["gap"]) * (1 + outputs[:, 0] ** 2))
+
+
+def test_skipped_steps_move_no_loss_to_another_rate():
+    image, gap = np.ones((16, 2, 2, 1), np.float32), np.arange(16) == 0
+    some, none, all_of_them = (data.from_arrays(image, gap=np.float32(gaps)) for gaps in (gap, 0 * gap, gap | True))
+    options = {"key": KEY, "loss": with_gaps, "batch_size": 8, "low": 1e-3, "high": 0.3, "steps": 20}
+    found, plain = (find_learning_rate(NET, train, **options) for train in (some, none))
+    np.testing.assert_array_equal(found.rates, plain.rates)
+    np.testing.assert_allclose(found.losses, plain.losses, rtol=1e-5)
+    assert found.suggestion == plain.suggestion
+    with pytest.raises(ValueError, match=r"^find_learning_rate: expected a finite loss at the first rate, got none\."):
+        find_learning_rate(NET, all_of_them, **options)
 
 
 def test_tries_every_rate_where_none_is_too_large():
