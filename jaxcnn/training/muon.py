@@ -81,7 +81,7 @@ def muon(
     of products that costs. `optax.partition` leaves biases, and whatever else is no matrix, to another optimizer.
 
     Args:
-        learning_rate: a float, or a schedule.
+        learning_rate: a number >= 0, or a schedule.
         momentum: in [0, 1).
         nesterov: look ahead.
         iterations, coefficients, dtype: as for `orthogonalize`.
@@ -96,8 +96,8 @@ def muon(
     """
     where = "muon"
     if not callable(learning_rate):
-        what, fix = "learning_rate as a number or a schedule", "0.02 is usual."
-        learning_rate = scalar(where, what, learning_rate, math.isfinite, fix)
+        what, fix = "learning_rate as a finite number >= 0 or a schedule", "0.02 is usual."
+        learning_rate = scalar(where, what, learning_rate, lambda rate: 0 <= rate < math.inf, fix)
     momentum = scalar(where, "momentum in [0, 1)", momentum, lambda m: 0 <= m < 1, "0.95 is usual.")
     nesterov = expect_flag(where, "nesterov", nesterov)
     options = {"iterations": expect_count(where, "iterations", iterations, most=100)}

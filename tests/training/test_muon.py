@@ -105,7 +105,8 @@ def test_biases_are_left_to_another_optimizer():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"learning_rate": float("nan")}, ValueError, "muon: expected learning_rate as a number or a schedule, got"),
+        ({"learning_rate": float("nan")}, ValueError, "muon: expected learning_rate as a finite number >= 0 or a"),
+        ({"learning_rate": -0.1}, ValueError, "muon: expected learning_rate as a finite number >= 0 or a"),
         ({"momentum": 1.0}, ValueError, r"muon: expected momentum in \[0, 1\), got 1\.0\."),
         ({"nesterov": 1}, TypeError, "muon: expected nesterov as a Python bool, got 1"),
         ({"iterations": 0}, ValueError, "muon: expected iterations as a positive int, got 0"),

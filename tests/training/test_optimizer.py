@@ -93,6 +93,7 @@ def test_the_rate_follows_the_schedule():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"learning_rate": -0.1}, r"^sgd: expected learning_rate as a finite number >= 0 or a schedule, got -0\.1\."),
         ({"momentum": 1.0}, r"^sgd: expected momentum in \[0, 1\), got 1\.0\."),
         ({"momentum": -0.1}, r"^sgd: expected momentum in \[0, 1\), got -0\.1\."),
         ({"weight_decay": -1e-4}, r"^sgd: expected weight_decay >= 0, got -0\.0001\."),
@@ -100,7 +101,7 @@ def test_the_rate_follows_the_schedule():
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
-        sgd(0.1, **options)
+        sgd(**{"learning_rate": 0.1} | options)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
