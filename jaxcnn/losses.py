@@ -43,7 +43,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, label_smoothing: floa
         label_smoothing: s, in [0, 1).
 
     Returns:
-        (...,) float32.
+        (...,) float32; NaN where a label is outside 0..classes-1.
 
     Raises:
         ValueError: shapes that do not match, smoothing out of range.
@@ -55,7 +55,9 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, label_smoothing: floa
     label_smoothing = _smoothing("cross_entropy", label_smoothing)
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     if label_smoothing == 0 and jnp.issubdtype(labels.dtype, jnp.integer):
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        # A negative index would count from the end, and compiled code cannot raise.
+        return jnp.where(_is_class(logits, labels), loss, jnp.nan)
     return optax.softmax_cross_entropy(logits, optax.smooth_labels(_targets(logits, labels), label_smoothing))
 
 
@@ -69,7 +71,7 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
         targets: class indices (...,), made one-hot, or values (..., classes).
 
     Returns:
-        (...,) float32.
+        (...,) float32; NaN where a class index is outside 0..classes-1.
 
     Raises:
         ValueError: shapes that do not match.
@@ -124,14 +126,13 @@ def top_k(logits: jax.Array, labels: jax.Array, *, k: int) -> jax.Array:
 
 
 def _among_largest(logits: jax.Array, labels: jax.Array, k: int) -> jax.Array:
-    classes = logits.shape[-1]
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         labels = jnp.argmax(labels, axis=-1)
     of_label = jnp.take_along_axis(logits, labels[..., None], axis=-1)
     first = lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1) < labels[..., None]
     rank = jnp.sum((logits > of_label) | ((logits == of_label) & first), axis=-1)
     # NaN compares false with everything, and a negative index counts from the end: neither may pass for right.
-    valid = ~jnp.isnan(logits).any(axis=-1) & (labels >= 0) & (labels < classes)
+    valid = ~jnp.isnan(logits).any(axis=-1) & _is_class(logits, labels)
     return ((rank < k) & valid).astype(jnp.float32)
 
 
@@ -318,5 +319,12 @@ def _wide(labels: jax.Array) -> jax.Array:
 
 
 def _targets(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    hard = jnp.issubdtype(labels.dtype, jnp.integer)
-    return jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype) if hard else labels.astype(logits.dtype)
+    """Return the target of each class: of a label that is none, NaN."""
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        return labels.astype(logits.dtype)
+    one_hot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    return jnp.where(_is_class(logits, labels)[..., None], one_hot, jnp.nan)
+
+
+def _is_class(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    return (labels >= 0) & (labels < logits.shape[-1])

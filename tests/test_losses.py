@@ -97,6 +97,25 @@ def test_any_leading_axes_and_integer_dtypes():
         np.testing.assert_array_equal(fn(LOGITS, np.asarray(LABELS, np.uint8)), whole)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_label_that_is_no_class_gives_nan_and_leaves_the_others_as_they_are(dtype, smoothing):
+    labels, logits = jnp.asarray([0, -1, 5, 4, -128]), LOGITS[:5].astype(dtype)
+    loss = cross_entropy(logits, labels, label_smoothing=smoothing)
+    np.testing.assert_array_equal(np.isnan(loss), [False, True, True, False, True])
+    valid = jnp.asarray([0, 3])
+    alone = cross_entropy(logits[valid], labels[valid], label_smoothing=smoothing)
+    np.testing.assert_allclose(loss[valid], alone, rtol=1e-6)
+
+    def counted(logits):
+        return cross_entropy(logits, labels, label_smoothing=smoothing)[valid].sum()
+
+    assert jnp.isfinite(jax.grad(counted)(logits)[valid]).all()
+    narrow = cross_entropy(logits, labels.astype(jnp.int8), label_smoothing=smoothing)
+    np.testing.assert_array_equal(narrow, loss)
+    np.testing.assert_array_equal(np.isnan(squared_error(logits, labels)), np.isnan(loss))
+
+
 # Sum of squares
 
 
