@@ -117,7 +117,7 @@ def from_arrays(
 
     Raises:
         ValueError: no examples, another rank, lengths that differ, labels or images out of range.
-        TypeError: images neither uint8 nor floating, labels that are not integers.
+        TypeError: images neither uint8 nor floating, labels that are not integers, others of texts or objects.
     """
     arrays = {"image": _own("image", image)}
     if class_names is not None:
@@ -243,7 +243,7 @@ def _own(name: str, array: Any) -> np.ndarray:
     with contextlib.suppress(TypeError, ValueError):  # of traced ones, among others
         own = array if frozen else np.array(array)
     fix = "Pass a NumPy array, with a row for each example."
-    known = own is not None and own.dtype.kind != "O"
+    known = own is not None and own.dtype.kind not in "OSU"
     expect(known, "from_arrays", f"{name} as an array of numbers", shown(array), fix, TypeError)
     return own
 

@@ -153,7 +153,8 @@ def test_arrays_of_bad_shapes_or_values(image, label, message):
     ("image", "label", "message"),
     [
         (IMAGE.astype(np.int32), LABEL, "Dataset: expected uint8 or floating images, got int32"),
-        (np.full((2, 2, 2, 1), "x"), None, "Dataset: expected uint8 or floating images, got <U1"),
+        (np.full((2, 2, 2, 1), "x"), None, "from_arrays: expected image as an array of numbers, got an array of "),
+        (IMAGE, LABEL.astype(str), "from_arrays: expected label as an array of numbers, got an array of "),
         (IMAGE, LABEL.astype(float), "from_arrays: expected labels of an integer dtype, got float64"),
         (IMAGE, LABEL > 1, "from_arrays: expected labels of an integer dtype, got bool"),
     ],
@@ -161,6 +162,12 @@ def test_arrays_of_bad_shapes_or_values(image, label, message):
 def test_arrays_of_bad_dtypes(image, label, message):
     with pytest.raises(TypeError, match=f"^{message}"):
         data.from_arrays(image, label)
+
+
+@pytest.mark.parametrize("dtype", [str, bytes, object])
+def test_further_arrays_are_of_numbers(dtype):
+    with pytest.raises(TypeError, match=r"^from_arrays: expected names as an array of numbers, got an array "):
+        make(names=LABEL.astype(dtype))
 
 
 @pytest.mark.parametrize(("shift", "got"), [(0, "0..2"), (-1, "-1..1")], ids=["above", "below"])
