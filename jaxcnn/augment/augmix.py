@@ -74,10 +74,10 @@ def augmix(
     weights_key, chains_key = jax.random.split(key)
     longest = 3 if depth is None else depth
     # Dirichlet and Beta weights are normalised Gamma draws; in logarithms small ones do not underflow.
-    draws = jax.random.loggamma(weights_key, alpha, (width + 2,))
+    draws = jax.random.loggamma(weights_key, alpha, (width + 2,), jnp.float32)
     weights, mixed = jax.nn.softmax(draws[:width]), jax.nn.sigmoid(draws[width] - draws[width + 1])
     # Uniform draws, as `randint` takes seconds to compile.
-    which, strength, sign, length = jax.random.uniform(chains_key, (4, width, longest))
+    which, strength, sign, length = jax.random.uniform(chains_key, (4, width, longest), jnp.float32)
     index = 1 + (which * (len(fns) - 1)).astype(jnp.int32)
     if depth is None:  # what lies behind a chain's end is the identity, the first of fns
         index = jnp.where(jnp.arange(longest)[None, :] <= jnp.floor(3 * length[:, :1]), index, 0)

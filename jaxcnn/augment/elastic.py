@@ -85,7 +85,7 @@ def displacement(key: jax.Array, frame: tuple[int, int], *, alpha: float, sigma:
     # White noise is white in every orthonormal basis: drawn in that of the smoothing, only the few waves that the
     # smoothing leaves are drawn at all (of 32x32 pixels at sigma=5, 49 instead of 1024), two of a word of 32 bits.
     rows, columns = (_waves(size, sigma) for size in frame)
-    words = jax.random.bits(key, (rows.shape[1], columns.shape[1]))
+    words = jax.random.bits(key, (rows.shape[1], columns.shape[1]), jnp.uint32)
     noise = (jnp.stack([words >> 16, words & 0xFFFF]).astype(jnp.float32) + 0.5) / 2**15 - 1
     wide = jnp.einsum("xl,ckl->ckx", columns, noise, precision="highest")
     return alpha / 2 * jnp.einsum("yk,ckx->cyx", rows, wide, precision="highest")

@@ -88,7 +88,7 @@ def cutmix(key: jax.Array, batch: Example, *, alpha: float = 1.0, classes: int) 
 def _proportions(key: jax.Array, alpha: float, count: int) -> jax.Array:
     """Draws from Beta(alpha, alpha), float32 (count,)."""
     # As `jax.random.beta`, but with one Gamma sampler, not two: they take seconds to compile.
-    first, second = jax.random.loggamma(key, alpha, (2, count))
+    first, second = jax.random.loggamma(key, alpha, (2, count), jnp.float32)
     return jax.nn.sigmoid(first - second)
 
 

@@ -50,7 +50,8 @@ class BatchNorm(Layer):
     def init(self, key: jax.Array, spec: Spec) -> tuple[Params, State]:
         """Return scale and bias by their initializers, and statistics of mean 0 and variance 1."""
         channels = channels_last("BatchNorm", spec)
-        return initial_affine(self, key, channels), F.BatchStats(jnp.zeros((channels,)), jnp.ones((channels,)))
+        mean, var = jnp.zeros((channels,), jnp.float32), jnp.ones((channels,), jnp.float32)
+        return initial_affine(self, key, channels), F.BatchStats(mean, var)
 
     def apply(
         self, params: Params, state: State, x: jax.Array, *, train: bool, key: jax.Array | None = None

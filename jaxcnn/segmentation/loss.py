@@ -98,7 +98,7 @@ def dice(logits: jax.Array, labels: jax.Array, *, smooth: float = 1.0, void: Seq
     """
     logits, labels = _given("dice", logits, labels, void)
     smooth = number("dice", "smooth >= 0", smooth, lambda s: 0 <= s < math.inf, "1 is usual.")
-    truth = jax.nn.one_hot(labels, logits.shape[-1])  # a row of zeros for pixels that do not count
+    truth = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)  # a row of zeros for pixels that do not count
     soft = jax.nn.softmax(logits) * truth.sum(-1, keepdims=True)
     both, total = (part.sum((-3, -2)) for part in (soft * truth, soft + truth))
     there = truth.any((-3, -2))
@@ -165,7 +165,7 @@ def _weighted(where: str, logits: Any, labels: Any, weights: Any, void: Any, los
     counts = (labels >= 0) & (labels < classes)
     at = jnp.where(counts, labels, 0)
     log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), at[..., None], -1)[..., 0]
-    each = jnp.where(counts, 1.0 if weights is None else jnp.asarray(weights, logits.dtype)[at], 0)
+    each = jnp.where(counts, logits.dtype.type(1) if weights is None else jnp.asarray(weights, logits.dtype)[at], 0)
     total = each.sum((-2, -1))
     return jnp.where(counts, each * loss(log_p), 0).sum((-2, -1)) / jnp.where(total > 0, total, 1)
 

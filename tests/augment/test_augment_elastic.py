@@ -21,6 +21,14 @@ def field(key: jax.Array, alpha: float, sigma: float, frame: tuple[int, int] = F
     return np.asarray(displacement(key, frame, alpha=alpha, sigma=sigma))
 
 
+def test_fields_are_the_same_in_double_precision():
+    fields = []
+    for double in (False, True):
+        with jax.enable_x64(double):
+            fields.append(displacement(jax.random.key(0), (8, 6), alpha=3.0, sigma=1.0))
+    np.testing.assert_allclose(fields[0], fields[1], atol=1e-5)
+
+
 def test_noise_is_white_and_both_components_are_independent():
     right, down = field(jax.random.key(1), alpha=2, sigma=0, frame=(60, 50))
     for noise in (right, down):

@@ -76,6 +76,17 @@ def test_proportions_of_mixup_are_beta(alpha):
     assert np.ptp(image, (1, 2, 3)).max() < 1e-6
 
 
+def test_proportions_are_the_same_in_double_precision():
+    batch = {"image": np.random.default_rng(0).random((4, 3, 3, 1), np.float32), "label": np.arange(4)}
+    found = []
+    for double in (False, True):
+        with jax.enable_x64(double):
+            label = augment.mixup(jax.random.key(0), jax.tree.map(jnp.asarray, batch), classes=4)["label"]
+            assert label.dtype == jnp.float32
+            found.append(np.sort(label.max(-1)))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+
+
 def test_cutmix_pastes_a_rectangle():
     image, label = mixed(augment.cutmix)
     partner = partners(label)

@@ -459,6 +459,8 @@ def test_noise_is_as_strong_as_it_says():
     beyond = np.abs(out - 0.5) > 0.2
     assert beyond.mean() == pytest.approx(0.0455, abs=0.005)  # as of normal numbers
     np.testing.assert_allclose(out * 255, np.round(out * 255), atol=1e-4)
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(scenes.sensor.sense(KEY, grey, jnp.float32(0.1)), out)
     assert (scenes.sensor.sense(KEY, grey, jnp.float32(0)) == np.float32(128) / 255).all()
     bright = scenes.sensor.sense(KEY, jnp.ones((8, 8, 3)), jnp.float32(0.5))
     assert bright.max() == 1

@@ -20,6 +20,15 @@ def test_bits_are_those_of_the_words_one_after_another(dtype, words):
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+@pytest.mark.parametrize("draw", [random_bits, lambda key, dtype, shape: random_halves(key, shape)])
+def test_words_have_32_bits_in_double_precision_too(impl, draw):
+    key = jax.random.key(3, impl=impl)
+    expected = draw(key, jnp.uint16, (3, 5))
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(draw(key, jnp.uint16, (3, 5)), expected)
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
 def test_halves_are_those_of_as_few_words_as_hold_them(impl):
     key = jax.random.key(3, impl=impl)
     found = np.asarray(random_halves(key, (3, 5)))

@@ -124,6 +124,12 @@ def test_batch_norm_passes_every_option_on():
     assert set(BatchNorm(use_bias=False).init(key, IMAGES)[0]) == {"scale"}
 
 
+def test_batch_norm_is_float32_in_double_precision_too():
+    with jax.enable_x64(True):
+        dtypes = {leaf.dtype for leaf in jax.tree.leaves(BatchNorm().init(key, IMAGES))}
+    assert dtypes == {np.dtype(np.float32)}
+
+
 @pytest.mark.parametrize("kind", NORMS)
 def test_norms_draw_scale_and_bias_with_keys_of_their_own(kind):
     options = {"groups": 2} if kind is GroupNorm else {}

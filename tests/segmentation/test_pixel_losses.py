@@ -1,5 +1,7 @@
 """Losses of masks, against PyTorch, by hand, and with pixels that do not count."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,6 +104,17 @@ def test_an_image_without_a_pixel_that_counts_has_loss_and_gradient_0(loss):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("loss", [cross_entropy, focal, dice, partial(cross_entropy, weights=(1, 2, 3))])
+def test_losses_of_float32_are_float32_in_double_precision_too(loss):
+    logits, labels = np.random.default_rng(0).normal(size=(2, 3, 3, 3)).astype(np.float32), np.arange(18) % 3
+    labels = labels.reshape(2, 3, 3)
+    expected = loss(logits, labels)
+    with jax.enable_x64(True):
+        found = loss(jnp.asarray(logits), jnp.asarray(labels))
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_the_trainers_loss():
     batch = {"image": LOGITS, "object_mask": LABELS[..., None].astype(jnp.uint8)}
     loss = pixel_loss("focal", weights=WEIGHTS, dice=0.5, name="object_mask")

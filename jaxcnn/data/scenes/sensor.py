@@ -19,7 +19,7 @@ def sense(key: jax.Array, image: jax.Array, deviation: jax.Array) -> jax.Array:
         image: float32, any shape, in [0, 1].
         deviation: floating (), in the image's unit.
     """
-    word = jax.random.bits(key, image.shape)
+    word = jax.random.bits(key, image.shape, jnp.uint32)
     total = sum((word >> shift & 255).astype(jnp.int32) for shift in (0, 8, 16, 24))
     # A byte has mean 255/2 and variance (256^2 - 1)/12.
     noise = (total - 510) * ((256**2 - 1) / 3) ** -0.5

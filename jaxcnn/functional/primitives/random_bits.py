@@ -15,7 +15,7 @@ def random_bits(key: jax.Array, dtype: Any, shape: tuple[int, ...]) -> jax.Array
 
     `jax.random.bits` takes a word for each and throws the rest of it away.
     """
-    words = jax.random.bits(key, (-(-math.prod(shape) * jnp.dtype(dtype).itemsize // 4),))
+    words = jax.random.bits(key, (-(-math.prod(shape) * jnp.dtype(dtype).itemsize // 4),), jnp.uint32)
     return _unpacked(words, dtype, shape)
 
 
