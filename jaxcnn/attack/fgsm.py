@@ -129,7 +129,7 @@ def _random_step(key, logits_fn, x: jax.Array, goal: Goal, radii: Radius, *, bou
     original, axes = looked_at(logits_fn, x, goal, loss), image_axes(x, goal)
 
     def attempt(radius: Radius) -> Best:
-        start = jnp.clip(x + radius.step.astype(x.dtype) * way, *bounds)
+        start = project(x + radius.step.astype(x.dtype) * way, x, radius.step, "linf", bounds, axes)
         found, values, slope = climbing(logits_fn, start, goal, loss)
         step = (radius.epsilon - radius.step).astype(x.dtype) * steepest(slope, "linf", axes)
         end = project(start + step, x, radius.epsilon, "linf", bounds, axes)

@@ -73,7 +73,7 @@ def judge(
     inside = bool(np.all((several >= low) & (several <= high)))
     expect(inside, where, f"adversarial images within bounds=({low}, {high})", "others", fix)
     # One set of images after the other, by the program that has looked at x.
-    rows = [_seen(logits_of(outputs(logits_fn, images)), images - x, goal) for images in several]
+    rows = [_seen(logits_of(outputs(logits_fn, images)), wide(images) - wide(x), goal) for images in several]
     shape = adversarial.shape[: adversarial.ndim - len(image_axes(x, goal))]
     return Judgement(*(np.stack(column).reshape(shape) for column in zip(*rows, strict=True)))
 

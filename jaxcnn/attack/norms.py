@@ -16,11 +16,13 @@ __all__ = [
     "ascended",
     "expect_norm",
     "farthest",
+    "linf_ends",
     "project",
     "random_start",
     "scaled",
     "size",
     "steepest",
+    "towards",
 ]
 
 BALLS = ("linf", "l2", "l1")
@@ -58,6 +60,36 @@ def farthest(x: jax.Array, norm: str, bounds: Bounds, axes: tuple[int, ...]) -> 
     return size(jnp.maximum(wide(x) - bounds[0], bounds[1] - wide(x)), norm, axes)
 
 
+def towards(x: jax.Array, values: jax.Array) -> jax.Array:
+    """Return values in x's dtype, where they are none of it the next ones nearer to x: rounding leaves no ball.
+
+    Args:
+        x: the centres (..., H, W, C).
+        values: images (..., H, W, C), in x's dtype or a wider one.
+    """
+    if values.dtype == x.dtype:
+        return values
+    # Without the barrier XLA may leave out to narrow and to widen again, and all would seem exact.
+    nearest = jax.lax.optimization_barrier(values.astype(x.dtype))
+    beyond = jnp.abs(wide(nearest) - wide(x)) > jnp.abs(values - wide(x))
+    return jnp.where(beyond, jnp.nextafter(nearest, x), nearest)
+
+
+def linf_ends(x: jax.Array, epsilon: jax.Array, bounds: Bounds) -> tuple[jax.Array, jax.Array]:
+    """Return the least and the largest images, of x's dtype, that are in the ball of "linf" and within the bounds.
+
+    max(x - epsilon, low), min(x + epsilon, high), rounded towards x: in bfloat16 the nearest value to an end may lie
+    beyond it by a good part of epsilon.
+
+    Args:
+        x: the centres (..., H, W, C), within the bounds.
+        epsilon: the radius, of a shape that broadcasts to x's.
+        bounds: the least and the largest value of a pixel.
+    """
+    center, (low, high) = wide(x), bounds
+    return towards(x, jnp.maximum(center - epsilon, low)), towards(x, jnp.minimum(center + epsilon, high))
+
+
 def project(
     moved: jax.Array, x: jax.Array, epsilon: jax.Array, norm: str, bounds: Bounds, axes: tuple[int, ...]
 ) -> jax.Array:
@@ -76,13 +108,12 @@ def project(
     low, high = bounds
     epsilon = per_image(jnp.broadcast_to(epsilon, x.shape[: axes[0]]), x)
     if norm == "linf":
-        epsilon = epsilon.astype(x.dtype)
-        return jnp.clip(moved.astype(x.dtype), jnp.maximum(x - epsilon, low), jnp.minimum(x + epsilon, high))
+        return jnp.clip(moved.astype(x.dtype), *linf_ends(x, epsilon, bounds))
     center, moved = wide(x), wide(moved)
     length = jnp.abs(moved - center)
     room = jnp.where(moved > center, high - center, center - low)
     found = center + jnp.sign(moved - center) * NEAREST[norm](length, room, epsilon, axes)
-    return jnp.clip(found.astype(x.dtype), low, high)
+    return towards(x, jnp.clip(found, low, high))
 
 
 def scaled(gradient: jax.Array, axes: tuple[int, ...]) -> jax.Array:
@@ -143,7 +174,8 @@ def random_start(
         x, epsilon, norm, bounds, axes: as for `project`; "linf", "l2" or "l1".
     """
     epsilon = per_image(jnp.broadcast_to(epsilon, x.shape[: axes[0]]), x)
-    return jnp.clip((x + epsilon * _drawn(key, x, norm, axes)).astype(x.dtype), *bounds)
+    drawn = wide(x) + epsilon * _drawn(key, x, norm, axes)
+    return towards(x, jnp.clip(drawn, *bounds))
 
 
 def _drawn(key: jax.Array, x: jax.Array, norm: str, axes: tuple[int, ...]) -> jax.Array:

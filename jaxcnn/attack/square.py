@@ -10,7 +10,7 @@ import numpy as np
 from jaxcnn.attack.best import over_radii
 from jaxcnn.attack.given import epsilons, expect_maps, prepared
 from jaxcnn.attack.goal import Bounds, Goal, per_image
-from jaxcnn.attack.norms import expect_norm, project
+from jaxcnn.attack.norms import expect_norm, linf_ends, project
 from jaxcnn.attack.objective import Objective, objective
 from jaxcnn.attack.random_search import Found, asking, first_look, in_rows, random_search
 from jaxcnn.attack.square_windows import Hills, corner, hills, inside, moved_mass, scaled_to, tiles
@@ -118,9 +118,7 @@ def _run(
         def begin(key: jax.Array) -> jax.Array:
             if windows is None:
                 stripes = (*given.x.shape[:2], 1, *given.x.shape[3:])
-                return jnp.clip(
-                    given.x + epsilon.astype(x.dtype) * jax.random.rademacher(key, stripes, x.dtype), *bounds
-                )
+                return _end(given.x, epsilon, jax.random.rademacher(key, stripes, x.dtype), bounds)
             begun = tiles(key, given.x, _tile(x.shape[-3:-1]), windows, _power(norm))
             if norm == "l1":  # the nearest in the ball keeps but the tops of the hills: few changes weigh more
                 return project(given.x + begun.astype(x.dtype), given.x, epsilon, norm, bounds, (2, 3, 4))
@@ -156,10 +154,15 @@ def _turned_square(
     shape = x.shape[-3:-1]
     square = inside(*corner(place_key, side, shape), side, shape)
     sign = jax.random.rademacher(sign_key, (*side.shape, 1, 1, x.shape[-1]), x.dtype)
-    epsilon = epsilon.astype(x.dtype)
-    has = jnp.all(~square | (image == jnp.clip(x + epsilon * sign, *bounds)), (-3, -2, -1))
+    has = jnp.all(~square | (image == _end(x, epsilon, sign, bounds)), (-3, -2, -1))
     sign = jnp.where(per_image(has, x), -sign, sign)
-    return jnp.where(square, jnp.clip(x + epsilon * sign, *bounds), image)
+    return jnp.where(square, _end(x, epsilon, sign, bounds), image)
+
+
+def _end(x: jax.Array, epsilon: jax.Array, sign: jax.Array, bounds: Bounds) -> jax.Array:
+    """Return x + epsilon sign, within the bounds."""
+    least, largest = linf_ends(x, epsilon, bounds)
+    return jnp.where(sign > 0, largest, least)
 
 
 def _schedule(queries: int, fraction: float, shape: tuple[int, ...], norm: str) -> tuple[jax.Array, Hills | None]:

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.attack.goal import Bounds
+from jaxcnn.attack.goal import Bounds, wide
+from jaxcnn.attack.norms import towards
 
 __all__ = ["Hills", "corner", "hills", "inside", "moved_mass", "scaled_to", "tiles"]
 
@@ -87,7 +88,7 @@ def moved_mass(
     turned = jax.random.bernoulli(turn_key, shape=side.shape)
     sign = jax.random.rademacher(sign_key, (*side.shape, 1, 1, channels), jnp.float32)
 
-    delta = (image - x).astype(jnp.float32)
+    delta = wide(image) - wide(x)
     old = jnp.where(gains, delta, 0)
     new = old / (_size(_mass(old, power), power) + TINY)
     new = new + sign * _eta(*here, side, turned, shape, hills, power)[..., None]
@@ -100,7 +101,7 @@ def moved_mass(
 def scaled_to(epsilon: jax.Array, x: jax.Array, delta: jax.Array, power: int, bounds: Bounds) -> jax.Array:
     """Return the images at that distance from x, or less where the bounds take some of it."""
     size = _size(_mass(delta, power).sum(-1, keepdims=True), power)
-    return jnp.clip(x + delta * (epsilon / (size + TINY)), *bounds).astype(x.dtype)
+    return towards(x, jnp.clip(wide(x) + delta * (epsilon / (size + TINY)), *bounds))
 
 
 def _mass(delta: jax.Array, power: int) -> jax.Array:

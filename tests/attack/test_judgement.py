@@ -1,9 +1,11 @@
 """What became of attacked images: looked at again."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcnn import attack
 from jaxcnn.attack.judgement import judge
 
 
@@ -61,3 +63,21 @@ def test_one_image(linear):
 def test_images_that_no_attack_gave(linear, adversarial, message):
     with pytest.raises(ValueError, match=f"^judge: {message}"):
         judge(linear.logits_fn, linear.x, adversarial, linear.y)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd", "square", "nes"])
+def test_attacks_on_narrow_images_stay_in_the_ball(name, dtype, linear):
+    x = jnp.asarray(np.random.default_rng(0).uniform(0, 1, (6, 3, 3, 1)), dtype)
+    options = {"square": {"queries": 20}, "fgsm": {}, "nes": {"steps": 5, "sigma": 0.1}}.get(name, {"steps": 5})
+    key = () if name == "fgsm" else (jax.random.key(0),)
+    y = linear.logits_fn(x).argmax(-1)
+    found = judge(linear.logits_fn, x, getattr(attack, name)(*key, linear.logits_fn, x, y, epsilon=0.01, **options), y)
+    assert found.linf.max() <= 0.01
+    assert found.linf.max() > 0.005
+
+
+def test_none_is_no_judgement(linear):
+    for x, adversarial in ((linear.x[:0], linear.x[:0]), (linear.x, jnp.zeros((0, *linear.x.shape)))):
+        with pytest.raises(ValueError, match=r"^judge: expected at least one attacked image, got adversarial of shape"):
+            judge(linear.logits_fn, x, adversarial, 0)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn.attack.norms import NORMS, ascended, project, random_start, size, steepest
+from jaxcnn.attack.norms import NORMS, ascended, linf_ends, project, random_start, size, steepest
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 close = np.testing.assert_allclose
@@ -170,3 +170,36 @@ def test_narrow_images_keep_their_dtype():
         assert ascended(slope, x, 0.1, norm, (0.0, 1.0), AXES).dtype == jnp.bfloat16
         assert random_start(jax.random.key(0), x, 0.1, norm, (0.0, 1.0), AXES).dtype == jnp.bfloat16
         assert steepest(slope, norm, AXES).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_narrow_images_stay_in_the_ball(dtype):
+    """To the nearest bfloat16 an end of the ball may be rounded out of it by a sixth of this epsilon."""
+    x = jax.random.uniform(jax.random.key(0), (20, 6, 6, 3)).astype(dtype)
+    wide, slope = x.astype(jnp.float32), jax.random.normal(jax.random.key(1), x.shape)
+    for norm, epsilon in {"linf": 0.01, "l2": 0.1, "l1": 0.6}.items():
+        project_far = lambda x, slope: project(x + slope, x, epsilon, norm, (0.0, 1.0), AXES)  # noqa: B023, E731
+        start = random_start(jax.random.key(2), x, epsilon, norm, (0.0, 1.0), AXES)
+        for found in (jax.jit(project_far)(x, slope), start):
+            assert found.dtype == dtype
+            sizes = size(found.astype(jnp.float32) - wide, norm, AXES)
+            assert (sizes <= epsilon * (1 + 1e-6)).all()
+            assert (sizes > 0.5 * epsilon).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_the_ends_are_the_farthest_values_in_the_ball(dtype):
+    x = np.linspace(0, 1, 999).astype(dtype)
+    exact = (
+        np.maximum(x.astype(np.float32) - np.float32(0.01), 0),
+        np.minimum(x.astype(np.float32) + np.float32(0.01), 1),
+    )
+    low, high = (np.asarray(end) for end in linf_ends(jnp.asarray(x), 0.01, (0.0, 1.0)))
+    assert (low.astype(np.float32) >= exact[0]).all()
+    assert (high.astype(np.float32) <= exact[1]).all()
+    least, most = dtype(-1), dtype(2)
+    assert (np.nextafter(low, least).astype(np.float32) < exact[0])[exact[0] > 0].all()
+    assert (np.nextafter(high, most).astype(np.float32) > exact[1]).all()
+    single = jnp.asarray(x, jnp.float32)
+    for end, expected in zip(linf_ends(single, jnp.float32(0.01), (0.0, 1.0)), exact, strict=True):
+        np.testing.assert_array_equal(end, expected)

@@ -247,3 +247,29 @@ def test_nothing_is_left_that_autoattack_fells(digits, norm, epsilons):
         ours = robust_accuracy(KEY, digits.logits_fn, digits.x, digits.y, epsilon=epsilon, norm=norm)
         print(f"\n{norm} {epsilon}: AutoAttack leaves {1 - fooled.mean():.4f}, robust_accuracy {float(ours):.4f}")
         assert 0 < float(ours) <= 1 - fooled.mean() + 1e-6 < 1
+
+
+def test_narrow_images_fall_as_wide_ones_do():
+    """What rounding takes out of the ball does not count: with ends rounded to the nearest hardly any image fell."""
+    x = jax.random.uniform(jax.random.key(0), (32, 6, 6, 1))
+    kernel = jax.random.normal(jax.random.key(1), (36, 4))
+
+    def report(kind):
+        net = jax.tree_util.Partial(lambda kernel, x: x.reshape(-1, 36) @ kernel, kernel.astype(kind))
+        images = x.astype(kind)
+        y = net(images).argmax(-1)
+        attacks = ("apgd-ce", "square")
+        return robust_accuracy(KEY, net, images, y, epsilon=0.01, attacks=attacks, steps=10, queries=50)
+
+    wide, narrow = report(jnp.float32), report(jnp.bfloat16)
+    assert float(wide) < 0.9
+    assert float(narrow) <= float(wide) + 3 / 32
+
+
+@pytest.mark.slow
+def test_runs_where_float64_is_the_default(linear):
+    with jax.enable_x64(True):
+        x, y = jnp.asarray(np.asarray(linear.x)), jnp.asarray(np.asarray(linear.y))
+        found = robust_accuracy(KEY, linear.logits_fn, x, y, epsilon=0.05, **FEW)
+    assert found.adversarial.dtype == np.float32
+    assert len(found.attacks) == 4
