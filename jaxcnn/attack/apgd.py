@@ -55,7 +55,8 @@ def apgd(
         norm: "linf", "l2" or "l1".
         steps: gradients of each attempt.
         restarts: attempts, each from a place of its own.
-        loss: what is climbed: "cross_entropy", "margin", "dlr", or a function (logits, goal) -> (...).
+        loss: what is climbed: "cross_entropy", "margin", "dlr" (of 3 classes at least, with a target 4), or a
+            function (logits, goal) -> (...).
         target: the classes that are wanted, one for all or one each; None for any but y.
         targets: to climb towards several classes in turn while any but y is a success (APGD-T, with loss="dlr"): how
             many of each image's likeliest other classes, or an array (T, ...) of classes.
@@ -77,7 +78,8 @@ def apgd(
     expect_key(where, key)
     logits_fn, x, goal, bounds = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
     expect_norm(where, norm)
-    climbed, most = objective(where, loss), epsilons(where, epsilon, norm, bounds)
+    climbed = objective(where, loss, logits_fn, x, target if targets is None else targets)
+    most = epsilons(where, epsilon, norm, bounds)
     aims = None if targets is None else _aims(where, logits_fn, x, goal, targets)
     counts = {"steps": expect_count(where, "steps", steps), "restarts": expect_count(where, "restarts", restarts)}
     options: dict[str, Any] = {"norm": norm, "bounds": bounds, "loss": climbed, "chunk": chunk_of(where, None, x)}

@@ -42,7 +42,8 @@ def fgsm(
         epsilon: the radius, in the unit of the pixels: a number, or an array of several.
         norm: "linf", "l2" or "l1".
         target: the classes that are wanted, one for all or one each; None for any but y.
-        loss: what is climbed: "cross_entropy", "margin", "dlr", or a function (logits, goal) -> (...).
+        loss: what is climbed: "cross_entropy", "margin", "dlr" (of 3 classes at least, with a target 4), or a
+            function (logits, goal) -> (...).
         bounds: the least and the largest value of a pixel.
 
     Returns:
@@ -59,7 +60,7 @@ def fgsm(
     where = "fgsm"
     logits_fn, x, goal, bounds = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
     expect_norm(where, norm)
-    climbed, most = objective(where, loss), epsilons(where, epsilon, norm, bounds)
+    climbed, most = objective(where, loss, logits_fn, x, target), epsilons(where, epsilon, norm, bounds)
     options = {"norm": norm, "bounds": bounds, "loss": climbed, "chunk": chunk_of(where, None, x)}
     found, finite = _step(logits_fn, x, goal, most, **options)
     if not is_trusted(logits_fn):
@@ -103,7 +104,7 @@ def random_fgsm(
     where = "random_fgsm"
     expect_key(where, key)
     logits_fn, x, goal, bounds = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
-    climbed, most = objective(where, loss), epsilons(where, epsilon, "linf", bounds)
+    climbed, most = objective(where, loss, logits_fn, x, target), epsilons(where, epsilon, "linf", bounds)
     fix = "Leave it out for half of epsilon."
     first = most / 2 if alpha is None else scalar(where, "alpha of at least 0", alpha, lambda a: a >= 0, fix)
     options = {"bounds": bounds, "loss": climbed, "chunk": chunk_of(where, None, x)}

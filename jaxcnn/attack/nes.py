@@ -57,7 +57,8 @@ def nes(
         sigma: how far around, in units of the pixels.
         step_size: a, in units of the pixels, one for all or an array that broadcasts to epsilon; 2.5 epsilon / steps
             unless given.
-        loss: the objective: "cross_entropy", "margin", "dlr" or a function.
+        loss: the objective: "cross_entropy", "margin", "dlr" (of 3 classes at least, with a
+            target 4) or a function.
         target: the classes that are wanted instead, one for all or one each; None for any but y.
         bounds: the least and the largest value of a pixel.
         chunk: pairs at once: memory for 2 chunk times x. As many as are fast unless given.
@@ -82,7 +83,8 @@ def nes(
     sigma = scalar(where, "sigma above 0", sigma, lambda s: s > 0, "It has the unit of the pixels.")
     radius = radii(where, epsilon, step_size, steps, REACH, norm, bounds)
     return_queries = expect_flag(where, "return_queries", return_queries)
-    options = {"norm": norm, "steps": steps, "pairs": pairs, "loss": objective(where, loss), "bounds": bounds}
+    loss = objective(where, loss, logits_fn, x, target)
+    options = {"norm": norm, "steps": steps, "pairs": pairs, "loss": loss, "bounds": bounds}
     found, asked = _run(key, logits_fn, x, goal, radius, sigma, **options, chunk=chunk_of(where, chunk, x))
     return (found, asked) if return_queries else found
 

@@ -78,7 +78,8 @@ def one_pixel(
     generations = expect_count(where, "generations", generations)
     mutation = scalar(where, "mutation above 0", mutation, lambda f: f > 0, "Pass 0.5, say.")
     return_queries = expect_flag(where, "return_queries", return_queries)
-    options = {"pixels": pixels, "population": population, "generations": generations, "loss": objective(where, loss)}
+    loss = objective(where, loss, logits_fn, x, target)
+    options = {"pixels": pixels, "population": population, "generations": generations, "loss": loss}
     options |= {"bounds": bounds, "chunk": chunk_of(where, chunk, x)}
     found, asked = _run(key, logits_fn, x, goal, mutation, **options)
     return (found, asked) if return_queries else found

@@ -55,7 +55,8 @@ def pgd(
         restarts: attempts, each from a place of its own.
         norm: "linf", "l2" or "l1".
         target: the classes that are wanted, one for all or one each; None for any but y.
-        loss: what is climbed: "cross_entropy", "margin", "dlr", or a function (logits, goal) -> (...).
+        loss: what is climbed: "cross_entropy", "margin", "dlr" (of 3 classes at least, with a target 4), or a
+            function (logits, goal) -> (...).
         bounds: the least and the largest value of a pixel.
 
     Returns:
@@ -219,6 +220,6 @@ def checked(
     logits_fn, x, goal, bounds = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
     expect_norm(where, norm)
     steps = expect_count(where, "steps", steps)
-    climbed = objective(where, loss)
+    climbed = objective(where, loss, logits_fn, x, target)
     options = {"steps": steps, "norm": norm, "bounds": bounds, "loss": climbed, "chunk": chunk_of(where, None, x)}
     return (logits_fn, x, goal, radii(where, epsilon, step_size, steps, reach, norm, bounds)), options

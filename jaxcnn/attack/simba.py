@@ -60,7 +60,8 @@ def simba(
         frequencies: how many of the lowest along each side the basis "dct" has; the paper takes 28 of 224.
         step_size: a, in units of the pixels.
         queries: for each image after the first.
-        loss: the objective: "cross_entropy" (the paper's), "margin", "dlr" or a function.
+        loss: the objective: "cross_entropy" (the paper's), "margin", "dlr" (of 3 classes at least, with a
+            target 4) or a function.
         target: the classes that are wanted instead, one for all or one each; None for any but y.
         bounds: the least and the largest value of a pixel.
         return_queries: return how often the net was asked, too.
@@ -87,7 +88,7 @@ def simba(
         expect_count(where, name, value) for name, value in (("frequencies", frequencies), ("queries", queries))
     )
     step_size = scalar(where, "step_size above 0", step_size, lambda a: a > 0, "It has the unit of the pixels.")
-    loss, chunk = objective(where, loss), chunk_of(where, None, x)
+    loss, chunk = objective(where, loss, logits_fn, x, target), chunk_of(where, None, x)
     epsilon = epsilons(where, epsilon, norm, bounds)
     return_queries = expect_flag(where, "return_queries", return_queries)
     options = {"norm": norm, "basis": basis, "frequencies": frequencies, "queries": queries, "loss": loss}

@@ -61,7 +61,8 @@ def square(
         queries: proposals for each image and restart.
         fraction: of the image that the first squares cover, in (0, 1].
         restarts: how often what still stands is attacked anew.
-        loss: the objective: "margin", "cross_entropy" (the paper's with a target), "dlr" or a function.
+        loss: the objective: "margin", "cross_entropy" (the paper's with a target), "dlr" (of 3 classes at least, with a
+            target 4) or a function.
         target: the classes that are wanted instead, one for all or one each; None for any but y.
         bounds: the least and the largest value of a pixel.
         return_queries: return how often the net was asked, too.
@@ -87,7 +88,7 @@ def square(
     queries, restarts = expect_count(where, "queries", queries), expect_count(where, "restarts", restarts)
     fix = "It is the part of the image that the first squares cover."
     fraction = number(where, "fraction in (0, 1]", fraction, lambda part: 0 < part <= 1, fix)
-    loss, chunk = objective(where, loss), chunk_of(where, None, x)
+    loss, chunk = objective(where, loss, logits_fn, x, target), chunk_of(where, None, x)
     epsilon = epsilons(where, epsilon, norm, bounds)
     return_queries = expect_flag(where, "return_queries", return_queries)
     sides, windows = _schedule(queries, fraction, x.shape[-3:-1], norm)

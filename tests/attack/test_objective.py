@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from jaxcnn import attack
 from jaxcnn.attack.goal import Goal
 from jaxcnn.attack.objective import OBJECTIVES, climbing, cross_entropy, dlr, negative_margin, objective
 
@@ -40,13 +41,26 @@ def test_the_ratio_of_logits_against_its_formula():
     np.testing.assert_allclose(dlr(LOGITS, Goal(LABEL, TARGET)), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-def test_the_ratio_of_few_classes_is_finite_and_free_of_scale(classes):
-    few = LOGITS[:, :classes]
-    goal = Goal(jnp.array([0, 1]), jnp.array([1, 0]))
-    for wanted in (goal, Goal(goal.label)):
-        assert jnp.isfinite(dlr(few, wanted)).all()
-        np.testing.assert_allclose(dlr(100 * few, wanted), dlr(few, wanted), rtol=1e-5)
+def test_the_ratio_is_free_of_scale():
+    for logits, goal in ((LOGITS, Goal(LABEL, TARGET)), (LOGITS, Goal(LABEL)), (LOGITS[:, :3], Goal(LABEL))):
+        np.testing.assert_allclose(dlr(100 * logits, goal), dlr(logits, goal), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("classes", "target", "least"), [(2, None, "3"), (2, 1, "4"), (3, 1, "4 classes .* a target")])
+def test_the_ratio_of_too_few_classes_is_refused(classes, target, least, linear):
+    """It would be constant: an attack on it climbs nothing."""
+    few, y = lambda x: linear.logits_fn(x)[..., :classes], jnp.zeros(6, jnp.int32)
+    options = {"epsilon": 0.1, "target": target, "loss": "dlr"}
+    for name in ("pgd", "apgd", "square", "nes", "simba"):
+        with pytest.raises(
+            ValueError, match=rf'^{name}: expected at least {least}.*, got {classes}\. Pass loss="margin"'
+        ):
+            getattr(attack, name)(jax.random.key(0), few, linear.x, y, **options)
+    with pytest.raises(ValueError, match=rf"^fgsm: expected at least {least}"):
+        attack.fgsm(few, linear.x, y, **options)
+    if target is not None:
+        with pytest.raises(ValueError, match=r"^apgd: expected at least 4 classes"):
+            attack.apgd(jax.random.key(0), few, linear.x, y, epsilon=0.1, targets=1, loss="dlr")
 
 
 @pytest.mark.parametrize("name", list(OBJECTIVES))
@@ -66,8 +80,9 @@ def test_climbing_gives_each_image_its_own_gradient(linear):
     np.testing.assert_allclose(slope.reshape(6, 9), (kernel[:, second] - kernel[:, linear.y]).T, rtol=1e-5, atol=1e-6)
 
 
-def test_names_of_objectives():
-    assert objective("pgd", "dlr") is dlr
-    assert objective("pgd", cross_entropy) is cross_entropy
+def test_names_of_objectives(linear):
+    of = linear.logits_fn, linear.x, None
+    assert objective("pgd", "dlr", *of) is dlr
+    assert objective("pgd", cross_entropy, *of) is cross_entropy
     with pytest.raises(ValueError, match=r"^pgd: expected loss as one of \('cross_entropy', 'margin', 'dlr'\), got"):
-        objective("pgd", "ce")
+        objective("pgd", "ce", *of)
