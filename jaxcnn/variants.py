@@ -33,7 +33,7 @@ def over_variants(fn: Callable[[Any], Any], variants: Any, chunk: int) -> Any:
     """
     count, index = _chunks(variants, chunk)
     found = jax.lax.map(lambda at: _some(fn, variants, at, count), index)
-    return jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:])[:count], found)
+    return jax.tree.map(lambda y: y.reshape(y.shape[0] * y.shape[1], *y.shape[2:])[:count], found)
 
 
 def total_over_variants(fn: Callable[[Any], Any], variants: Any, chunk: int) -> Any:

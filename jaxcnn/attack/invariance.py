@@ -46,7 +46,7 @@ def shift_accuracy(
         (distances,), on the host.
 
     Raises:
-        ValueError: distances that are not whole, images outside [0, 1], classes that are none.
+        ValueError: distances that are not whole, no images or some outside [0, 1], classes that are none.
     """
     where = "shift_accuracy"
     ok = isinstance(distances, Sequence | np.ndarray) and len(distances) > 0 and all(map(is_int, distances))
@@ -78,7 +78,7 @@ def rotation_accuracy(
         (degrees,), on the host.
 
     Raises:
-        ValueError: degrees that are not finite numbers, images outside [0, 1], classes that are none.
+        ValueError: degrees that are not finite numbers, no images or some outside [0, 1], classes that are none.
     """
     where = "rotation_accuracy"
     ok = isinstance(degrees, Sequence | np.ndarray) and len(degrees) > 0
@@ -112,7 +112,7 @@ def shift_consistency(
         A fraction.
 
     Raises:
-        ValueError: a distance that is no positive int, images outside [0, 1].
+        ValueError: a distance that is no positive int, no images or some outside [0, 1].
 
     Source: Zhang 2019, "Making convolutional networks shift-invariant again", section 4 (classification
     consistency), where both images are shifted at random; here one stays, and the other is moved as little as can be.
@@ -142,7 +142,8 @@ def _classes(
     """Return the classes that the net gives images under each motion, (motions, ...), and the true ones (...)."""
     beyond = outside_of(where, *outside, 0)
     logits_fn, x, goal, _ = prepared(where, logits_fn, x, y, decision=True)
-    expect_maps(where, x, goal)
+    count = expect_maps(where, x, goal)
+    expect(count > 0, where, "at least one image", f"shape {x.shape}", "Pass images (N, H, W, C).")
     motions = jnp.asarray(degrees, jnp.float32), jnp.asarray(moves, jnp.float32)
     found = _run(logits_fn, x, motions, outside=beyond, chunk=chunk_of(where, chunk, x))
     return np.asarray(found), np.asarray(goal.label)

@@ -61,7 +61,7 @@ def judge(
         The judgement, arrays on the host with one value for each attacked image.
 
     Raises:
-        ValueError: images out of bounds, classes that are none, shapes that do not fit.
+        ValueError: images out of bounds, classes that are none, shapes that do not fit, no images.
     """
     where = "judge"
     logits_fn, x, goal, (low, high) = prepared(where, logits_fn, x, y, target=target, bounds=bounds)
@@ -69,6 +69,8 @@ def judge(
     ok = adversarial.shape[max(0, adversarial.ndim - x.ndim) :] == x.shape
     fix = "Pass what the attack gave for these images."
     expect(ok, where, f"adversarial of shape (..., {', '.join(map(str, x.shape))})", adversarial.shape, fix)
+    got = f"adversarial of shape {adversarial.shape}"
+    expect(adversarial.size > 0, where, "at least one attacked image", got, "Pass some: of none there is no judgement.")
     several = np.asarray(adversarial).reshape(-1, *x.shape)
     inside = bool(np.all((several >= low) & (several <= high)))
     expect(inside, where, f"adversarial images within bounds=({low}, {high})", "others", fix)

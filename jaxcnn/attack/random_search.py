@@ -51,7 +51,8 @@ def asking(logits_fn: LogitsFn, x: jax.Array, loss: Objective) -> Ask:
     """Return the question to a net that takes images of x's shape, for images in rows."""
 
     def ask(image: jax.Array, goal: Goal) -> tuple[jax.Array, jax.Array]:
-        found = logits(logits_fn, image.reshape(x.shape)).reshape(*goal.label.shape, -1)
+        found = logits(logits_fn, image.reshape(x.shape))
+        found = found.reshape(*goal.label.shape, found.shape[-1])
         value = loss(found, goal)
         return jnp.where(jnp.isnan(value), -jnp.inf, value), reached(found, goal)
 

@@ -71,7 +71,7 @@ def jacobian_saliency(
 @partial(jax.jit, static_argnames="bounds")
 def _run(logits_fn, x: jax.Array, goal, theta, steps, *, bounds: Bounds) -> jax.Array:
     low, high = bounds
-    flat = (*goal.label.shape, -1)
+    flat = (*goal.label.shape, math.prod(x.shape[goal.label.ndim :]))
     theta = jnp.asarray(theta, x.dtype)
     sign = jnp.sign(theta) * (-1 if goal.target is None else 1)
 
@@ -139,7 +139,7 @@ def best_pair(u: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Arr
 
     first = jnp.zeros(u.shape[:-1], candidates.dtype)
     start = (0, first, first, jnp.full(u.shape[:-1], -jnp.inf, u.dtype))
-    _, p, q, most = jax.lax.while_loop(lambda carry: carry[0] < counts.max(), attempt, start)
+    _, p, q, most = jax.lax.while_loop(lambda carry: carry[0] < counts.max(initial=0), attempt, start)
     p, q = (jnp.take_along_axis(order, a[..., None], -1)[..., 0] for a in (p, q))
     return p, q, most > -jnp.inf
 

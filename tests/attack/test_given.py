@@ -1,5 +1,6 @@
 """What attacks are given: what is refused, and with which sentence."""
 
+import inspect
 import itertools
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcnn import attack
 from jaxcnn.attack.given import epsilons, expect_finite, prepared
 from jaxcnn.attack.goal import image_axes, per_image
 
@@ -120,3 +122,23 @@ def test_gradients_that_are_not_finite_are_refused():
     expect_finite("attack", jnp.array([True, True]))
     with pytest.raises(ValueError, match=r"^attack: expected finite gradients, got infinite or NaN ones\. Attack it"):
         expect_finite("attack", jnp.array([True, False]))
+
+
+EMPTY = (
+    *("bim", "colour_shift", "ddn", "deepfool", "fgsm", "jacobian_saliency", "momentum_iterative"),
+    *("apgd", "boundary", "fab", "fmn", "hop_skip_jump", "nes", "one_pixel", "pgd", "random_fgsm", "simba", "square"),
+    *("carlini_wagner", "spatial", "spatial_random"),
+)
+FEW = {"steps": 2, "queries": 2, "generations": 2, "samples": 2, "shifts": 1, "angles": 1}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_of_no_images_attacks_return_none(name, linear):
+    run = getattr(attack, name)
+    known = inspect.signature(run).parameters
+    options = {option: value for option, value in FEW.items() if option in known}
+    if "epsilon" in known and known["epsilon"].default is inspect.Parameter.empty:
+        options["epsilon"] = 0.1
+    key = (jax.random.key(0),) if "key" in known else ()
+    x, y = jnp.zeros((0, 3, 3, 1)), jnp.zeros(0, jnp.int32)
+    assert run(*key, linear.logits_fn, x, y, **options).shape == x.shape

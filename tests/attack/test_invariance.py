@@ -139,3 +139,14 @@ def test_a_trained_net(digits):
 def test_refuses(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_no_images_have_no_accuracy():
+    for measure in (shift_accuracy, rotation_accuracy):
+        with pytest.raises(ValueError, match=rf"^{measure.__name__}: expected at least one image, got shape \(0, 9"):
+            measure(middle, DOT[:0], 0)
+
+
+def test_accuracies_are_float32():
+    assert shift_accuracy(middle, DOT, 0, distances=[0]).dtype == np.float32
+    assert rotation_accuracy(middle, DOT, 0, degrees=[0]).dtype == np.float32
