@@ -43,7 +43,7 @@ def shift_accuracy(
         chunk: shifts at once; as many as are fast unless given.
 
     Returns:
-        (distances,), on the host.
+        (distances,), float32, on the host.
 
     Raises:
         ValueError: distances that are not whole, no images or some outside [0, 1], classes that are none.
@@ -53,7 +53,7 @@ def shift_accuracy(
     expect(ok, where, "distances in whole pixels", shown(distances), "Pass range(9), say.")
     moves = (np.asarray(distances)[:, None, None] * AROUND).reshape(-1, 2)
     right = _right(where, logits_fn, x, y, np.zeros(len(moves)), moves, (padding_mode, fill), chunk)
-    return right.reshape(len(distances), -1).mean(1)
+    return right.reshape(len(distances), -1).mean(1, dtype=np.float32)
 
 
 def rotation_accuracy(
@@ -75,7 +75,7 @@ def rotation_accuracy(
         chunk: angles at once; as many as are fast unless given.
 
     Returns:
-        (degrees,), on the host.
+        (degrees,), float32, on the host.
 
     Raises:
         ValueError: degrees that are not finite numbers, no images or some outside [0, 1], classes that are none.
@@ -86,7 +86,7 @@ def rotation_accuracy(
     expect(ok, where, "degrees as finite numbers", shown(degrees), "Pass range(-180, 181, 15), say.")
     angles = np.asarray(degrees, np.float64)
     right = _right(where, logits_fn, x, y, angles, np.zeros((len(angles), 2)), (padding_mode, fill), chunk)
-    return right.reshape(len(angles), -1).mean(1)
+    return right.reshape(len(angles), -1).mean(1, dtype=np.float32)
 
 
 def shift_consistency(

@@ -85,7 +85,8 @@ def random_search(
         stride: proposals come in groups of so many, of which one at most is kept.
     """
     sets, size = found.value.shape
-    place, row = jnp.arange(size), jnp.arange(sets)[:, None]
+    # Counts are int32 as those of `Found`, which a loop carries, whatever the default is.
+    place, row = jnp.arange(size, dtype=jnp.int32), jnp.arange(sets)[:, None]
 
     def standing(found: Found) -> jax.Array:
         return ~found.reached & (found.queries < queries)
@@ -93,7 +94,7 @@ def random_search(
     def step(carry: tuple[jax.Array, Found]) -> tuple[jax.Array, Found]:
         draw, found = carry
         stands = standing(found)
-        count = jnp.maximum(stands.sum(-1, keepdims=True), 1)
+        count = jnp.maximum(stands.sum(-1, keepdims=True, dtype=jnp.int32), 1)
         which = jnp.argsort(~stands, -1, stable=True)[row, place % count]  # the image that a place serves
         ahead = place // count  # how many other proposals for that image come before
         x, goal, image, value, asked, turn, real = jax.tree.map(
@@ -102,8 +103,8 @@ def random_search(
         image = propose(jax.random.fold_in(key, draw), x, image, turn + ahead)
         reward, hit = ask(image, goal)
         better = (hit | (reward > value)) & real & (asked + ahead < queries)
-        first = jnp.full((sets, size), size).at[row, which].min(jnp.where(better, ahead, size))
-        rank = jnp.cumsum(stands, -1) - 1
+        first = jnp.full((sets, size), size, jnp.int32).at[row, which].min(jnp.where(better, ahead, size))
+        rank = jnp.cumsum(stands, -1, dtype=jnp.int32) - 1
         kept = first < size
         source = jnp.where(kept, rank + count * first, 0)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcnn import attack
 from jaxcnn.attack.goal import Goal
 from jaxcnn.attack.objective import negative_margin
 from jaxcnn.attack.random_search import asking, first_look, in_rows, random_search
@@ -94,3 +95,19 @@ def test_nan_is_never_better():
     found = random_search(KEY, ask, proposals(steps), given, start, 10)
     assert not found.reached.any()
     np.testing.assert_allclose(found.image, 0.11 * jnp.ones((1, 1, 3, 3, 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["square", "simba"])
+def test_counts_are_int32_whatever_the_default(name):
+    """What a loop carries keeps its type: a cumulative sum of bools is int64 where that is the default."""
+    x = np.linspace(0.1, 0.4, 3 * PLACES, dtype=np.float32).reshape(3, 3, 3, 1)
+    options = {"epsilon": 0.2, "queries": 6, "norm": "linf", "return_queries": True}
+    options |= {"basis": "pixel"} if name == "simba" else {}
+    run = getattr(attack, name)
+    images, asked = run(KEY, logits_fn, x, 0, **options)
+    with jax.enable_x64(True):
+        found, wide_asked = run(jax.random.key(0), logits_fn, jnp.asarray(x), 0, **options)
+        assert (found.dtype, wide_asked.dtype) == (jnp.float32, jnp.int32)
+    assert (np.abs(found - x).max((1, 2, 3)) <= 0.2 + 1e-6).all()
+    assert images.shape == found.shape
+    assert asked.shape == wide_asked.shape
