@@ -574,3 +574,13 @@ def test_black_and_white_are_in_range():
     image = jnp.round(jax.random.uniform(KEY, (8, 8, 1)))
     out = corruptions.corrupt(KEY, image, "contrast", 2)
     assert 0 < out.min() < out.max() < 1
+
+
+@pytest.mark.parametrize("kind", ["rbg", "unsafe_rbg"])
+def test_photons_are_counted_with_keys_of_any_kind(kind):
+    image = jnp.full((32, 32, 1), 0.2)
+    one, other = (corruptions.shot_noise(jax.random.key(seed, impl=kind), image, 4) for seed in (0, 1))
+    counts = np.asarray(one) * 75  # of severity 4 and small images
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-4)
+    assert abs(counts.mean() - 15) < 0.5
+    assert (one != other).any()

@@ -26,6 +26,8 @@ def shot_noise(key: jax.Array, image: jax.Array, photons: float) -> jax.Array:
 
     y = clip(n / photons, 0, 1),    n of Poisson's distribution of mean photons x
     """
+    if jax.random.key_impl(key) != "threefry2x32":  # the only one that `jax.random.poisson` takes
+        key = jax.random.wrap_key_data(jax.random.bits(key, (2,), jnp.uint32), impl="threefry2x32")
     return jax.random.poisson(key, photons * image) / photons
 
 
