@@ -244,7 +244,7 @@ def shaped(where: str, name: str, x: Any, shape: tuple[int, ...]) -> jax.Array:
 
 
 def floating(where: str, name: str, x: Any) -> jax.Array:
-    """Return `x` as an array of a floating dtype; raise `TypeError` if it has another."""
+    """Return `x` as an array of a floating dtype of 16 bits or more; raise `TypeError` if it has another."""
     given, x = x, array(where, name, x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         got, fix = x.dtype, f"Convert it first: {name}.astype(jax.numpy.float32)."
@@ -255,6 +255,9 @@ def floating(where: str, name: str, x: Any) -> jax.Array:
         elif x.dtype == jnp.uint8 and name in ("x", "image"):
             fix = "Convert it first, uint8 images with jaxcnn.data.to_float."
         expect(False, where, f"{name} of a floating dtype", got, fix, TypeError)
+    # float8 is to store: it has no infinity, and sums of it no digits.
+    fix = f"Convert it first: {name}.astype(jax.numpy.bfloat16)."
+    expect(x.dtype.itemsize > 1, where, f"{name} of a floating dtype of 16 bits or more", x.dtype, fix, TypeError)
     return x
 
 

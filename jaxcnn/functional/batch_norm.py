@@ -189,22 +189,24 @@ def _standardise(x, scale, bias, weight, eps: jax.Array, axis_name, fast: bool):
 def _standardise_jvp(axis_name, fast, primals, tangents):
     """Return value and tangent; the transpose of this needs two sums over the batch and one more pass.
 
-    With z = (x - mean) / sd and m the mean over the batch: dz = (dx - m(dx) - z m(z dx)) / sd.
+    With z = (x - mean) / sd and m the mean over the batch: dz = (dx - m(dx) - z m(z dx)) / sd. What does not count and
+    is not finite has the tangent of the mean: 0 times infinity would be in the gradient of all else.
     """
     x, scale, bias, weight, eps = primals
     dx, dscale, dbias, _, deps = tangents
     shifted, first, mean, var = _moments(x, weight, axis_name, fast)
+    seen = shifted if weight is None else jnp.where((weight > 0) | jnp.isfinite(shifted), shifted, 0)
     inverse = lax.rsqrt(var + eps)
     factor = _times(inverse, scale)
     dmean = _mean(dx, weight, axis_name)
-    half_dvar = _mean(shifted * dx, weight, axis_name) - first * dmean
+    half_dvar = _mean(seen * dx, weight, axis_name) - first * dmean
     slope, offset = -factor * inverse * inverse * (half_dvar + deps / 2), -factor * dmean
     if dscale is not None:
         slope = slope + inverse * dscale
     if dbias is not None:
         offset = offset + dbias
     return (_affine(shifted, first, inverse, scale, bias), mean, var), (
-        factor * dx + slope * shifted + (offset - slope * first),
+        factor * dx + slope * seen + (offset - slope * first),
         dmean,
         2 * half_dvar,
     )

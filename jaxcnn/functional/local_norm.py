@@ -72,8 +72,8 @@ def local_contrast_norm(
         size: pixels on a side of the window, odd; it may be larger than the image.
         sigma: standard deviation of the window in pixels, > 0; size / 4 unless given.
         divisive: whether to divide, or to subtract alone.
-        eps: the least deviation, > 0, in the units of x: what is fainter stays faint, and constant images become 0,
-            with finite gradients.
+        eps: the least deviation, at least 1e-18, in the units of x: what is fainter stays faint, and constant images
+            become 0, with finite gradients.
 
     Returns:
         v or y, of x's shape and dtype.
@@ -91,7 +91,7 @@ def local_contrast_norm(
     expect(size % 2 == 1, where, "an odd size", size, "The window needs a centre: size=9, say.")
     sigma = size / 4 if sigma is None else sigma
     sigma = number(where, "sigma > 0", sigma, lambda s: s > 0, "It is the window's standard deviation in pixels.")
-    eps = number(where, "eps > 0", eps, lambda e: e > 0, "It is the least deviation to divide by: 1e-4 is usual.")
+    eps = number(where, "eps >= 1e-18", eps, lambda e: e >= 1e-18, "It is the least deviation: 1e-4 is usual.")
     divisive = expect_flag(where, "divisive", divisive)
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     down, across = (gaussian_means(n, size, sigma, wide.dtype) for n in x.shape[-3:-1])

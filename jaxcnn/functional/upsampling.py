@@ -1,6 +1,7 @@
 """Larger images of the same, without parameters."""
 
 import jax
+import jax.numpy as jnp
 
 from jaxcnn.checking import expect_size
 from jaxcnn.functional.window import Size, pair, some_pixels
@@ -14,7 +15,8 @@ def upsample(x: jax.Array, *, factor: Size = 2) -> jax.Array:
     y[i, j] = x at ((i + 1/2) / factor - 1/2, (j + 1/2) / factor - 1/2), the outermost pixels continued outwards.
 
     Args:
-        x: images (..., H, W, C), or one (H, W, C), floating.
+        x: images (..., H, W, C), or one (H, W, C), floating; computed in float32 or wider. Rows and columns are
+            weighted in matrix products, so that what is not finite spreads over its image.
         factor: how many times as high and wide they become, one int or (vertical, horizontal).
 
     Returns:
@@ -31,4 +33,5 @@ def upsample(x: jax.Array, *, factor: Size = 2) -> jax.Array:
     *lead, height, width, channels = x.shape
     shape = (*lead, height * down, width * across, channels)
     expect_size("upsample", "images", shape, "Enlarge less.")
-    return jax.image.resize(x, shape, "linear", antialias=False)
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return jax.image.resize(wide, shape, "linear", antialias=False).astype(x.dtype)

@@ -60,8 +60,7 @@ class LocalContrastNorm(Layer):
         sigma = self.size / 4 if self.sigma is None else self.sigma
         sigma = number(where, "sigma > 0", sigma, lambda s: s > 0, "It is the window's standard deviation in pixels.")
         object.__setattr__(self, "sigma", None if sigma == self.size / 4 else sigma)
-        fix = "It is the least deviation to divide by: 1e-4 is usual."
-        settle_number(self, "eps", "eps > 0", lambda e: e > 0, fix)
+        settle_number(self, "eps", "eps >= 1e-18", lambda e: e >= 1e-18, "It is the least deviation: 1e-4 is usual.")
         settle_flags(self)
 
     def apply(

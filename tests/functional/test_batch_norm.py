@@ -192,6 +192,20 @@ def test_a_batch_of_which_nothing_counts_moves_no_statistics():
         np.testing.assert_allclose(a, jnp.broadcast_to(b, (2, 2)), rtol=1e-5)
 
 
+def test_what_is_masked_and_not_finite_is_in_no_gradient():
+    x, mask = draw(0, 4, 3, 2).at[3, 1].set(jnp.nan), np.array([True, True, True, False])
+    scale = jnp.array([2.0, 3.0])
+
+    def loss(x, scale, mask=None):
+        y, _ = F.batch_norm(x, scale, None, F.BatchStats(jnp.zeros(2), jnp.ones(2)), train=True, mask=mask)
+        return jnp.sum(y[:3] ** 3)
+
+    ours, subset = jax.grad(loss, (0, 1))(x, scale, mask), jax.grad(loss, (0, 1))(x[:3], scale)
+    close(ours[0][:3], subset[0], rtol=1e-4)
+    close(ours[1], subset[1], rtol=1e-4)
+    close(ours[0][3], jnp.zeros((3, 2)))
+
+
 def test_a_mask_of_weights_is_refused():
     with pytest.raises(TypeError, match=r"batch_norm: expected a mask of bools, got float32\. Compare first"):
         train(draw(0, 4, 2), mask=jnp.ones(4))

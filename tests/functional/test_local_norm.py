@@ -260,7 +260,8 @@ OPTIONS = [
     ("contrast", {"size": 0}, r"size as a positive int, got 0\. "),
     ("contrast", {"size": 4}, r"an odd size, got 4\. The window needs a centre"),
     ("contrast", {"sigma": 0}, r"sigma > 0, got 0(\.0)?\. It is the window's standard deviation in pixels\."),
-    ("contrast", {"eps": 0.0}, r"eps > 0, got 0\.0\. It is the least deviation to divide by"),
+    ("contrast", {"eps": 0.0}, r"eps >= 1e-18, got 0\.0\. It is the least deviation: "),
+    ("contrast", {"eps": 1e-30}, r"eps >= 1e-18, got 1e-30\. "),  # whose square is 0 in float32
 ]
 
 

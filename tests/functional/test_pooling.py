@@ -315,6 +315,15 @@ def test_bad_values(name, x, window, options, message):
         ALL[name](x, window, **options)
 
 
+@pytest.mark.parametrize("size", [2, 4])  # taken at once, and axis by axis
+def test_the_second_derivative_goes_to_the_first_maximum_too(size):
+    """Of equal pixels, as a ReLU and 8 bits leave them."""
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (1, 4, 4, 1)), jnp.float32)
+    found = jax.hessian(lambda x: jnp.sum(F.max_pool(x, size) ** 3))(x).reshape(16, 16)
+    first = jax.grad(lambda x: jnp.sum(F.max_pool(x, size)))(x).ravel()
+    np.testing.assert_array_equal(found, np.diag(6 * x.ravel() * first))
+
+
 @pytest.mark.parametrize("p", [0.5, 0, -1, np.inf, np.nan, "2", True])
 def test_bad_orders(p):
     with pytest.raises(ValueError, match=rf"^lp_pool: expected a finite p >= 1, got {p!r}\. For p = inf use max_pool"):
@@ -327,3 +336,11 @@ def test_bad_dtypes_and_ranks(name):
         getattr(F, name)(X.astype(np.uint8))
     with pytest.raises(ValueError, match=rf"^{name}: expected images of shape \(\.\.\., H, W, C\), got \(4, 2\)\. "):
         getattr(F, name)(X[0, 0])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_float8_is_to_store(name):
+    with pytest.raises(
+        TypeError, match=rf"^{name}: expected x of a floating dtype of 16 bits or more, got float8_e4m3"
+    ):
+        getattr(F, name)(X.astype(jnp.float8_e4m3fn))

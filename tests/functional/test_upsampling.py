@@ -25,6 +25,12 @@ def test_planes_stay_planes_inside():
     np.testing.assert_allclose(fine[2:-2, 2:-2], expected[2:-2, 2:-2], atol=1e-5)
 
 
+def test_of_bfloat16_it_is_that_of_float32_rounded():
+    x = X.astype(jnp.bfloat16)
+    expected = F.upsample(x.astype(jnp.float32), factor=4).astype(jnp.bfloat16)
+    np.testing.assert_array_equal(F.upsample(x, factor=4), expected)
+
+
 @pytest.mark.parametrize("factor", [1, (2, 3), 8])
 def test_agrees_with_torch(factor, agree_with_torch):
     def theirs(x):

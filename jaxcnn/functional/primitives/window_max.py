@@ -58,8 +58,9 @@ def _first_max_jvp(size, stride, pads, primals, tangents):
     best = next(slices)
     place = jnp.zeros(best.shape, jnp.int8)
     for number, pixels in enumerate(slices, start=1):
-        place = jnp.where(overtakes(pixels, best), jnp.int8(number), place)
-        best = jnp.maximum(best, pixels)
+        later = overtakes(pixels, best)
+        place = jnp.where(later, jnp.int8(number), place)
+        best = jnp.where(later, pixels, best)  # `jnp.maximum` would share a further derivative among equal pixels
     return best, _taken(tangents[0], place, size, stride, pads)
 
 
