@@ -58,6 +58,7 @@ def test_regions_are_those_of_the_lane(monkeypatch):
     np.testing.assert_allclose(field[0, [0, -1]], [1 / (1 + math.exp(4)), 1 / (1 + math.exp(-4))], rtol=1e-4)
 
 
+@pytest.mark.slow  # CI runs it in the course
 def test_a_small_run_and_its_record():
     result = capacity.main(SMALL)
     figures = json.loads(json.dumps(result.figures, allow_nan=False))

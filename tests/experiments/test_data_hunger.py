@@ -24,6 +24,7 @@ def accuracy(seeds=3, **widths):
     return {int(name[1:]): np.array(values) + wobble for name, values in widths.items()}
 
 
+@pytest.mark.slow  # CI runs it in the course
 def test_a_small_run_is_json_and_its_figures_are_those_of_the_lanes(monkeypatch):
     result = data_hunger.main(SMALL)
     figures = json.loads(json.dumps(result.figures, allow_nan=False))

@@ -99,6 +99,7 @@ def test_bars_end_at_the_sum_of_their_parts():
     assert {"5", "0"} <= {text.get_text() for text in axes.texts}
 
 
+@pytest.mark.slow  # CI runs it in the course
 def test_a_small_run(mine, monkeypatch):
     monkeypatch.setattr(experiment, "trained", lambda where, config: mine)
     config = Config(quick=True, images=24)

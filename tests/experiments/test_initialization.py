@@ -76,6 +76,7 @@ def test_kept_and_factors():
     np.testing.assert_allclose(variances(0.25, 3.0).factors(), (0.25, 3.0))
 
 
+@pytest.mark.slow  # CI runs it in the course
 def test_a_small_run_holds_and_its_record_is_json():
     result = initialization.main(SMALL)
     assert result.holds, result.verdict

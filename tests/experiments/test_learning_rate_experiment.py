@@ -114,6 +114,7 @@ def test_the_lowest_loss_is_of_lanes_that_train():
     assert lowest(found) == 1
 
 
+@pytest.mark.slow  # CI runs it in the course
 def test_a_small_run_and_its_record():
     result = learning_rate.main(SMALL)
     assert result.verdict.startswith(

@@ -34,6 +34,7 @@ def test_no_seed_trains_on_what_it_is_tested_with():
         assert 0 < still.sum() < 20  # of nine moves by a pixel at most, one is none
 
 
+@pytest.mark.slow  # CI runs it in the course
 @pytest.mark.parametrize("loss", ["contrastive", pytest.param("triplet", marks=pytest.mark.slow)])
 def test_a_small_run_is_json_and_its_queries_stand_worst_first(loss):
     result = matching.main(dataclasses.replace(SMALL, loss=loss))

@@ -86,6 +86,7 @@ def result(source, measured, tmp_path_factory):
         return experiment.main(dataclasses.replace(SMALL, source=source, run=run))
 
 
+@pytest.mark.slow  # CI runs it in the course
 def test_a_small_run_and_its_record(result):
     figures = json.loads(json.dumps(result.figures, allow_nan=False))
     assert figures["layers"] == ["normalize", "act1", "act2", "head"]
