@@ -114,7 +114,7 @@ def compared(config: Config, found: Trained, key: jax.Array) -> dict[str, list[L
     few = some(in_memory("corruptions", found.train), config.learned, some_key)
     few = data.from_arrays(few["image"], few["label"], class_names=found.class_names, name=few.info.name)
     own = TrainConfig(dataset=few.info.name, seed=config.seed)
-    own = dataclasses.replace(own, **recipe(few.info.name, jax.default_backend()))
+    own = dataclasses.replace(own, **recipe(few.info.name, jax.default_backend(), min(few.spec.shape[1:3])))
     ways = {PLAIN: None, "AugMix": augment.batched(augment.augmix), "the recipe's": augmentation(own)}
     steps = config.passes * max(1, few.size // config.batch_size)
     nets = {}

@@ -21,7 +21,7 @@ class Choice(Common):
     dataset: str = "digits"  # one of jaxcnn.data.names(), a set of TFDS, or "folder"
     path: str | None = None  # of the images, for "folder": a folder for each class, or a zip of such
     skip_corrupt: bool = False  # leave out images of the folder that cannot be decoded, and name them
-    image_size: int | None = None  # pixels: resize the images of a set on disk
+    image_size: int | None = None  # pixels: resize the images of a set on disk; those of several sizes are else 224
 
     def loaded(self) -> tuple[Any, Any]:
         """Return training and test set; a set without an official test set is split by the run's seed."""

@@ -56,7 +56,7 @@ def spread_lines(
         )
         known = mean[np.isfinite(mean)]
         if known.size:
-            ends.append((float(known[-1]), text(label, 24), colour))
+            ends.append((float(known[-1]), text(label, 30), colour))
     for axis in logarithmic:
         getattr(axes, f"set_{axis}scale")("log")
         getattr(axes, f"{axis}axis").set_major_formatter(lambda value, _: f"{value:g}")

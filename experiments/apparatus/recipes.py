@@ -6,7 +6,7 @@ A figure beside a recipe was measured by the command of its set, seed 0, with wh
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-__all__ = ["Flip", "Recipe", "Views", "recipe"]
+__all__ = ["Flip", "Recipe", "Views", "has_own", "recipe"]
 
 Flip = Literal["no", "random", "alternating"]
 Views = Literal["one", "mirrored", "moved"]
@@ -36,8 +36,10 @@ class Recipe:
     views: Views = "one"
 
 
+SMALL = 64  # pixels a side: what a set without a recipe of its own has beyond that are photographs
 _DIGITS = Recipe(model="lenet5", epochs=60, batch_size=64, rotation=12.0, zoom=0.15, shift=1.0, crop=0, flip="no")
 _MNIST = Recipe(width=32, epochs=8, validation=0.05, rotation=10.0, zoom=0.1, shift=2.0, crop=0, flip="no")
+_PHOTOGRAPHS = Recipe(model="resnet18", width=32, batch_size=32, learning_rate=0.05, crop=8)
 _RECIPES: dict[tuple[str, str], Recipe] = {
     ("digits", "cpu"): _DIGITS,
     ("mnist", "cpu"): _MNIST,
@@ -66,8 +68,16 @@ _RECIPES: dict[tuple[str, str], Recipe] = {
 }
 
 
-def recipe(dataset: str, platform: str) -> dict[str, Any]:
-    """Return the options for a data set on a platform, "cpu", "gpu" or "tpu"; those for a CPU where it has no own."""
+def recipe(dataset: str, platform: str, side: int = SMALL) -> dict[str, Any]:
+    """Return the options for a data set on a platform, "cpu", "gpu" or "tpu"; those for a CPU where it has no own.
+
+    Of a set without a recipe `side` decides, the pixels of an image's shorter one.
+    """
     kind = "cpu" if platform == "cpu" else "gpu"
-    found = _RECIPES.get((dataset, kind)) or _RECIPES.get((dataset, "cpu")) or Recipe()
-    return asdict(found)
+    other = Recipe() if side <= SMALL else _PHOTOGRAPHS
+    return asdict(_RECIPES.get((dataset, kind)) or _RECIPES.get((dataset, "cpu")) or other)
+
+
+def has_own(dataset: str) -> bool:
+    """Return whether there is a recipe for this very set."""
+    return (dataset, "cpu") in _RECIPES

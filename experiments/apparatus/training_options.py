@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.apparatus.image_sets import Choice, few_scenes, taken
-from experiments.apparatus.recipes import Flip, Views, recipe
+from experiments.apparatus.recipes import Flip, Views, has_own, recipe
 from experiments.framework.device import console
 from jaxcnn import augment, data, layers, models, training
 from jaxcnn.checking import expect
 
 OF_MODEL = ("width", "convolutions")  # the options that the model's function takes
 QUICK_EPOCHS = 8  # that the recipe has with --quick
-STEPS_AT_LEAST = 4  # of an epoch with a folder of few images, unless a batch size is given
+STEPS_AT_LEAST = 4  # of an epoch with a small set without a recipe, unless a batch size is given
 QUICK = 2000  # examples of a large set that --quick takes
 
 
@@ -79,18 +79,22 @@ Resolved = Any
 
 def resolve(config: Config) -> Resolved:
     """Return the options with the recipe's for those that are not given."""
-    known = recipe(config.dataset, jax.default_backend())
+    platform = jax.default_backend()
+    known, seen = recipe(config.dataset, platform), ""
+    if not has_own(config.dataset):
+        train_set, _ = config.loaded()
+        known = recipe(config.dataset, platform, side=min(train_set.spec.shape[1:3]))
+        held_out = known["validation"] if config.validation is None else config.validation
+        few = int((1 - held_out) * train_set.size) // STEPS_AT_LEAST
+        known["batch_size"] = max(1, min(known["batch_size"], few))
+        seen = "images of {1}x{2} pixels, ".format(*train_set.spec.shape)
     if config.quick:
         known["epochs"] = min(known["epochs"], QUICK_EPOCHS)
     if config.model not in (None, known["model"]):
         known |= dict.fromkeys(OF_MODEL)  # they are for the model of the recipe
     chosen = {name: value for name, value in known.items() if getattr(config, name) is None}
-    if config.dataset == "folder" and "batch_size" in chosen:
-        held_out = known["validation"] if config.validation is None else config.validation
-        some = int((1 - held_out) * config.loaded()[0].size) // STEPS_AT_LEAST
-        chosen["batch_size"] = max(1, min(chosen["batch_size"], some))
     told = ", ".join(f"{name} {value}" for name, value in chosen.items() if value not in (None, 0.0, "no", "one"))
-    console.print(f"recipe: {told}", markup=False)
+    console.print(f"recipe: {seen}{told}", markup=False)
     config = dataclasses.replace(config, **chosen)
     fix = "Pass --epochs 10, say."
     expect(config.epochs is not None and config.epochs >= 1, "train", "epochs as a positive int", config.epochs, fix)
@@ -168,6 +172,7 @@ def augmentation(config: Resolved) -> Callable[[jax.Array, Any], Any] | None:
 
 def first_batch(config: Resolved, train_set: data.Dataset, transform: Callable | None) -> np.ndarray:
     """Return some training images as the net will see them."""
-    image = taken(train_set, range(min(32, train_set.size)))["image"]
+    # From all over the set: the files of a folder lie class by class.
+    image = taken(train_set, np.unique(np.linspace(0, train_set.size - 1, 32).astype(int)))["image"]
     batch = {"image": data.to_float(image), "index": jnp.arange(len(image)), "epoch": jnp.zeros(len(image), jnp.int32)}
     return np.asarray((batch if transform is None else jax.jit(transform)(jax.random.key(config.seed), batch))["image"])

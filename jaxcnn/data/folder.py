@@ -139,4 +139,5 @@ def _inspect(tree: Tree, files: Sequence[tuple[str, str]], skip: bool) -> tuple[
 
 def _left_out(corrupt: Sequence[str]) -> str:
     more = f" and {len(corrupt) - NAMED} more" if len(corrupt) > NAMED else ""
-    return f"; {len(corrupt)} files that cannot be decoded left out: {', '.join(corrupt[:NAMED])}{more}" * bool(corrupt)
+    files = "1 file" if len(corrupt) == 1 else f"{len(corrupt)} files"
+    return f"; {files} that cannot be decoded left out: {', '.join(corrupt[:NAMED])}{more}" * bool(corrupt)

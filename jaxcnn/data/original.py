@@ -121,7 +121,7 @@ def prepare(name: str, folder: Path, progress: Progress | None = None) -> tuple[
         wanted = " or ".join(_abridged(e.files) for e in original.editions)
         raise FileNotFoundError(
             f"load: expected {name} prepared by TFDS, or its original files, in {folder}, got neither. Put {wanted} "
-            f"there, from {original.url}, or pass data_dir."
+            f"there, from {original.url}, or say where they are: JAXCNN_DATA=FOLDER, or data_dir."
         )
     require_tfds()
     source = f"{original.source}, from {_abridged(edition.files)}{edition.note}"

@@ -8,6 +8,7 @@ import pytest
 
 from experiments import train
 from experiments.apparatus import recipes
+from experiments.apparatus.training_options import first_batch, load
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -31,7 +32,25 @@ def test_sets_and_platforms_without_a_recipe_of_their_own():
     assert recipes.recipe("digits", "gpu") == recipes.recipe("digits", "cpu")
     assert recipes.recipe("cifar10", "gpu") != recipes.recipe("cifar10", "cpu")
     assert recipes.recipe("cifar10", "tpu") == recipes.recipe("cifar10", "gpu")
-    assert recipes.recipe("of one's own", "cpu") == dataclasses.asdict(recipes.Recipe())
+    assert recipes.recipe("of one's own", "cpu", side=64) == dataclasses.asdict(recipes.Recipe())
+    assert recipes.recipe("of one's own", "cpu", side=65)["model"] == "resnet18"
+    assert recipes.recipe("digits", "cpu", side=224) == recipes.recipe("digits", "cpu")
+
+
+def test_of_photographs_the_recipe_is_another_and_their_size_is_said(photographs, capsys):
+    small, large = (train.Config(dataset="folder", path=str(photographs), image_size=n) for n in (16, None))
+    assert train.resolve(small).model == "cifar_vgg"
+    assert "recipe: images of 16x16 pixels, model cifar_vgg" in capsys.readouterr().out
+    assert (train.resolve(large).model, train.resolve(large).width) == ("resnet18", 32)
+    assert "recipe: images of 224x224 pixels, model resnet18" in capsys.readouterr().out
+
+
+def test_the_first_images_of_the_page_are_of_all_classes(photographs):
+    """The files of a folder lie class by class."""
+    config = train.resolve(train.Config(dataset="folder", path=str(photographs), image_size=16))
+    train_set, _ = load(config)
+    bright = first_batch(config, train_set, None).mean(axis=(1, 2, 3)) > 0.5
+    assert 0.3 < bright.mean() < 0.7
 
 
 def test_of_a_few_photographs_a_step_takes_fewer(photographs):
