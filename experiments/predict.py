@@ -44,7 +44,7 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    options = tyro.cli(Config, description=__doc__)
+    options = tyro.cli(Config, prog="python -m experiments.predict", description=__doc__)
     try:
         main(options)
     except KeyboardInterrupt:

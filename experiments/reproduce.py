@@ -100,7 +100,7 @@ class Config:
 
 
 if __name__ == "__main__":
-    options = tyro.cli(Config, description=__doc__)
+    options = tyro.cli(Config, prog="python -m experiments.reproduce", description=__doc__)
     try:
         config, *_ = read_record(options.run)
         keep_memory(config.device)

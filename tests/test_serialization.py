@@ -179,7 +179,7 @@ def test_names_are_taken_once(name):
     taken = serialization._known[name]
     stranger = type(name, (Layer,), {})
     with pytest.raises(
-        ValueError, match=rf"^register: expected a name that is not taken, got '{name}'\. Rename the class"
+        ValueError, match=rf"^register: expected a name that is not taken, got '{name}', which is that of jaxcnn\."
     ):
         register(stranger)
     assert serialization._known[name] is taken

@@ -67,7 +67,7 @@ def main(config: Config) -> Result:
                 console.print(f"{shown}  ({rows[-1]['ours_ms'] / config.steps:.1f} ms a step)", markup=False)
     missed = [] if config.quick else misses(rows)
     bound = LEAST.get(jax.default_backend(), (0, {}))[0] in config.trainings
-    judged = "not judged" if config.quick or not bound else "; ".join(missed) or "as promised"
+    judged = "not judged" if config.quick or not bound else f"MISSED: {'; '.join(missed)}" if missed else "as promised"
     picked = [r for r in rows if r["trainings"] == max(config.trainings) and r["peer"] != PEERS[2]]
     told = ", ".join(f"{r['set']} against {r['peer']} {r['ratio']:.2f}" for r in picked)
     verdict = f"{max(config.trainings)} trainings in one program, times as fast: {told}: {judged}."

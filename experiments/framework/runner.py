@@ -47,7 +47,7 @@ class Common:
 
     seed: int = 0  # of all randomness
     device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"  # auto: the fastest that JAX finds
-    quick: bool = False  # all of it, small: about 15 s on 2 cores
+    quick: bool = False  # all of it, small: on 2 cores some seconds to two minutes
     run: str = ""  # name of the folder below runs/; made from the options unless given
     debug: bool = False  # stop at the first NaN, check that no key is used twice, show whole tracebacks
     distributed: bool = False  # join the other processes: SLURM, Open MPI, Kubernetes and TPU pods say which they are
@@ -128,7 +128,8 @@ def run(
     """
     module = sys.modules[main.__module__]
     experiment = getattr(module.__spec__, "name", main.__module__).removeprefix("experiments.")
-    config = tyro.cli(config_class, description=module.__doc__, config=(tyro.conf.OmitArgPrefixes,))
+    called = f"python -m experiments.{experiment}".removesuffix(".__main__")
+    config = tyro.cli(config_class, prog=called, description=module.__doc__, config=(tyro.conf.OmitArgPrefixes,))
     folder, mine = None, False
     resume = getattr(config, "resume", None)
     try:
@@ -227,7 +228,12 @@ def record(
     title = folder.relative_to(run_folder.RUNS).as_posix() if folder.is_relative_to(run_folder.RUNS) else folder.name
     again = [report.Section("Interrupted and resumed", [report.Table(starts)])] if len(starts) > 1 else []
     footer = f"{start['command']}, {start['started']}, {seconds:.0f} s on {here['device']} ({here['cores']} cores)."
-    sections = [*result.pictures, *promised(result.promises, config.quick), *again, *circumstances(settings, here)]
+    sections = [
+        *result.pictures,
+        *promised(result.promises, config.quick),
+        *again,
+        *circumstances(settings, here, config.quick),
+    ]
     page = report.Page(title, result.verdict, result.headline, sections, footer)
     path = dress(page).write(folder / "report.html")
     console.print(f"page: {path}\n{result.verdict}", markup=False)
@@ -256,10 +262,11 @@ def promised(promises: Mapping[str, bool], quick: bool) -> list[report.Section]:
     return [report.Section("What was promised", [report.Table(rows, how)])] if rows else []
 
 
-def circumstances(settings: Mapping[str, Any], here: Mapping[str, Any]) -> list[report.Section]:
+def circumstances(settings: Mapping[str, Any], here: Mapping[str, Any], quick: bool) -> list[report.Section]:
     """Return what a page says of how a result came about: options, machine and versions (`training.environment`)."""
+    note = ["As given: a small run makes less of those that say how much there is to do."] if quick else []
     return [
-        report.Section("Settings", [report.Facts(settings)]),
+        report.Section("Settings", [*note, report.Facts(settings)]),
         report.Section("Environment", [report.Facts(facts(here))]),
     ]
 

@@ -22,6 +22,8 @@ _known: dict[str, Any] = {
 def register(thing: T) -> T:
     """Enter a layer class or a function under its name, so that nets containing it are saved and rebuilt.
 
+    All registered names are in one place, those of jaxcnn's own layers, blocks and functions among them.
+
     Args:
         thing: a frozen dataclass (a layer, an initializer) or a module-level function. Use as a decorator.
 
@@ -42,7 +44,7 @@ def register(thing: T) -> T:
         taken is thing or (again and "<locals>" not in thing.__qualname__),
         "register",
         "a name that is not taken",
-        repr(name),
+        f"{name!r}, which is that of {taken.__module__}.{taken.__qualname__}",
         "Rename the class or function.",
     )
     _known[name] = thing
@@ -128,7 +130,7 @@ def _decode(value: Any) -> Any:
         "from_json",
         "the name of a registered layer or function",
         repr(name),
-        "Import the module that registers it first.",
+        "Import the module that registers it first: at the command line, --imports MODULE.",
     )
     known = _known[name]
     if "type" not in value:

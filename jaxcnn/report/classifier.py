@@ -87,7 +87,7 @@ def _mistakes(logits: np.ndarray, test: Dataset) -> Section:
             ),
             Picture(
                 mistakes(test["image"], test["label"], predicted, confidence, names),
-                "The mistakes the net was surest of come first.",
+                "The mistakes the net was surest of come first." if wrong else "There are none to show.",
                 "Test images that were classified wrongly, with the true class, the answer and its confidence.",
             ),
         ],

@@ -96,7 +96,7 @@ def test_layers_of_ones_own_are_imported_first(run, tmp_path):
     env = os.environ | {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
     said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=env)
     assert said.returncode == 2
-    assert "Import the module that registers it first." in said.stderr
+    assert "Import the module that registers it first: at the command line, --imports MODULE." in said.stderr
     said = subprocess.run([*command, "--imports", "my_layers"], capture_output=True, text=True, check=True, env=env)
     assert said.stdout.startswith(f"{run / 'left.png'}:  left ")
 
