@@ -155,7 +155,7 @@ def train(config: Resolved) -> Result:
     return Result(
         figures,
         sections,
-        f"test accuracy {accuracy} ({config.model} on {config.dataset}, seed {config.seed}).",
+        f"test accuracy {accuracy} ({config.model} on {config.called()}, seed {config.seed}).",
         headline=[
             report.Number("test accuracy", accuracy, f"of {test_set.size} images never used before"),
             *validated,
