@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxcnn.checking import expect
 from jaxcnn.report.canvas import BLUE, INK, MUTED, drawing, figure, note, panel, style
+from jaxcnn.report.tiles import numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,9 +38,7 @@ def value_histograms(images: np.ndarray) -> "Figure":
     images = np.asarray(images)
     good = images.ndim == 4 and images.size > 0
     expect(good, "value_histograms", "images (n, h, w, c)", images.shape, "Put the images in one array.")
-    whole = images.dtype == np.uint8
-    known = whole or np.issubdtype(images.dtype, np.floating)
-    expect(known, "value_histograms", "uint8 or floating images", images.dtype, "Convert them first.", TypeError)
+    images, whole = numbers("value_histograms", images), images.dtype == np.uint8
     low, high = float(images.min()), float(images.max())
     fix = "Undo the normalisation, or rescale them."
     fits = whole or (low >= 0 and high <= 1)  # false for NaN too

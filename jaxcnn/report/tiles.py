@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import jax
 import numpy as np
 
 from jaxcnn.checking import expect
@@ -21,6 +22,7 @@ __all__ = [
     "legend",
     "legend_height",
     "notice",
+    "numbers",
     "outlined",
     "pixels",
     "tile",
@@ -39,8 +41,7 @@ def pixels(where: str, images: np.ndarray) -> np.ndarray:
     images = images[..., None] if images.ndim == 3 else images
     usable = images.ndim == 4 and images.shape[-1] in (1, 3) and 0 not in images.shape[1:]
     expect(usable, where, "images (n, h, w), (n, h, w, 1) or (n, h, w, 3)", shape, fix)
-    known = images.dtype == np.uint8 or np.issubdtype(images.dtype, np.floating)
-    expect(known, where, "uint8 or floating images", images.dtype, "Convert them first.", TypeError)
+    images = numbers(where, images)
     lost = np.zeros(images.shape[:3], bool)
     if images.dtype != np.uint8:
         finite = np.isfinite(images)
@@ -52,6 +53,15 @@ def pixels(where: str, images: np.ndarray) -> np.ndarray:
     painted = np.broadcast_to(images, (*images.shape[:3], 3)).copy()
     painted[lost] = tuple(bytes.fromhex(LOST.removeprefix("#")))
     return painted
+
+
+def numbers(where: str, images: np.ndarray) -> np.ndarray:
+    """Return uint8 images as they are and floating ones, bfloat16 too, in float32 or wider."""
+    if images.dtype == np.uint8:
+        return images
+    known = jax.dtypes.issubdtype(images.dtype, np.floating)
+    expect(known, where, "uint8 or floating images", images.dtype, "Convert them first.", TypeError)
+    return images if images.dtype == np.float64 else images.astype(np.float32)
 
 
 def in_colours(values: np.ndarray, largest: float, signed: bool) -> np.ndarray:

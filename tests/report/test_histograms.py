@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -28,6 +29,13 @@ def test_value_histograms_of_black_grounds_are_logarithmic():
     (axes,) = report.value_histograms(image).axes
     assert axes.get_yscale() == "log"
     assert axes.get_title("left") == "grey"
+
+
+def test_value_histograms_of_bfloat16_are_those_of_its_values():
+    images = (BYTES / 255).astype(jnp.bfloat16)
+    pairs = zip(*(report.value_histograms(given).axes for given in (images, images.astype(np.float32))), strict=True)
+    for ours, same in pairs:
+        np.testing.assert_array_equal(*([bar.get_height() for bar in axes.patches] for axes in (ours, same)))
 
 
 def test_value_histograms_name_other_channels_by_number():

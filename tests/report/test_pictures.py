@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -32,6 +33,13 @@ def test_image_grid_takes_grey_and_colour_bytes_and_floats(shape, dtype):
     given = images if dtype is np.uint8 else (images / 255).astype(np.float32)
     expected = images if len(shape) == 4 else images[..., None]
     np.testing.assert_array_equal(drawn(report.image_grid(given)), np.broadcast_to(expected, (5, 4, 6, 3)))
+
+
+def test_image_grid_takes_images_of_16_bits():
+    images = np.linspace(0, 1, 5 * 16).reshape(5, 4, 4, 1)
+    for narrow in (images.astype(np.float16), images.astype(jnp.bfloat16)):
+        expected = np.rint(255 * narrow.astype(np.float32)).astype(np.uint8)
+        np.testing.assert_array_equal(drawn(report.image_grid(narrow)), np.broadcast_to(expected, (5, 4, 4, 3)))
 
 
 def test_image_grid_keeps_the_proportions():
