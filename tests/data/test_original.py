@@ -188,7 +188,7 @@ def test_missing_files_are_listed(tmp_path, cache, name, files, there):
         (tmp_path / name / "train-images-idx3-ubyte.gz").write_bytes(b"")
     message = (
         f"load: expected {name} prepared by TFDS, or its original files, in {tmp_path / name}, got neither. "
-        f"Put {files} there, from {ORIGINALS[name].url}, or pass data_dir."
+        f"Put {files} there, from {ORIGINALS[name].url}, or say where they are: JAXCNN_DATA=FOLDER, or data_dir."
     )
     with pytest.raises(FileNotFoundError, match="^" + re.escape(message)):
         data.load(name, data_dir=tmp_path)
