@@ -60,12 +60,12 @@ def evaluate(
     expect_hashes("evaluate", loss, metrics)
     run = _evaluation(_forward("evaluate", net, params, state, views), loss, tuple(metrics.items()))
     _expect_known("evaluate", (params, state))
-    size, compared = _size(dataset), compares(loss, *metrics.values())
-    totals = []
+    compared, totals = compares(loss, *metrics.values()), []
     for batch, mask in padded_batches("evaluate", dataset, batch_size, mesh_of(params)):
         rows = len(batch["image"])
-        real = min(rows, size - rows * len(totals)) if compared else rows
+        real = min(rows, _size(dataset) - rows * len(totals)) if compared else rows
         totals.append(run(params, state, batch, mask, real))
+    size = _size(dataset)
     # On the host in float64: there may be many batches.
     means = jax.tree.map(lambda *values: sum(np.asarray(value, np.float64) for value in values) / size, *totals)
     return summarized(metrics, means)
