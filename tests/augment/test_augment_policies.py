@@ -239,7 +239,6 @@ def test_augmix_weighs_its_chains_at_random(monkeypatch, alpha):
     assert stats.kstest(weight, stats.beta(alpha, alpha).cdf).pvalue > 0.01
 
 
-@pytest.mark.slow
 def test_augmix_draws_the_same_in_double_precision():
     key, image = jax.random.key(0), np.random.default_rng(0).random((8, 8, 3), np.float32)
     expected = augment.augmix(key, image)
@@ -249,6 +248,7 @@ def test_augmix_draws_the_same_in_double_precision():
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_augmix_draws_operations_levels_and_signs(monkeypatch):
     def stamp(number, level, image):
         return image.at[0, 0].set(jnp.array([number / 20, jnp.abs(level), (jnp.sign(level) + 1) / 4]))

@@ -103,7 +103,6 @@ def test_an_image_without_a_pixel_that_counts_has_loss_and_gradient_0(loss):
     assert not slope.any()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("loss", [cross_entropy, focal, dice, partial(cross_entropy, weights=(1, 2, 3))])
 def test_losses_of_float32_are_float32_in_double_precision_too(loss):
     logits, labels = np.random.default_rng(0).normal(size=(2, 3, 3, 3)).astype(np.float32), np.arange(18) % 3
@@ -115,6 +114,7 @@ def test_losses_of_float32_are_float32_in_double_precision_too(loss):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_trainers_loss():
     batch = {"image": LOGITS, "object_mask": LABELS[..., None].astype(jnp.uint8)}
     loss = pixel_loss("focal", weights=WEIGHTS, dice=0.5, name="object_mask")
