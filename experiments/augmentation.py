@@ -80,7 +80,7 @@ def main(config: Config) -> Result:
         "chosen": {"family": families, "gain": won},
         "strays": {name: gallery.strays(one) for name, one in moved.items()},
     }
-    columns = 3 if config.quick else gallery.COLUMNS
+    columns = 1 if config.quick else gallery.COLUMNS
     moves = (
         f"Promised: boxes and keypoints stray at most {gallery.NEAR:g} pixels from the moved masks, {gallery.BENT:g} "
         f"after elastic, which bends the sides of boxes."

@@ -78,7 +78,8 @@ def main(config: Config) -> Result:
     at = config.at or stages(mine)
     found = dissected(config, mine, looked_at, at, net_key, shuffle_key)
     removed = removals(mine, others, found.trained[at[-1]], config.draws, draw_key)
-    speed = measured_speed(mine, looked_at, found.trained[at[-1]], config.shuffles)
+    timed = looked_at.take(range(min(config.images, 16 if config.quick else 128)))
+    speed = measured_speed(mine, timed, found.trained[at[-1]], config.shuffles)
     figures = {
         "planted": planted,
         "layers": {

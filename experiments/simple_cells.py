@@ -66,7 +66,7 @@ def main(config: Config) -> Result:
     where = "simple_cells"
     expect(config.kernel_size >= 5, where, "kernels of 5 pixels or more", config.kernel_size, "Pass 9, say.")
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
-    train_set, test_set = loaded(config.dataset, "cifar10", "scenes")
+    train_set, test_set = loaded(config.dataset, "cifar10", "scenes", scenes=(1000, 300) if config.quick else None)
     images_key, untrained_key, key = jax.random.split(jax.random.key(config.seed), 3)
     train_set = some(train_set, config.images, images_key)
     net = small_net(config, train_set.info)

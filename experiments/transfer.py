@@ -124,17 +124,22 @@ def pairs(config: Config) -> Iterator[tuple[data.Dataset, tuple[data.Dataset, da
     chosen = (
         ((config.source or PAIRS[0][0], config.target or PAIRS[0][1]),) if given else PAIRS[-1 if config.quick else 0 :]
     )
-    some_there = False
+    some_there, few = False, few_scenes_of(config)
     for source, target in chosen:
         try:
-            yield load("transfer", source)[0], load("transfer", target)
+            yield load("transfer", source, scenes=few)[0], load("transfer", target, scenes=few)
             some_there = True
         except (FileNotFoundError, ImportError) as missing:
             if given:
                 raise
             console.print(f"Without {source} to {target}. {missing}", markup=False)
     if not some_there:
-        yield load("transfer", INSTEAD[0])[0], load("transfer", INSTEAD[1])
+        yield load("transfer", INSTEAD[0], scenes=few)[0], load("transfer", INSTEAD[1])
+
+
+def few_scenes_of(config: Config) -> tuple[int, int] | None:
+    """Return how many scenes a small run draws; None for all."""
+    return (config.source_images, config.test_images + config.held_out) if config.quick else None
 
 
 def fitted(dataset: data.Dataset, size: int, channels: int) -> data.Dataset:
@@ -278,7 +283,8 @@ def of_photographs(config: Config) -> tuple[report.Section, dict[str, Any]]:
         console.print(missing, markup=False)
         return report.Section(title, [missing]), {}
     photographs = lambda name: load("transfer", "folder", path=folder / name, image_size=size)  # noqa: E731
-    source, _ = photographs(CLOTHES) if (folder / CLOTHES).is_file() else load("transfer", "scenes")
+    few = few_scenes_of(config)
+    source, _ = photographs(CLOTHES) if (folder / CLOTHES).is_file() else load("transfer", "scenes", scenes=few)
     config = dataclasses.replace(config, image_size=size, source_epochs=1 if config.quick else 8)
     task = prepared(config, source, photographs(PHOTOGRAPHS))
     found = measured(config, task, (20,) if config.quick else (50,))

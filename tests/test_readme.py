@@ -12,8 +12,12 @@ PAGES = {
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 }
 
+LONG = {"many-trainings.md", "pixels-and-boxes.md"}  # half a minute of compilation each
 
-@pytest.mark.parametrize("page", [name for name, blocks in PAGES.items() if blocks])
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name, blocks in PAGES.items() if blocks]
+)
 def test_the_examples_run(page):
     names = {"__name__": "page"}
     for block in PAGES[page]:

@@ -22,18 +22,17 @@ def measured_speed(mine: Trained, examples: data.Dataset, one: Dissection, shuff
 
     Of `dissect` and of a Python loop over images and units, in turns: medians of three runs each.
     """
-    few = examples.take(range(min(examples.size, 128)))
-    masks, names = dissection.scene_concepts(few)
+    masks, names = dissection.scene_concepts(examples)
     forward = jax.jit(lambda image: activations(mine.net, *mine[1:3], data.to_float(image), [one.at])[1][one.at])
     options: Any = {"names": names, "at": one.at, "thresholds": one.thresholds, "key": jax.random.key(0)}
     found = {}
     for count in (0, shuffles):
 
         def whole(count: int = count) -> Any:
-            return dissection.dissect(mine.net, *mine[1:3], few["image"], masks, shuffles=count, **options)
+            return dissection.dissect(mine.net, *mine[1:3], examples["image"], masks, shuffles=count, **options)
 
         def loop(count: int = count) -> Any:
-            return one_by_one(forward, few["image"], masks, names, one.thresholds, count)
+            return one_by_one(forward, examples["image"], masks, names, one.thresholds, count)
 
         seconds: dict[str, list[tuple[float, float]]] = {"dissect": [], "loop": []}
         for way in ("dissect", "loop") * 4:
@@ -43,7 +42,7 @@ def measured_speed(mine: Trained, examples: data.Dataset, one: Dissection, shuff
         rates = {}
         for way, taken in seconds.items():
             wall, processor = (statistics.median(times) for times in zip(*taken[1:], strict=True))  # the first compiles
-            amount = few.size * len(one.iou)
+            amount = examples.size * len(one.iou)
             rates[way] = {"a_second": amount / wall, "a_second_of_processor": amount / processor}
         found[f"shuffles_{count}"] = rates
     return found

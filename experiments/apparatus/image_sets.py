@@ -34,21 +34,30 @@ class Choice(Common):
         return re.sub(r"[^\w.-]+", "-", name)
 
 
-def load(where: str, name: str, seed: int = 0, **options: Any) -> tuple[data.Dataset, data.Dataset]:
-    """Return the training and the test set of that name, in memory; options are those of `data.load`."""
+def load(
+    where: str, name: str, seed: int = 0, *, scenes: tuple[int, int] | None = None, **options: Any
+) -> tuple[data.Dataset, data.Dataset]:
+    """Return the training and the test set of that name, in memory; options are those of `data.load`.
+
+    `scenes` are how many are drawn for either set, should scenes be it: to draw them all takes longer than a small run.
+    """
+    if name == "scenes" and scenes is not None:
+        return few_scenes(*scenes)
     train_set, test_set = data.load(name, split_seed=seed, **options)
     return in_memory(where, train_set), in_memory(where, test_set)
 
 
-def loaded(name: str | None, usual: str, otherwise: str) -> tuple[data.Dataset, data.Dataset]:
+def loaded(
+    name: str | None, usual: str, otherwise: str, *, scenes: tuple[int, int] | None = None
+) -> tuple[data.Dataset, data.Dataset]:
     """Return the set called `name`, else the usual one; another one, and a line that says so, where that is missing."""
     try:
-        return load("loaded", name or usual)
+        return load("loaded", name or usual, scenes=scenes)
     except (FileNotFoundError, ImportError) as missing:
         if name is not None:
             raise
         console.print(f"{otherwise}, since there is no {usual}. {missing}", markup=False)
-        return load("loaded", otherwise)
+        return load("loaded", otherwise, scenes=scenes)
 
 
 def in_memory(where: str, dataset: data.Dataset | data.Stream) -> data.Dataset:

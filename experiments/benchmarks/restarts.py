@@ -98,7 +98,8 @@ def together(config: Config, shape: tuple[int, int, int], count: int) -> Program
     compiled, at_once = lanes.fitting(program, mesh, own, arrays, None, np.inf)
     chunks = [lanes.rows_of(own, np.resize(np.arange(at, count), at_once), mesh) for at in range(0, count, at_once)]
     epoch, most = np.int32(0), max(compiled.steps)  # steps of a call
-    states, orders = [compiled.create(chunk) for chunk in chunks], [compiled.order(chunk, epoch) for chunk in chunks]
+    states = [compiled.create(chunk)._replace(best=None) for chunk in chunks]
+    orders = [compiled.order(chunk, epoch) for chunk in chunks]
 
     def call() -> None:
         for number, chunk in enumerate(chunks):

@@ -46,7 +46,7 @@ class Lane(NamedTuple):
     """A training under way: its state, the best one so far, and what decides when it ends."""
 
     state: TrainState
-    best: TrainState
+    best: Any  # the best state so far; None while the steps of an epoch run, which leave it as it is
     best_epoch: jax.Array
     watched: Patience
     in_a_row: jax.Array  # steps skipped just now, one after another

@@ -81,7 +81,10 @@ def rows_of(tree: Any, rows: np.ndarray, mesh: Mesh) -> Any:
 
 
 class Compiled(NamedTuple):
-    """The functions of `Program` for so many lanes at once, on all devices."""
+    """The functions of `Program` for so many lanes at once, on all devices.
+
+    `steps` take and return lanes without their best states, None instead: to hand these through each step costs time.
+    """
 
     create: Callable[..., Lane]
     order: Callable[..., jax.Array]
@@ -153,13 +156,14 @@ def compile_lanes(program: Program, mesh: Mesh, own: Own, arrays: Any, validatio
     steps = {}
     for times in {1, most}:
         fn = spread(partial(several, count=times), axes, specs, donate_argnums=0)
-        steps[times] = fn.lower(lane, of_some, arrays, orders, number, number).compile()
+        steps[times] = fn.lower(lane._replace(best=None), of_some, arrays, orders, number, number).compile()
     end = finish.lower(lane, of_some, validation, number).compile()
     if validation is None:
         error = error.lower(lane, of_some, arrays).compile()
-    # Each of them has some of the sets as arguments; the others are there all the same.
-    size = lambda tree: 0 if validation is arrays else sum(leaf.nbytes for leaf in jax.tree.leaves(tree))  # noqa: E731
-    need = max(map(needed, steps.values())) + size(validation)
+    # Each of them has some of the sets and states as arguments; the others are there all the same.
+    bytes_of = lambda tree: sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))  # noqa: E731
+    size = lambda tree: 0 if validation is arrays else bytes_of(tree)  # noqa: E731
+    need = max(map(needed, steps.values())) + size(validation) + bytes_of(lane.best) // mesh.size
     need = max(need, needed(end) + size(arrays), needed(error) if validation is None else 0)
     between = max(step.memory_analysis().temp_size_in_bytes for step in steps.values())
     return Compiled(create, order, steps, end, error, program.per_epoch, need, between)
@@ -181,11 +185,12 @@ def _run(
     for number in epochs:
         epoch = np.int32(number)
         order, at = compiled.order(own, epoch), 0
+        best, lanes = lanes.best, lanes._replace(best=None)
         while at < compiled.per_epoch:
             times = most if at + most <= compiled.per_epoch else 1
             lanes = compiled.steps[times](lanes, own, arrays, order, np.int32(at), epoch)
             at += times
-        lanes, line = compiled.finish(lanes, own, validation, epoch)
+        lanes, line = compiled.finish(lanes._replace(best=best), own, validation, epoch)
         line, going = jax.device_get((line, lanes.going & ~lanes.diverged))
         lines.append(line)
         tell(number + 1, line)

@@ -92,6 +92,7 @@ def test_the_loop_ends_early(linear):
     assert 3 * 10 < len(calls) < 3 * 14 + 8
 
 
+@pytest.mark.slow
 def test_sizes_are_not_above_those_of_foolbox(digits):
     budget = {"binary_search_steps": 6, "steps": 200, "stepsize": 0.02}
     theirs, correct = foolbox_sizes(digits, "L2CarliniWagnerAttack", "l2", **budget)

@@ -58,6 +58,7 @@ def test_the_best_net_comes_first():
     assert [net.label for net in ranked(nets)] == ["a", "b", "c"]
 
 
+@pytest.mark.slow  # CI runs it in the course
 def test_a_small_run_and_its_record():
     result = main(Config(dataset="digits", quick=True, nets=("perceptron", "mlp")))
     assert json.loads(json.dumps(result.figures)) == result.figures

@@ -52,6 +52,7 @@ def test_the_peers_do_the_same_work(peer, name):
         np.testing.assert_allclose(mine.mean(), other.mean(), atol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("peer", operations.PEERS)
 def test_the_others_stay_images_and_change_them(peer):

@@ -80,6 +80,7 @@ def test_wider_filters_are_chosen_for_more_noise():
     assert all(of[way] in denoising.WIDTHS[way] for of in widths.values() for way in FILTERS)
 
 
+@pytest.mark.slow  # CI runs it in the course
 def test_a_small_run_is_json_and_images_stand_worst_first():
     result = denoising.main(SMALL)
     figures = json.loads(json.dumps(result.figures, allow_nan=False))

@@ -77,6 +77,7 @@ def test_the_vgg_is_that_of_the_other_benchmarks():
     assert at in net.layers
 
 
+@pytest.mark.slow
 def test_a_small_run_beside_captum_is_json():
     torchvision()
     pytest.importorskip("captum", reason="captum is not installed")

@@ -38,6 +38,7 @@ def test_the_costs_of_bytes_are_those_of_rounding():
     assert row["bytes with int8"] == 4 + 2 * 4 + 2 * 4
 
 
+@pytest.mark.slow
 def test_a_small_run_is_json(monkeypatch, tmp_path):
     monkeypatch.setenv("JAXCNN_DATA", str(tmp_path))
     result = inference.main(inference.Config(quick=True))

@@ -47,6 +47,7 @@ def test_when_labels_are_learned():
     np.testing.assert_array_equal(epochs_to_learn(curves), [2, np.nan, 1])
 
 
+@pytest.mark.slow  # CI runs it in the course
 def test_a_small_run_and_its_record(monkeypatch):
     monkeypatch.setattr(mislabelled, "roomy_net", lambda info: Sequential(flatten=Flatten(), head=Dense(10)))
     seen = {}

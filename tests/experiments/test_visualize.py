@@ -56,6 +56,7 @@ def result(file, measured):
         return visualize.main(Config(source=file, quick=True))
 
 
+@pytest.mark.slow  # CI runs it in the course
 def test_a_quick_run_and_its_record(result):
     figures = json.loads(json.dumps(result.figures, allow_nan=False))
     assert list(figures["layers"]) == [PIXELS, "act1", "act2", "act3"]
@@ -80,6 +81,7 @@ def test_a_quick_run_and_its_record(result):
     assert table[3]["sees"] == "all"
 
 
+@pytest.mark.slow
 def test_patches_and_neighbours_are_of_the_images_that_are_named(result, measured):
     shown = result.pictures[2].blocks[0].figure.axes[0].images
     assert len(shown) in (5, 10, 15)  # 3 units of 5 patches, but for dead ones
@@ -107,6 +109,7 @@ def test_layers_may_be_chosen(file):
     assert list(found.figures["layers"]) == [PIXELS, "conv1", "head"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("deep", "holds", "words"), [(0.5, True, "classes lie farther apart in act3"), (0.0, False, "NOT as promised: ")]
 )

@@ -203,6 +203,7 @@ def small_training():
     return fingerprint(result.state)
 
 
+@pytest.mark.newest
 def test_same_key_same_bits_in_another_process():
     there = subprocess.run(
         [sys.executable, "-c", f"{inspect.getsource(small_training)}\nprint(small_training())"],
