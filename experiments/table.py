@@ -5,6 +5,7 @@ the figures of finished runs there first, in the place of older ones of the same
 says what each of them found. A line shows a record's headline, or, where an older one has none, its first means.
 """
 
+import itertools
 import json
 import re
 import sys
@@ -25,12 +26,13 @@ README = Path(__file__).parent / "README.md"
 MEANS = 3  # of the figures of a record without a headline, that its line shows
 HEAD = """# Experiments
 
-Every statement of the course and every claim of speed is a module: `python -m experiments.NAME`, with
-`--quick` small, with `--help` for its options. `python -m experiments.all --quick` runs the course, and
-`runs/book/index.html` is the book of its pages (of the second `runs/book-2/index.html`: the last lines say which). The
-figures are those of the records in `benchmarks/results/`, written by the module of each line on the set that it names:
-what it found, then the numbers at the head of its page or some means ± standard deviation (number of seeds). This page
-is made by `python -m experiments.table`.
+Every statement of the course and every claim of speed is a module: `python -m experiments.NAME`, with `--quick`
+small, with `--help` for its options (commands such as `predict` are not made small). `python -m experiments.all
+--quick` runs the course, and `runs/book/index.html` is the book of its pages (of the second `runs/book-2/index.html`:
+the last lines say which). The figures are those of the records in `benchmarks/results/`, written by the module of
+each line on the set that it names: what it found, then the numbers at the head of its page or some means ± standard
+deviation (number of seeds). A record names the versions it was measured with ("packages"); jaxcnn 0.1.0 is what was
+before the first release. This page is made by `python -m experiments.table`.
 """
 
 
@@ -129,16 +131,18 @@ def headline(record: Mapping[str, Any]) -> list[str]:
 
 
 def means(figures: Any, path: tuple[str, ...] = ()) -> list[str]:
-    """Return the first few means of a record as text."""
-    return [text for text, _ in zip(found_means(figures, path), range(MEANS), strict=False)]
+    """Return the first few means of a record as text, of their names as much as tells them apart."""
+    found = list(itertools.islice(found_means(figures, path), MEANS))
+    longest = max((len(path) for path, _ in found), default=0)
+    parts = next((n for n in range(2, longest) if len({path[-n:] for path, _ in found}) == len(found)), longest)
+    return [f"{', '.join(path[-parts:]).replace('_', ' ')}: {value}" for path, value in found]
 
 
-def found_means(figures: Any, path: tuple[str, ...]) -> Iterator[str]:
-    """Yield every mean of a record as text."""
+def found_means(figures: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield every mean of a record, its path and its text."""
     if isinstance(figures, Mapping):
         if {"mean", "sd", "n"} <= figures.keys():
-            name = ", ".join(path[-2:]).replace("_", " ")
-            yield f"{name}: {figures['mean']:.4g} ± {figures['sd']:.2g} ({figures['n']})"
+            yield path, f"{figures['mean']:.4g} ± {figures['sd']:.2g} ({figures['n']})"
             return
         for name, value in figures.items():
             yield from found_means(value, (*path, name))
