@@ -52,7 +52,8 @@ def main(config: Config) -> Result:
         few = {"widths": config.widths[:2], "per_class": (5, 20), "test_images": 300, "seeds": 2, "steps": 16}
         config = dataclasses.replace(config, held_out=100, rates=config.rates[1:2], **few)
     where, rising = "data_hunger", all(a < b for a, b in itertools.pairwise(config.widths))
-    expect(len(config.widths) >= 2 and rising, where, "two rising widths or more", config.widths, "4 and 8, say.")
+    ok = 2 <= len(config.widths) <= 5 and rising
+    expect(ok, where, "two to five rising widths", config.widths, "4 and 8, say.")
     expect_sizes(where, config.per_class)
     expect(config.seeds >= 2, where, "at least 2 seeds", config.seeds, "One has no standard deviation.")
     config, of = parts(config)

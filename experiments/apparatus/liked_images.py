@@ -84,7 +84,8 @@ def judged(mine: Trained, images: np.ndarray) -> np.ndarray:
 
     known = np.asarray(mine.train["image"][:MOST])
     known = known / 255 if known.dtype == np.uint8 else known
-    judge = KNeighborsClassifier(NEIGHBOURS).fit(known.reshape(len(known), -1), mine.train["label"][:MOST])
+    judge = KNeighborsClassifier(min(NEIGHBOURS, len(known)))
+    judge.fit(known.reshape(len(known), -1), mine.train["label"][:MOST])
     return judge.predict(images.reshape(len(images), -1))
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxcnn.checking import expect
 from jaxcnn.report.canvas import BLUE, MUTED, ORANGE, drawing, figure, panel, style, text
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def spread_lines(
     """
     from matplotlib.ticker import NullLocator
 
+    expect(len(groups) <= len(COLOURS), "spread_lines", f"{len(COLOURS)} lines at most", len(groups), "Leave some out.")
     blank = figure(3.0)
     axes = panel(blank.subplots(), quantity)
     places = np.asarray(x, np.float64)

@@ -29,6 +29,7 @@ class OfNet(Common):
     source: Annotated[str, tyro.conf.Positional] = ""  # folder of a training run, or a file of jaxcnn.save; "": train
     dataset: str = "digits"  # to train on, or that the file's net was trained on
     epochs: int | None = None  # of that training; None for the recipe's
+    split_seed: int = 0  # seed of the run that trained a file's net: it decides which images were left for testing
 
 
 class Trained(NamedTuple):
@@ -68,7 +69,7 @@ def trained(where: str, config: Any, **training: Any) -> Trained:
         options = stored_options(where, "train", TrainConfig, source)
         options = dataclasses.replace(options, quick=options.quick or config.quick)
     elif config.source:
-        options = TrainConfig(dataset=config.dataset, seed=config.seed, quick=config.quick)
+        options = TrainConfig(dataset=config.dataset, seed=config.split_seed, quick=config.quick)
     else:
         source = Path(config.run) / "training"
         source.mkdir(parents=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcnn.checking import expect, expect_count, shown
+from jaxcnn.checking import expect, expect_count, is_number, shown
 from jaxcnn.detection.boxes import pair_overlaps
 from jaxcnn.detection.found import Found
 
@@ -64,8 +64,8 @@ def average_precision(
         The table; `float(result)` is COCO's AP, `result.at(0.5)` its AP50.
 
     Raises:
-        ValueError: another number of images, entries that are missing, boxes of other shapes, values that are not
-            finite, inverted true boxes, classes that there are not.
+        ValueError: overlaps outside [0, 1], another number of images, entries that are missing, boxes of other shapes,
+            values that are not finite, inverted true boxes, classes that there are not.
         TypeError: classes that are not integers.
 
     Source: Lin et al. 2014 and its evaluation; agrees with pycocotools (area "all", 100 boxes of an image and class).
@@ -78,7 +78,10 @@ def average_precision(
         truth = [dict(zip(TRUE, row, strict=True)) for row in zip(*(truth[name] for name in TRUE), strict=True)]
     ok = len(found) == len(truth) > 0
     expect(ok, where, "as many images found as true, at least one", f"{len(found)} and {len(truth)}", "Pass both.")
-    overlaps = tuple(float(overlap) for overlap in overlaps)
+    ok = isinstance(overlaps, Sequence | np.ndarray) and len(overlaps) > 0
+    ok = ok and all(is_number(overlap) and 0 <= overlap <= 1 for overlap in overlaps)
+    expect(ok, where, "overlaps as numbers in [0, 1], at least one", shown(overlaps), "Pass [0.5], say.")
+    overlaps = tuple(map(float, overlaps))
     images = [_image(where, *pair, classes) for pair in zip(found, truth, strict=True)]
     precision = np.full((classes, len(overlaps), len(RECALLS)), np.nan)
     for label in range(classes):

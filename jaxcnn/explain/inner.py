@@ -1,6 +1,5 @@
 """Inside a net: what a layer gives, how the score hangs on it, and the rest of the net as a function of it."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from jaxcnn.classifier import LogitsFn
 from jaxcnn.explain.score import Target, class_scores, prepared
 from jaxcnn.layers.layer import Layer, Params, State, apply, expect_arrays, expect_net
 from jaxcnn.surgery import activations, edit, paths
+from jaxcnn.surgery.taps import inside
 from jaxcnn.training.evaluation import predictor
 
 __all__ = ["at_layer", "expect_map", "expect_trained", "inner_gradients", "layer_shapes", "net_prepared"]
@@ -38,8 +38,8 @@ def at_layer(net: Layer, params: Params, state: State, x: jax.Array, at: str) ->
         TypeError: x is not floating.
     """
     x = floating("at_layer", "x", x)
-    inside = _inside(params, state, x, net=net, at=(at,))  # no more than leads to the layer
-    return inside[at], jax.tree_util.Partial(_Rest(net, at), params, state, x)
+    found = inside(params, state, x, net=net, at=(at,))  # no more than leads to the layer
+    return found[at], jax.tree_util.Partial(_Rest(net, at), params, state, x)
 
 
 def net_prepared(
@@ -102,10 +102,5 @@ class _Rest:
 
 def layer_shapes(net: Layer, params: Params, state: State, x: Any, at: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of what layers give for images like x, in the order of `at`; nothing is computed."""
-    shapes = _inside.eval_shape(params, state, x, net=net, at=tuple(at))
+    shapes = inside.eval_shape(params, state, x, net=net, at=tuple(at))
     return {path: shapes[path].shape for path in at}  # traced, a dict comes out in the alphabet's order
-
-
-@functools.partial(jax.jit, static_argnames=("net", "at"))
-def _inside(params: Params, state: State, x: jax.Array, *, net: Layer, at: tuple[str, ...]) -> dict[str, jax.Array]:
-    return activations(net, params, state, x, at)[1]

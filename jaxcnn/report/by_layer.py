@@ -22,7 +22,7 @@ def by_layer(nets: Mapping[str, Mapping[str, Sequence[float]]], *, quantity: str
     """Return the values of each net's layers as dots on a line, the first layer on top.
 
     Of several seeds the dot is the mean and the bar reaches one standard deviation (of the sample) to each side.
-    Values that are not finite are left out.
+    A layer with a value that is not finite has no dot.
 
     Args:
         nets: for each name, for each path of a layer, at least one number, a seed each. Rows are the layers of the

@@ -1,6 +1,5 @@
 """The sections of a page about a trained classifier: its training, its mistakes, what it learned, its layers."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +18,8 @@ from jaxcnn.report.insides import feature_maps, filters
 from jaxcnn.report.page import Picture, Section, Verbatim
 from jaxcnn.report.pictures import mistakes
 from jaxcnn.summary import summarize
-from jaxcnn.surgery import activations, paths
+from jaxcnn.surgery import paths
+from jaxcnn.surgery.taps import inside
 from jaxcnn.surgery.tree import leaf_paths
 from jaxcnn.training.evaluation import predict
 from jaxcnn.training.run import FitResult
@@ -136,13 +136,8 @@ def activation_maps(net: Layer, params: Any, state: Any, image: np.ndarray) -> d
     Those after activation functions and pooling, or after every layer where there is neither.
     """
     every = leaf_paths(net)
-    found = _read(params, state, to_float(image[None]), net=net, at=tuple(every))
+    found = inside(params, state, to_float(image[None]), net=net, at=tuple(every))
     maps = {path: np.asarray(found[path][0], np.float32) for path in every if found[path].ndim == 4}
     chosen = [path for path in maps if path.rsplit("/", 1)[-1].startswith(("act", "relu", "pool"))] or list(maps)
     spread = np.unique(np.linspace(0, len(chosen) - 1, min(ROWS, len(chosen))).astype(int)) if chosen else []
     return {chosen[i]: maps[chosen[i]] for i in spread}
-
-
-@functools.partial(jax.jit, static_argnames=("net", "at"))
-def _read(params: Any, state: Any, x: jax.Array, *, net: Layer, at: tuple[str, ...]) -> dict[str, jax.Array]:
-    return activations(net, params, state, x, at)[1]

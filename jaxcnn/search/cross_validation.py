@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Unpack
 
 import jax
@@ -157,6 +157,8 @@ def cross_validate(
     nets = inside_the_widest(where, net, widths, train.spec)
     settled: Options = {**options, "validation": train}  # of which each lane has its own fold
     search = prepare(where, nets[0].wider, train, split_key, {}, size, **known_options(where, settled))
+    # What is held out judges the states, and does not choose them.
+    search = search._replace(program=replace(search.program, keep_last=True))
     keys = jax.random.split(lanes_key, restarts)
     if compares(search.program.loss, *search.program.metrics.values()):
         most = min(map(len, held_out))  # padding would be partners that do not exist

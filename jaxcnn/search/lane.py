@@ -70,6 +70,7 @@ class Program:
         monitor: the value.
         skip_limit: a lane has diverged after so many skipped steps one after another.
         freeze: paths of layers that stay as they are.
+        keep_last: the last state is kept as the best one, whatever the validation set says.
     """
 
     net: Callable[[Mapping[str, jax.Array]], Layer]
@@ -86,6 +87,7 @@ class Program:
     skip_limit: int
     attack: Attack | None = None
     freeze: Sequence[str] = ()
+    keep_last: bool = False
 
     @property
     def per_epoch(self) -> int:
@@ -143,7 +145,7 @@ class Program:
             line |= {f"validation_{name}": value for name, value in means.items()}
             value = means[self.monitor] if self.monitor == "loss" else -means[self.monitor]
             watched = self.stopping.update(watched, value)
-            improved = watched.improved
+            improved = watched.improved | self.keep_last
         line = {name: jnp.where(ended, jnp.nan, value) for name, value in line.items()} | {"going": ~ended}
         best = _chosen(improved, lane.state, lane.best)
         after = lane._replace(

@@ -42,7 +42,8 @@ def reach_of(module: Module) -> Reach | None:
     """Return how far a layer that is not made of others looks, None where that is not known.
 
     A layer says it by `kernel_size` or `window`, `stride` and `dilation`. One of `jaxcnn.layers` that has none of them
-    works pixel by pixel, and so, it is taken, does a function; of another layer without them it is not known.
+    works pixel by pixel, and so, it is taken, does a function; of another layer without them it is not known. That
+    global and adaptive pooling, and group, layer and instance normalization, look at all pixels is not in it.
     """
     layer: Any = as_layer(module)
     if isinstance(layer, Upsample):

@@ -3,6 +3,7 @@
 They travel out as part of the returned state, so `jit`, `vmap`, `grad` and `jax.checkpoint` see nothing unusual.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -43,6 +44,12 @@ def activations(
     tapped = wrap_at("activations", net, dict.fromkeys(at, _Tap))
     y, out = apply(tapped, params, state, x, train=train, key=key)
     return y, {path: _read(out, path.split("/")) for path in at}
+
+
+@functools.partial(jax.jit, static_argnames=("net", "at"))
+def inside(params: Params, state: State, x: jax.Array, *, net: Layer, at: tuple[str, ...]) -> dict[str, jax.Array]:
+    """Return what `activations` finds, compiled once for a net."""
+    return activations(net, params, state, x, at)[1]
 
 
 def edit(net: Layer, edits: Mapping[str, Callable[[jax.Array], jax.Array]]) -> Any:

@@ -13,7 +13,7 @@ from jaxcnn.data.splitting import split
 from jaxcnn.data.stream import Stream
 from jaxcnn.layers.layer import Layer, apply
 from jaxcnn.training.evaluation import TOGETHER
-from jaxcnn.training.optimizer import sgd, warmup_cosine
+from jaxcnn.training.optimizer import sgd, trainable, warmup_cosine
 from jaxcnn.training.step import Batch, PerExample, per_example
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "expect_outputs",
     "expect_sets",
     "expect_start",
+    "expect_trains",
     "expect_watched",
     "parted",
     "steps_of",
@@ -71,6 +72,12 @@ def expect_start(where: str, start: Any) -> None:
     """Raise `TypeError` unless `start` is a pair; `TrainState.create` says whether it is one of the net."""
     ok, fix = start is None or (isinstance(start, tuple) and len(start) == 2), "Pass the two that a training returned."
     expect(ok, where, "start as (params, state)", shown(start), fix, TypeError)
+
+
+def expect_trains(where: str, params: Any, freeze: Sequence[str]) -> None:
+    """Raise `ValueError` unless some parameters, or what has their structure, are not frozen."""
+    ok = not freeze or any(jax.tree.leaves(trainable(params, freeze)))
+    expect(ok, where, "freeze to leave parameters that train", shown(freeze), "Leave out one of the layers.")
 
 
 def expect_callbacks(where: str, callbacks: Any) -> None:

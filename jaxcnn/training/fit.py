@@ -23,6 +23,7 @@ from jaxcnn.training.arguments import (
     expect_outputs,
     expect_sets,
     expect_start,
+    expect_trains,
     expect_watched,
     parted,
     steps_of,
@@ -36,7 +37,7 @@ from jaxcnn.training.feed import feed
 from jaxcnn.training.files import RunFiles
 from jaxcnn.training.interruption import interruption
 from jaxcnn.training.mesh import device_mesh, state_shardings
-from jaxcnn.training.optimizer import except_frozen, expect_optimizer, trainable
+from jaxcnn.training.optimizer import except_frozen, expect_optimizer
 from jaxcnn.training.run import Event, FitResult, Plan, Run
 from jaxcnn.training.state import TrainState, run_keys
 from jaxcnn.training.step import (
@@ -195,8 +196,7 @@ def fit(
         return TrainState.create(net, kept, key, train.spec, start=start)
 
     template = jax.eval_shape(create, keys.init, start)
-    trains = not freeze or any(jax.tree.leaves(trainable(template.params, freeze)))
-    expect(trains, where, "freeze to leave parameters that train", shown(freeze), "Leave out one of the layers.")
+    expect_trains(where, template.params, freeze)
     shardings = state_shardings(mesh, template)
     begin = jax.jit(create, out_shardings=shardings)
     settings = {

@@ -41,6 +41,12 @@ def test_overlaps_are_those_of_coco_to_the_bit():
     assert result.table[0].tolist() == [1] * 8 + [0] * 2
 
 
+@pytest.mark.parametrize("overlaps", [(50,), (-0.1,), (), 0.5, ("half",)])
+def test_overlaps_are_numbers_from_0_to_1(overlaps):
+    with pytest.raises(ValueError, match=r"^average_precision: expected overlaps as numbers in \[0, 1\], at least one"):
+        average_precision([found(ONE, [0.9])], [true(ONE)], 1, overlaps=overlaps)
+
+
 def test_of_an_image_and_class_100_boxes_count():
     """The 101st of class 0 is left out, that of class 1 is the 102nd box of the image."""
     boxes = np.concatenate([np.tile(ONE + 50, (100, 1)), ONE, ONE])

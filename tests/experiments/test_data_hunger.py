@@ -8,6 +8,7 @@ import pytest
 
 from experiments import data_hunger
 from experiments.apparatus import few_images
+from experiments.apparatus.lines import spread_lines
 from experiments.data_hunger import Config, short
 from jaxcnn import data
 
@@ -89,8 +90,9 @@ def test_counts():
     ("options", "message"),
     [
         ({"seeds": 1}, r"^data_hunger: expected at least 2 seeds, got 1\. "),
-        ({"widths": (2,)}, r"^data_hunger: expected two rising widths or more, got \(2,\)\. "),
-        ({"widths": (4, 2)}, r"^data_hunger: expected two rising widths or more, got \(4, 2\)\. "),
+        ({"widths": (2,)}, r"^data_hunger: expected two to five rising widths, got \(2,\)\. "),
+        ({"widths": (4, 2)}, r"^data_hunger: expected two to five rising widths, got \(4, 2\)\. "),
+        ({"widths": (1, 2, 4, 8, 16, 32)}, r"^data_hunger: expected two to five rising widths, got "),
         ({"widths": (0, 2)}, r"^cifar_vgg: expected width as a positive int, got 0\. "),
         ({"per_class": (3, 8)}, r"^data_hunger: expected two or more rising numbers of images that divide the last"),
         ({"dataset": "digit"}, "Did you mean 'digits'"),
@@ -99,3 +101,8 @@ def test_counts():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         data_hunger.main(dataclasses.replace(SMALL, **options))
+
+
+def test_more_lines_than_colours_are_refused():
+    with pytest.raises(ValueError, match=r"^spread_lines: expected 5 lines at most, got 6\. "):
+        spread_lines("accuracy", "images", [1, 2], {str(width): np.ones((2, 2)) for width in range(6)})

@@ -10,7 +10,7 @@ import pytest
 import jaxcnn
 from experiments import probes as experiment
 from experiments import train
-from experiments.apparatus.trained import Trained
+from experiments.apparatus.trained import Trained, trained
 from experiments.framework.run_folder import write_json
 from experiments.probes import TRAINED, UNTRAINED, Config, looked_at, own_layer
 from jaxcnn import data, models, training
@@ -54,6 +54,13 @@ def test_the_second_net_is_of_the_seed_after_that_of_the_run(source, monkeypatch
             experiment.second(config, found)
         assert jax.random.key_data(fitted["key"]).tolist() == jax.random.key_data(jax.random.key(seed)).tolist()
         assert (fitted["patience"], fitted["accumulate"]) == ((2, 2) if seed == 4 else (None, 1))
+
+
+def test_a_files_net_is_tested_on_what_its_training_left_out(source):
+    _, test = data.load("digits", split_seed=3)
+    for seed in (0, 5):
+        found = trained("probes", experiment.Config(source=source, seed=seed, split_seed=3))
+        np.testing.assert_array_equal(found.test["image"], test["image"])
 
 
 def test_layers_are_the_first_the_last_and_functions_between_them():

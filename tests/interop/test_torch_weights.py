@@ -327,6 +327,28 @@ def test_several_prefixes_are_taken_away_in_any_order():
     assert_same(interop.torch.load_state_dict(NET, given, spec=SPEC)[:2], (params, state))
 
 
+def test_a_layer_may_be_called_as_what_is_put_in_front():
+    net = Sequential(model=NET)
+    weights = weights_of(net)
+    there = interop.torch.state_dict(net, *weights, layout="paths", spec=SPEC)
+    for front in ("", "module."):
+        given = {front + name: array for name, array in there.items()}
+        assert_same(interop.torch.load_state_dict(net, given, spec=SPEC)[:2], weights)
+
+
+def test_a_deeper_nets_weights_are_refused():
+    deep = Sequential(**NET.layers, more=Dense(4))
+    given = interop.torch.state_dict(deep, *weights_of(deep), layout="paths", spec=SPEC)
+    with pytest.raises(
+        ValueError, match=r"^load_state_dict: expected a state dict of this net, got .* 2 unexpected: more"
+    ):
+        interop.torch.load_state_dict(NET, given, spec=SPEC)
+    found = interop.torch.load_state_dict(NET, given, spec=SPEC, key=KEY)
+    assert set(found.report.unexpected) == {"more.weight", "more.bias"}
+    aux = {name.replace("more", "aux1"): array for name, array in given.items()}
+    assert len(interop.torch.load_state_dict(NET, aux, spec=SPEC).report.unexpected) == 2
+
+
 @pytest.mark.parametrize("name", ["mlp", "perceptron"])
 def test_nets_without_convolutions_are_no_librarys(name):
     net = models.create(name, num_classes=3)

@@ -133,6 +133,16 @@ def test_each_lane_is_the_training_of_its_net_on_its_fold(found):
     np.testing.assert_allclose(narrow, predictor(mlp(4), wide.params, wide.model_state)(x), rtol=1e-5, atol=1e-6)
 
 
+def test_a_training_that_is_given_back_is_the_one_that_was_judged(found):
+    """Not that of its best epoch: what is held out does not choose."""
+    train = small_set(37)
+    fold = fold_of("cross_validate", train, 3, key=jax.random.split(KEY, 3)[0])
+    for lane, (at, held, restart) in enumerate(np.ndindex(3, 3, 2)):
+        net = found.trained(found.widths[at], held, restart)
+        own = evaluate(*net, train.take(fold == held))["loss"]
+        np.testing.assert_allclose(found.lanes.history[-1]["validation_loss"][lane], own, rtol=1e-4)
+
+
 def test_folds_that_are_compared_within_are_not_padded():
     train, loss, options = small_set(13), matching.pair_loss(), {"epochs": 1, "batch_size": 4, "refit": False}
     found = cross_validate(mlp, train, widths=(2,), folds=3, loss=loss, key=KEY, **options)

@@ -91,6 +91,10 @@ OTHER = Sequential(flatten=Flatten(), head=Dense(3)).init(jax.random.key(0), sma
     ("options", "message"),
     [
         ({"freeze": ["hiden"]}, r"^freeze: expected the path of a layer, got 'hiden'\. Did you mean 'hidden'"),
+        (
+            {"freeze": ["hidden", "norm", "head"]},
+            r"^random_restarts: expected freeze to leave parameters that train, got ",
+        ),
         ({"start": 3}, r"^random_restarts: expected start as \(params, state\), got 3\. "),
         ({"start": OTHER}, r"^TrainState\.create: expected a start \(params, state\) of this net, got other arrays"),
         ({"examples": [[0, 1, 60]] * 2}, r"^random_restarts: expected examples as .* in 0\.\.59, \(2, n\), got \[\[0"),

@@ -84,12 +84,13 @@ def load_state_dict(
         PyTorch's names of what was unexpected.
 
     Raises:
-        ValueError: a state dict of another architecture; the message is the report.
+        ValueError: a state dict of another architecture, a deeper one of the same family too; the message is the
+            report. Heads for training alone, "aux...", may be left over.
         TypeError: net is no layer, state_dict no dict of arrays, names no dict of texts, key no key.
     """
     where = "load_state_dict"
     expect_net(where, net)
-    theirs, notes = _arrays(where, state_dict)
+    theirs, notes = _arrays(where, state_dict, net)
     if key is not None:
         expect_key(where, key)
     known = paths(net)
@@ -114,7 +115,8 @@ def load_state_dict(
     fix = "Build the net that it was saved of, or pass names=, the spec, or, for new arrays in their place, a key."
     if best.resized_head():
         fix = "Only the head is of another size: build the net with its num_classes, or pass a key for a new head."
-    enough = bool(report.matched) and (best.whole or key is not None)
+    left = [name for name in report.unexpected if not name.lower().startswith("aux")]
+    enough = bool(report.matched) and (key is not None or (best.whole and not left))
     expect(enough, where, "a state dict of this net", str(report), fix)
     fresh = target.template if key is None else net.init(key, target.spec)
     params, state = jax.tree_util.tree_map_with_path(lambda path, leaf: best.value(leaf_name(path[1:]), leaf), fresh)
@@ -250,7 +252,7 @@ class _Matched:
         return from_torch(array, kind, self.target.flat.get(layer), shape, module_at(self.target.net, layer))
 
 
-def _arrays(where: str, given: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+def _arrays(where: str, given: Any, net: Layer) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return arrays by name, without what is put around and in front of them, and what has been taken away."""
     fix = "Pass what PyTorch's state_dict() returns."
     notes = []
@@ -271,7 +273,8 @@ def _arrays(where: str, given: Any) -> tuple[dict[str, np.ndarray], list[str]]:
         known = is_array(value) or is_number(value)  # lists and texts can be made to fill the memory
         expect(known, where, "a dict of arrays by name", f"{name!r}, a {type(value).__name__}", fix, TypeError)
         found[name] = np.asarray(value)
-    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in found)), ""):
+    around = [prefix for prefix in PREFIXES if prefix.removesuffix(".") not in paths(net)]  # else it is the net's own
+    while prefix := next((p for p in around if all(name.startswith(p) for name in found)), ""):
         notes.append(f"{prefix!r} taken away in front of every name")
         found = {name.removeprefix(prefix): value for name, value in found.items()}
     notes += [f"float32 made of {' and '.join(sorted(halves))}"] if halves else []
