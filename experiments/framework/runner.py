@@ -129,7 +129,8 @@ def run(
     module = sys.modules[main.__module__]
     experiment = getattr(module.__spec__, "name", main.__module__).removeprefix("experiments.")
     called = f"python -m experiments.{experiment}".removesuffix(".__main__")
-    config = tyro.cli(config_class, prog=called, description=module.__doc__, config=(tyro.conf.OmitArgPrefixes,))
+    options: Any = {"prog": called, "description": module.__doc__, "config": (tyro.conf.OmitArgPrefixes,)}
+    config = tyro.cli(config_class, **options)
     folder, mine = None, False
     resume = getattr(config, "resume", None)
     try:
@@ -145,7 +146,8 @@ def run(
             config = dataclasses.replace(config, run=str(folder))
         else:
             folder = Path(resume)
-            config = resumed(experiment, config, folder, free)
+            stored = stored_options("resume", experiment, config_class, folder)
+            config = resumed(config, stored, tyro.cli(config_class, default=stored, **options), folder, free)
         result = record(experiment, main, config, folder)
     except KeyboardInterrupt:
         console.print(f"\nInterrupted.{go_on(experiment, config, folder)}", style="yellow", markup=False)
@@ -172,17 +174,22 @@ def go_on(experiment: str, config: Common, folder: Path | None) -> str:
     return f" Go on with: python -m experiments.{experiment} --resume {folder}" if there else ""
 
 
-def resumed(experiment: str, config: C, folder: Path, free: Sequence[str]) -> C:
-    """Return the options of the run in `folder`, to go on with it; of others only the `free` ones may be given."""
-    where = "resume"
-    default = type(config)()
+def resumed(config: C, stored: C, again: C, folder: Path, free: Sequence[str]) -> C:
+    """Return the options to go on with: those that a run was begun with, but for where and how this command runs.
+
+    Args:
+        config: what the command line says.
+        stored: the options of the run in `folder`.
+        again: what the command line makes of these. Of what differs from them only the `free` ones may.
+        folder: of the run.
+        free: see `run`.
+    """
     own = {field.name for field in dataclasses.fields(Common)} - {"seed", "quick", "run"} | {"resume"}
-    given = {f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(default, f.name)} - own
+    given = {f.name for f in dataclasses.fields(stored) if getattr(again, f.name) != getattr(stored, f.name)} - own
     others = sorted(given - set(free))
-    expect(not others, where, "the options of the run that goes on", f"{others} too", "Leave them out.")
-    stored = stored_options(where, experiment, type(config), folder)
-    new = {name: getattr(config, name) for name in own | given}
-    return dataclasses.replace(stored, run=str(folder), **new)
+    expect(not others, "resume", "the options of the run that goes on", f"{others} too", "Leave them out.")
+    new = {name: getattr(config, name) for name in own}
+    return dataclasses.replace(again, run=str(folder), **new)
 
 
 def record(

@@ -39,6 +39,7 @@ def moments(fn):
     return out.mean(0), out.std(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("peer", "name"), [(peer, name) for peer, names in SAME.items() for name in names], ids=lambda value: value
 )

@@ -90,6 +90,41 @@ def test_a_way_to_go_on_is_named_where_there_is_one(tmp_path, monkeypatch, resum
     assert ("--resume" in runner.go_on("train", config, tmp_path / "a")) is resumable
 
 
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        ((), None),
+        (("--momentum", "0.8", "--seed", "3", "--device", "cpu"), None),
+        (("--momentum", "0.9"), "momentum"),  # the default, which is another than the run's
+        (("--seed", "0"), "seed"),
+        (("--no-quick",), "quick"),
+        (("--save-every", "7"), None),
+    ],
+)
+def test_a_run_goes_on_with_its_own_options(tmp_path, monkeypatch, capsys, options, refused):
+    own = train.Config(seed=3, quick=True, momentum=0.8, epochs=2, run=str(tmp_path))
+    run_folder.write_json(tmp_path / "config.json", {"experiment": "train", "config": dataclasses.asdict(own)})
+    met = []
+
+    def main(config):
+        met.append(config)
+        return runner.Result({}, [], "It is so.")
+
+    main.__module__ = train.__name__
+    monkeypatch.setattr("sys.argv", ["train", "--resume", str(tmp_path), *options])
+    with pytest.raises(SystemExit) as ended:
+        runner.run(main, train.Config, free=("save_every",))
+    if refused:
+        assert ended.value.code == runner.BAD_INPUT
+        assert (
+            f"resume: expected the options of the run that goes on, got ['{refused}'] too." in capsys.readouterr().err
+        )
+    else:
+        assert ended.value.code == 0
+        saved, device = 7 if "7" in options else None, "cpu" if "cpu" in options else own.device
+        assert met == [dataclasses.replace(own, resume=str(tmp_path), save_every=saved, device=device)]
+
+
 def test_the_doctor_says_what_is_missing(monkeypatch, capsys):
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "skimage" else there(name))

@@ -126,6 +126,7 @@ def test_a_small_run_and_its_record(result):
     assert "linear separability (test accuracy of a probe)" in result.verdict
 
 
+@pytest.mark.slow
 def test_what_it_promises(source, result, measured, tmp_path, monkeypatch):
     for name in MEASURES:
         monkeypatch.setattr(experiment, name, lambda *_, n=name: measured[n])

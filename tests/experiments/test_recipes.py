@@ -75,7 +75,7 @@ def photographs(tmp_path):
     return tmp_path / "photographs"
 
 
-@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("streamed", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_trains_on_a_folder_of_images(photographs, tmp_path, monkeypatch, streamed):
     if streamed:
         pytest.importorskip("grain")

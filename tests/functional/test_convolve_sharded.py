@@ -125,7 +125,7 @@ same(jax.jit(jax.grad(outside, (0, 1)))(kernel, x), wanted)
 }
 
 
-LONG = ("shard_map, unchecked", "an explicit mesh", "winograd, in parts", "winograd in shard_map")
+LONG = ("shard_map, checked", "shard_map, unchecked", "an explicit mesh", "winograd, in parts", "winograd in shard_map")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in SCRIPTS])

@@ -83,7 +83,12 @@ def test_checkpoints_change_nothing(train, whole, tmp_path):
     assert fingerprint(train().state) == fingerprint(whole.state)
 
 
-@pytest.mark.parametrize("step", range(1, STEPS + 1))
+FEW = (1, 6, 7, 8, STEPS)  # at the start, about the end of an epoch, at the end; the others are slow tests
+
+
+@pytest.mark.parametrize(
+    "step", [pytest.param(s, marks=[pytest.mark.slow] * (s not in FEW)) for s in range(1, STEPS + 1)]
+)
 def test_resumed_at_every_step(step, train, whole, tmp_path):
     shutil.copytree(whole.run_dir, tmp_path / "run")
     for path in (tmp_path / "run" / "checkpoints").glob("*.json"):
@@ -119,7 +124,7 @@ def test_three_resumes_in_a_row(train, whole, tmp_path):
 
 
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, Preempted), (signal.SIGINT, KeyboardInterrupt)])
-@pytest.mark.parametrize("step", [3, 7, STEPS])
+@pytest.mark.parametrize("step", [3, *(pytest.param(step, marks=pytest.mark.slow) for step in (7, STEPS))])
 def test_told_to_stop(number, error, step, train, whole, tmp_path):
     handlers = [signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)]
     kill = functools.partial(os.kill, os.getpid(), number)
