@@ -24,7 +24,7 @@ from experiments.apparatus.image_sets import some
 from experiments.apparatus.located import located
 from experiments.apparatus.sanity_pictures import cascade_lines, rows_of_maps
 from experiments.apparatus.trained import OfNet, Trained, trained
-from experiments.apparatus.trust_measures import explained, measures, rows, summaries
+from experiments.apparatus.trust_measures import answered, measures, rows, summaries
 from experiments.framework.device import console
 from experiments.framework.progress import ProgressBar
 from experiments.framework.runner import Result, judge, run
@@ -58,7 +58,7 @@ def main(config: Config) -> Result:
     found = trained("sanity_checks", config)
     keys = jax.random.split(jax.random.key(config.seed), 5)
     test = some(found.test, config.images, keys[0])
-    of = explained(found.net, found.params, found.state, data.to_float(test["image"]))
+    of = answered(found.net, found.params, found.state, data.to_float(test["image"]))
     methods = attributions(*of[:4], config.methods) | edges()
     console.print(f"sanity checks of {', '.join(methods)}", markup=False)
     weights, accuracy = learned_by_heart(config, found, keys[1])

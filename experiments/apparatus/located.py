@@ -11,7 +11,7 @@ from experiments.apparatus.attributions import attributions
 from experiments.apparatus.sanity_pictures import painted
 from experiments.apparatus.scene_tasks import SCENES
 from experiments.apparatus.small_nets import three_stages
-from experiments.apparatus.trust_measures import explained, localization, pixels_of, rows, summaries
+from experiments.apparatus.trust_measures import answered, localization, pixels_of, rows, summaries
 from experiments.framework.device import console
 from experiments.framework.progress import ProgressBar
 from jaxcnn import augment, data, report, training
@@ -47,7 +47,7 @@ def located(config: Any, key: jax.Array) -> Located:
     logits = training.predict(net, state.params, state.model_state, test)
     right = np.flatnonzero(logits.argmax(axis=-1) == test["label"])
     known = test.take(right[: config.scene_images])
-    of = explained(net, state.params, state.model_state, data.to_float(known["image"]))
+    of = answered(net, state.params, state.model_state, data.to_float(known["image"]))
     masks = known["instance_mask"] == 1
     pixels = pixels_of(of, attributions(*of[:4], config.methods)) | blind(key, masks.shape)
     found = localization(pixels, masks)

@@ -14,13 +14,13 @@ from jaxcnn import training
 from jaxcnn.explain import trust
 from jaxcnn.layers.layer import Layer, Params, State
 
-__all__ = ["Explained", "explained", "localization", "measures", "pixels_of", "rows", "summaries"]
+__all__ = ["Answered", "answered", "localization", "measures", "pixels_of", "rows", "summaries"]
 
 Found = dict[str, dict[str, np.ndarray]]
 """For each method each measure of every image, (n,)."""
 
 
-class Explained(NamedTuple):
+class Answered(NamedTuple):
     """A trained net, and images with the classes whose scores are explained."""
 
     net: Layer
@@ -35,10 +35,10 @@ class Explained(NamedTuple):
         return training.predictor(self.net, self.params, self.state)
 
 
-def explained(net: Layer, params: Params, state: State, x: jax.Array) -> Explained:
+def answered(net: Layer, params: Params, state: State, x: jax.Array) -> Answered:
     """Return images with the classes that the net gives them."""
     logits = training.predict(net, params, state, {"image": np.asarray(x)})
-    return Explained(net, params, state, jnp.asarray(x), jnp.asarray(logits.argmax(axis=-1)))
+    return Answered(net, params, state, jnp.asarray(x), jnp.asarray(logits.argmax(axis=-1)))
 
 
 def per_pixel(method: Attribution, maps: jax.Array, x: jax.Array) -> jax.Array:
@@ -52,7 +52,7 @@ def per_pixel(method: Attribution, maps: jax.Array, x: jax.Array) -> jax.Array:
     return (maps if method.adds_up else jnp.abs(maps)).sum(axis=-1)
 
 
-def measures(key: jax.Array, of: Explained, methods: Mapping[str, Attribution]) -> Found:
+def measures(key: jax.Array, of: Answered, methods: Mapping[str, Attribution]) -> Found:
     """Return the measures of each method, and of random numbers.
 
     "deletion", "insertion": areas. "ROAD": half the mean gap. "infidelity": of squares that are removed, with the best
@@ -84,7 +84,7 @@ def measures(key: jax.Array, of: Explained, methods: Mapping[str, Attribution]) 
     return found
 
 
-def pixels_of(of: Explained, methods: Mapping[str, Attribution]) -> dict[str, jax.Array]:
+def pixels_of(of: Answered, methods: Mapping[str, Attribution]) -> dict[str, jax.Array]:
     """Return how important each method says each pixel is, (n, H, W)."""
     return {name: per_pixel(method, method.fn(*of), of.x) for name, method in methods.items()}
 
