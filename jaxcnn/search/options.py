@@ -170,8 +170,9 @@ def prepare(
     expect_net(where, one)
     freeze = paths_in(where, freeze)
     surgery.freeze(one, freeze)  # says which paths are unknown
-    params, _ = jax.eval_shape(lambda: one.init(jax.random.key(0), train.spec))
-    expect_trains(where, params, freeze)
+    if freeze:
+        params, _ = jax.eval_shape(lambda: one.init(jax.random.key(0), train.spec))
+        expect_trains(where, params, freeze)
     expect_optimizer(where, make_optimizer(first))
     expect_outputs(one, loss, train, validation, metrics=metrics)
     program = Program(

@@ -32,8 +32,7 @@ def streets(tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow  # CI runs it in the course
-@pytest.mark.parametrize("net", ["unet", "fcn", "deeplab"])
+@pytest.mark.parametrize("net", ["unet", *(pytest.param(net, marks=pytest.mark.slow) for net in ("fcn", "deeplab"))])
 def test_a_small_run_and_its_record(net, streets):
     options = {"width": 2, "depth": 1, "crop": (16, 32), "epochs": 1, "batch_size": 5}
     result = segmentation.main(Config(dataset="camvid", path=str(streets), net=net, **options))

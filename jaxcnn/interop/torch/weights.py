@@ -273,7 +273,8 @@ def _arrays(where: str, given: Any, net: Layer) -> tuple[dict[str, np.ndarray], 
         known = is_array(value) or is_number(value)  # lists and texts can be made to fill the memory
         expect(known, where, "a dict of arrays by name", f"{name!r}, a {type(value).__name__}", fix, TypeError)
         found[name] = np.asarray(value)
-    around = [prefix for prefix in PREFIXES if prefix.removesuffix(".") not in paths(net)]  # else it is the net's own
+    own = paths(net)
+    around = [prefix for prefix in PREFIXES if prefix.removesuffix(".") not in own]
     while prefix := next((p for p in around if all(name.startswith(p) for name in found)), ""):
         notes.append(f"{prefix!r} taken away in front of every name")
         found = {name.removeprefix(prefix): value for name, value in found.items()}
