@@ -230,7 +230,11 @@ CHAINS = {
 }
 
 
-@pytest.mark.parametrize("name", CHAINS)
+# What they are made of is in the others too.
+LONG = ("stride", "residual", "enlarged in tiles", "enlarged with gaps", "enlarged, dilated", "there and back")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in CHAINS])
 def test_receptive_field_is_the_support_of_the_gradient(name):
     net, x = CHAINS[name], jnp.zeros((1, 48, 52, 2))
     params, state = net.init(jax.random.key(0), x)

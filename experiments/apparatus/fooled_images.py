@@ -12,7 +12,7 @@ import optax
 
 import jaxcnn
 from experiments import train
-from experiments.apparatus.liked_images import MOST, NEIGHBOURS, mean_images
+from experiments.apparatus.liked_images import judged, mean_images
 from experiments.apparatus.trained import Trained, trained
 from experiments.framework.device import console
 from experiments.framework.progress import ProgressBar
@@ -101,21 +101,16 @@ def shares(net: Trained, images: np.ndarray) -> np.ndarray:
 
 def measured(mine: Trained, second: Trained, images: np.ndarray, classes: np.ndarray) -> Measured:
     """Return what is known of images (n, H, W, C) in [0, 1] that are to show these classes (n,)."""
-    from sklearn.neighbors import KNeighborsClassifier
-
-    others = shares(second, images)
-    known = np.asarray(data.to_float(mine.train["image"][:MOST])).reshape(-1, images[0].size)
-    flat = images.reshape(len(images), -1)
-    judge: Any = KNeighborsClassifier(min(NEIGHBOURS, len(known)))
-    judge.fit(known, mine.train["label"][:MOST])
+    others, flat = shares(second, images), images.reshape(len(images), -1)
+    like, distance = judged(mine, images)
     means = mean_images(mine, np.arange(len(mine.class_names)))[classes].reshape(flat.shape)
     return Measured(
         sure_of(mine, images, classes),
         others.argmax(1),
         np.take_along_axis(others, classes[:, None], 1)[:, 0],
-        judge.kneighbors(flat, 1)[0][:, 0] / images[0].size ** 0.5,
+        distance,
         correlation(flat, means),
-        judge.predict(flat),
+        like,
     )
 
 

@@ -1,14 +1,14 @@
 """The images that `experiments.maximize` finds: of every class, in several ways, and what else says what they show."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.apparatus.trained import Trained
-from jaxcnn import training
+from jaxcnn import data, training
 from jaxcnn.explain import maximization as mx
 
 NEIGHBOURS = 5  # training images that are asked what an image shows
@@ -69,7 +69,7 @@ def liked(mine: Trained, way: Way, classes: np.ndarray, steps: int, key: jax.Arr
     images = np.asarray(found.images)
     rounded = np.rint(255 * images).astype(np.uint8)
     sure, eight_bit = (confidence(mine, x, classes) for x in (images, rounded))
-    return Liked(images, sure, eight_bit, judged(mine, images))
+    return Liked(images, sure, eight_bit, judged(mine, images)[0])
 
 
 def confidence(mine: Trained, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -78,15 +78,18 @@ def confidence(mine: Trained, images: np.ndarray, classes: np.ndarray) -> np.nda
     return np.take_along_axis(np.asarray(jax.nn.softmax(logits)), classes[:, None], axis=1)[:, 0]
 
 
-def judged(mine: Trained, images: np.ndarray) -> np.ndarray:
-    """Return the class that most of the nearest training images have, by the distance of pixels: no net has a say."""
+def judged(mine: Trained, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what training images say of images (n, H, W, C) in [0, 1], by the distance of pixels: no net has a say.
+
+    The class that most of the nearest have, (n,), and how far the very nearest is, (n,), the root of the mean square.
+    """
     from sklearn.neighbors import KNeighborsClassifier
 
-    known = np.asarray(mine.train["image"][:MOST])
-    known = known / 255 if known.dtype == np.uint8 else known
-    judge = KNeighborsClassifier(min(NEIGHBOURS, len(known)))
-    judge.fit(known.reshape(len(known), -1), mine.train["label"][:MOST])
-    return judge.predict(images.reshape(len(images), -1))
+    known = np.asarray(data.to_float(mine.train["image"][:MOST])).reshape(-1, images[0].size)
+    flat = images.reshape(len(images), -1)
+    judge: Any = KNeighborsClassifier(min(NEIGHBOURS, len(known)))
+    judge.fit(known, mine.train["label"][:MOST])
+    return judge.predict(flat), judge.kneighbors(flat, 1)[0][:, 0] / flat.shape[1] ** 0.5
 
 
 def mean_images(mine: Trained, classes: np.ndarray) -> np.ndarray:

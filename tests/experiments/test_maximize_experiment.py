@@ -63,7 +63,10 @@ def test_images_of_a_net_that_compares_with_means_are_like_them(mine):
 def test_neighbours_judge_by_pixels(mine):
     test = mine.test.take(range(40))
     images = test["image"] / 255 if test["image"].dtype == np.uint8 else test["image"]
-    assert (judged(mine, images) == test["label"]).mean() > 0.9
+    like, distance = judged(mine, images)
+    assert (like == test["label"]).mean() > 0.9
+    assert ((distance > 0) & (distance < 0.3)).all()
+    assert (judged(mine, mine.train["image"][:3] / np.float32(255))[1] < 1e-6).all()
     sure = confidence(mine, images, np.asarray(test["label"]))
     assert sure.shape == (40,)
     assert (confidence(mine, images, (test["label"] + 1) % 10) < 1 - sure + 1e-5).all()

@@ -424,7 +424,14 @@ def test_one_trace_over_ten_calls(name):
     assert traces[name, True] == so_far
 
 
-@every_in_both_modes
+@pytest.mark.parametrize(
+    ("name", "train"),
+    [
+        (n, train) if n in KINDS and train else pytest.param(n, train, marks=pytest.mark.slow)
+        for train, names in ((True, TABLE), (False, BOTH))
+        for n in names
+    ],
+)
 def test_gradients(name, train):
     params, state = variables(name)
 

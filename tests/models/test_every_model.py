@@ -22,7 +22,8 @@ PIXELWISE = {
     "fcn": models.fcn(5, backbone=models.vgg(11, width=8), hidden=16),
     "unet": models.unet(5, width=4, depth=1, batch_norm=True),
 }
-CASES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in (*models.names(), *PIXELWISE)]
+FIRST = ("lenet5", "cifar_resnet8")  # without and with batch norm; the others are slow tests
+CASES = [pytest.param(name, marks=() if name in FIRST else pytest.mark.slow) for name in (*models.names(), *PIXELWISE)]
 
 
 def spec_of(net):

@@ -85,7 +85,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+LONG = ("augmentation", "activation")  # as the images and an inner activation are found
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, marks=[pytest.mark.slow] * (c in LONG)) for c in CASES])
 def test_the_first_bad_array_is_named_and_the_step_skipped(case, state):
     expected, net, batch, loss, augment = CASES[case]
     assert first_not_finite(net, loss, augment, None, jnp.float32, 1, state, batch) == expected

@@ -145,7 +145,9 @@ def same(found: dict, expected: dict) -> None:
         np.testing.assert_allclose([*line.values()], [*other.values()], rtol=2e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 1), pytest.param(4, 2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("processes", "devices"), [(2, 1), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((1, 8), (4, 2)))]
+)
 def test_devices_and_processes_change_nothing(processes, devices, alone, tmp_path):
     found = finish(start(tmp_path, processes, devices))
     assert found["devices"] == processes * devices
