@@ -59,6 +59,16 @@ def few_programs():
         jax.clear_caches()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kept_programs(tmp_path_factory):
+    """Let a test that trains what another one trained take the program that was compiled then.
+
+    Each worker keeps its own: another one's might be read while it is written.
+    """
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("programs")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 @contextlib.contextmanager
 def optimizing_little():
     before = jax.config.read("jax_disable_most_optimizations")
