@@ -20,7 +20,7 @@ import numpy as np
 from jaxcnn.checking import expect, installed, shown
 from jaxcnn.fingerprint import fingerprint
 from jaxcnn.interop.model import Model
-from jaxcnn.interop.safetensors_format import DTYPES, read_arrays
+from jaxcnn.interop.safetensors_format import DTYPES, in_order, read_arrays
 from jaxcnn.interop.source import AGAIN, opened
 from jaxcnn.layers.layer import Layer, Spec, expect_net, expect_spec, leaf_name
 from jaxcnn.layers.serialization import from_json, to_json
@@ -34,7 +34,7 @@ MOST = 2**26  # numbers of one image that a file may ask for
 
 
 def save(path: Path | str, net: Layer, params: Any, state: Any, *, spec: Spec, class_names: Sequence[str] = ()) -> None:
-    """Write a net with its weights and running statistics to `path`, whole or not at all.
+    """Write a net with its weights and running statistics to `path`, whole or not at all; the same net, the same bytes.
 
     An array's name is its path, as in Flax: "stage1/conv1/kernel", "stage1/norm1/mean". The metadata hold the net as
     JSON ("net"), with it what normalises its pixels, where that is a layer of it; shape and dtype of its input
@@ -76,7 +76,7 @@ def save(path: Path | str, net: Layer, params: Any, state: Any, *, spec: Spec, c
         "class_names": json.dumps(names),
         "sha256": fingerprint(arrays),
     }
-    write_whole("save", path, library.save(arrays, metadata))
+    write_whole("save", path, in_order(library.save(arrays, metadata)))
 
 
 def load(path: Path | str) -> Model:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxcnn.checking import shown
 from jaxcnn.interop.source import LARGEST, MOST_AXES, Source
 
-__all__ = ["DTYPES", "read_arrays"]
+__all__ = ["DTYPES", "in_order", "read_arrays"]
 
 DTYPES = {
     "BOOL": "bool",
@@ -23,6 +23,16 @@ DTYPES = {
 }
 COST = 40  # bytes in memory that one of a header makes at most: three make a list in a list
 WHAT = "a whole safetensors file"
+
+
+def in_order(file: bytes) -> bytes:
+    """Return the file with its metadata by name: the library writes them in an order of chance."""
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # arrays begin at a multiple of 8 bytes
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(file)[end:]])
 
 
 def read_arrays(source: Source) -> tuple[dict[str, np.ndarray], dict[str, str]]:

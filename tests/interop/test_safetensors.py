@@ -82,6 +82,18 @@ def test_the_bits_and_the_nesting_come_back(weights, path):
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(loaded))
 
 
+def test_the_same_net_gives_the_same_bytes(weights, tmp_path):
+    files = [tmp_path / f"{number}.safetensors" for number in range(5)]
+    for file in files:
+        save(file, NET, *weights, spec=SPEC, class_names=["a", "é", '"'])
+    first, *others = [file.read_bytes() for file in files]
+    assert all(other == first for other in others)
+    assert (8 + int.from_bytes(first[:8], "little")) % 8 == 0
+    assert load(files[0]).class_names == ("a", "é", '"')
+    with safetensors.safe_open(files[0], "np") as file:
+        assert json.loads(file.metadata()["class_names"]) == ["a", "é", '"']
+
+
 def test_others_read_the_names_of_flax_the_net_and_the_hash(weights, path):
     with safetensors.safe_open(path, "np") as file:
         arrays, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
