@@ -3,7 +3,8 @@
 `python -m experiments.train --dataset digits --model lenet5 --seed 0` trains, writes `runs/<name>/` (figures,
 checkpoint, pictures, `report.html`) and prints the test accuracy: about 15 s on 2 cores. `--seeds 5` gives mean and
 standard deviation, `--find-lr` a learning rate, `--overfit-batch` checks that the net can learn one batch by heart.
-An option whose default is None is taken from the recipe of the data set, which is printed as the run begins.
+An option whose default is None is taken from the recipe of the data set, which is printed as the run begins, unless its
+line says what None is.
 """
 
 import dataclasses

@@ -233,12 +233,12 @@ def record(
     write_json(folder / "figures.json", figures)
     starts = [{words: start[name] for name, words in OF_A_START.items()} for start in read_starts(folder)]
     title = folder.relative_to(run_folder.RUNS).as_posix() if folder.is_relative_to(run_folder.RUNS) else folder.name
-    again = [report.Section("Interrupted and resumed", [report.Table(starts)])] if len(starts) > 1 else []
+    resumptions = [report.Section("Interrupted and resumed", [report.Table(starts)])] if len(starts) > 1 else []
     footer = f"{start['command']}, {start['started']}, {seconds:.0f} s on {here['device']} ({here['cores']} cores)."
     sections = [
         *result.pictures,
         *promised(result.promises, config.quick),
-        *again,
+        *resumptions,
         *circumstances(settings, here, config.quick),
     ]
     page = report.Page(title, result.verdict, result.headline, sections, footer)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxcnn.checking import expect, expect_count, is_number, shown
@@ -78,7 +79,7 @@ def average_precision(
         truth = [dict(zip(TRUE, row, strict=True)) for row in zip(*(truth[name] for name in TRUE), strict=True)]
     ok = len(found) == len(truth) > 0
     expect(ok, where, "as many images found as true, at least one", f"{len(found)} and {len(truth)}", "Pass both.")
-    ok = isinstance(overlaps, Sequence | np.ndarray) and len(overlaps) > 0
+    ok = isinstance(overlaps, Sequence | np.ndarray | jax.Array) and len(overlaps) > 0
     ok = ok and all(is_number(overlap) and 0 <= overlap <= 1 for overlap in overlaps)
     expect(ok, where, "overlaps as numbers in [0, 1], at least one", shown(overlaps), "Pass [0.5], say.")
     overlaps = tuple(map(float, overlaps))

@@ -146,6 +146,7 @@ class Program:
             value = means[self.monitor] if self.monitor == "loss" else -means[self.monitor]
             watched = self.stopping.update(watched, value)
             improved = watched.improved | self.keep_last
+            watched = watched._replace(best=value) if self.keep_last else watched
         line = {name: jnp.where(ended, jnp.nan, value) for name, value in line.items()} | {"going": ~ended}
         best = _chosen(improved, lane.state, lane.best)
         after = lane._replace(

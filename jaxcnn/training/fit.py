@@ -117,8 +117,8 @@ def fit(
         run_dir: a folder for `metrics.jsonl` (a line per epoch) and `checkpoints/`.
         resume: go on from the latest whole checkpoint of `run_dir`, or begin where it has none. All other arguments
             have to be those of that run, but for `mesh`, `rematerialize`, `save_every`, `keep`, `skip_limit`,
-            `callbacks`. What has no description of its own (loss, augmentation, attack, the optimizer's numbers, a
-            stream's crops) is not compared.
+            `callbacks`. What has no description of its own (loss, what a metric computes, augmentation, attack, the
+            optimizer's numbers, a stream's crops) is not compared.
         save_every: steps between checkpoints; a minute and the end of the run unless given.
         keep: how many checkpoints stay; each holds the best state too.
         skip_limit: give up after so many skipped steps one after another.
@@ -211,6 +211,7 @@ def fit(
         "patience": None if patience is None else int(patience),
         "min_delta": float(min_delta),
         "monitor": monitor,
+        "metrics": sorted(metrics),
         "start": None if start is None else fingerprint(start),
         "freeze": freeze,
     }

@@ -40,7 +40,7 @@ PerExample = Callable[[jax.Array, Batch], jax.Array]
 """`(outputs, batch) -> (N,)`: a loss or a metric.
 
 A metric that is no mean over examples, such as `segmentation.mean_overlap`, gives (N, ...) and has a method `summary`:
-what those average to -> a float. A loss that compares the examples of a batch with each other says so by an attribute,
+what those average to -> a float. What compares the examples of a batch with each other says so by an attribute,
 `whole_batch = True`: parts of a batch are no batch to it.
 """
 Augment = Callable[[jax.Array, Any], Any]
@@ -98,8 +98,8 @@ def make_train_step(
         `summary`; and `["skipped"]`, 1.0 for a skipped step, else 0.0.
 
     Raises:
-        ValueError: accumulate not a positive int, or above 1 with a loss that compares the examples of a batch; an
-            unknown path; when called, a batch that accumulate does not divide.
+        ValueError: accumulate not a positive int, or above 1 with a loss or metric that compares the examples of a
+            batch; an unknown path; when called, a batch that accumulate does not divide.
     """
     where = "make_train_step"
     expect_net(where, net)
@@ -109,9 +109,9 @@ def make_train_step(
     expect_attack(where, attack)
     dtype = expect_dtype(where, dtype)
     accumulate = expect_count(where, "accumulate", accumulate)
-    ok = accumulate == 1 or not compares(loss)
+    ok = accumulate == 1 or not compares(loss, *metrics.values())
     fix = "Pass accumulate=1, and rematerialize blocks where memory is short."
-    expect(ok, where, "accumulate=1 with a loss that compares the examples of a batch", accumulate, fix)
+    expect(ok, where, "accumulate=1 with a loss or metric that compares the examples of a batch", accumulate, fix)
     freeze = paths_in(where, freeze)
     optimizer = except_frozen(optimizer, freeze)
     net = surgery.freeze(surgery.rematerialize(net, rematerialize), freeze)

@@ -250,7 +250,6 @@ def test_nothing_is_left_that_autoattack_fells(digits, norm, epsilons):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_narrow_images_fall_as_wide_ones_do():
     """What rounding takes out of the ball does not count: with ends rounded to the nearest hardly any image fell."""
     x = jax.random.uniform(jax.random.key(0), (32, 6, 6, 1))

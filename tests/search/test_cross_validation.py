@@ -188,6 +188,11 @@ def test_the_error_is_that_of_the_restart_with_the_lowest_training_loss(found):
     assert [row["width"] for row in rows if row["chosen"]] == [found.width]
 
 
+def test_what_is_said_of_a_lane_is_of_the_state_that_it_gives(found):
+    np.testing.assert_allclose(found.lanes.values, -found.lanes.history[-1]["validation_accuracy"])
+    assert (found.lanes.best_epochs == 4).all()
+
+
 def test_the_choice_is_trained_again_on_all_data(found):
     assert found.refit.net() == mlp(found.width)
     assert found.refit.train.size == 37

@@ -15,6 +15,7 @@ import pytest
 
 from jaxcnn import data, fingerprint
 from jaxcnn.layers import BatchNorm, Dense, Dropout, Flatten, Sequential
+from jaxcnn.losses import batch_accuracy
 from jaxcnn.training import RESUME, Preempted, checkpoint, fit, read_metrics, run, sgd
 from jaxcnn.training.interruption import interruption
 
@@ -228,6 +229,7 @@ def test_a_damaged_checkpoint_is_passed_over(train, whole, tmp_path):
         ({"min_delta": 0.1}, "min_delta"),
         ({"validation": None, "patience": None}, "validation"),
         ({"monitor": "accuracy"}, "monitor"),
+        ({"metrics": {"accuracy": batch_accuracy, "again": batch_accuracy}}, "metrics"),
         ({"accumulate": 2}, "accumulate"),
         ({"replays": 2}, "replays"),
         ({"dtype": jnp.bfloat16}, "dtype"),

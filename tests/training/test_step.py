@@ -390,9 +390,13 @@ def test_a_loss_that_compares_the_examples_of_a_batch_takes_no_parts_of_it():
         make_train_step(BLOCKS, sgd(RATE), loss)
         with pytest.raises(
             ValueError,
-            match=r"^make_train_step: expected accumulate=1 with a loss that compares the examples of a batch, got 2\.",
+            match=r"^make_train_step: expected accumulate=1 with a loss or metric that compares the examples of a ",
         ):
             make_train_step(BLOCKS, sgd(RATE), loss, accumulate=2)
+    with pytest.raises(
+        ValueError, match=r"^make_train_step: expected accumulate=1 with a loss or metric that compares"
+    ):
+        make_train_step(BLOCKS, sgd(RATE), metrics={"spread": Spread()}, accumulate=2)
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ def load_state_dict(
         spec: of the images, batch axis included. Needed where a net flattens images of unusual size.
         names: path of a layer -> what PyTorch calls it, "stage1/conv" -> "features.0", for nets with other names.
         key: where arrays are missing or have another shape, of the new ones in their place; without it that is an
-            error.
+            error, and so are names left over, but for those of heads for training alone ("aux...").
 
     Returns:
         params, state, report, notes. The report has our names of what matched, was missing or had another shape, and
@@ -116,6 +116,8 @@ def load_state_dict(
     if best.resized_head():
         fix = "Only the head is of another size: build the net with its num_classes, or pass a key for a new head."
     left = [name for name in report.unexpected if not name.lower().startswith("aux")]
+    if best.whole and left:
+        fix = "Build the net that it was saved of, or take what is no weight of this net out of the dict."
     enough = bool(report.matched) and (key is not None or (best.whole and not left))
     expect(enough, where, "a state dict of this net", str(report), fix)
     fresh = target.template if key is None else net.init(key, target.spec)
