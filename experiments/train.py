@@ -58,6 +58,8 @@ SHOWN = 10_000  # test images of a stream that the page is about
 def main(config: Resolved) -> Result:
     """Do what the options ask for, all of them known: see `resolve`."""
     expect(config.seeds >= 1, "train", "seeds as a positive int", config.seeds, "Pass --seeds 5, say.")
+    alone = config.seeds == 1 or not (config.find_lr or config.overfit_batch)
+    expect(alone, "train", "--find-lr and --overfit-batch with one seed", f"--seeds {config.seeds}", "Leave it out.")
     if config.find_lr:
         return find_lr(config)
     if config.overfit_batch:
@@ -235,7 +237,7 @@ def overfit_batch(config: Resolved) -> Result:
     train_set, test_set, net = prepare(config)
     write_data(Path(config.run), train_set, test_set)
     chosen = np.asarray(jax.random.permutation(jax.random.key(config.seed), train_set.size))[: config.batch_size]
-    batch = train_set.take(chosen)
+    batch = taken(train_set, chosen)  # of a stream the images themselves: it would cut others out of them each epoch
     result = training.fit(
         net,
         batch,

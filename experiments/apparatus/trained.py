@@ -17,6 +17,7 @@ from experiments.framework.runner import Common, record
 from jaxcnn import data
 from jaxcnn.checking import expect
 from jaxcnn.interop.model import Model
+from jaxcnn.interop.safetensors import MODEL
 from jaxcnn.layers.layer import Layer
 
 __all__ = ["OfNet", "Trained", "trained"]
@@ -65,11 +66,18 @@ def trained(where: str, config: Any, **training: Any) -> Trained:
         ValueError: a net that cannot be read, or a data set that does not fit it.
     """
     source = Path(config.source)
+    if source.name == MODEL and (source.parent / "config.json").is_file():
+        source = source.parent  # a run's own file: the run knows on what it was trained
     if config.source and source.is_dir():
         options = stored_options(where, "train", TrainConfig, source)
         options = dataclasses.replace(options, quick=options.quick or config.quick)
     elif config.source:
         options = TrainConfig(dataset=config.dataset, seed=config.split_seed, quick=config.quick)
+        console.print(
+            f"Of a set without a test part of its own, these are the images that a training with --seed {options.seed} "
+            "left for testing; --split-seed says another.",
+            markup=False,
+        )
     else:
         source = Path(config.run) / "training"
         source.mkdir(parents=True)

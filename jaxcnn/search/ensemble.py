@@ -30,6 +30,7 @@ def ensemble(net: Layer, params: Any, state: Any) -> Callable[[jax.Array], jax.A
 
     Raises:
         TypeError: no net, no arrays.
+        ValueError: arrays without one leading axis of nets.
 
     Source: Lakshminarayanan et al. 2017, section 2.4.
     """

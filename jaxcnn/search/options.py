@@ -40,7 +40,7 @@ class Options(TypedDict, total=False):
     validation: a data set; or a fraction of `train` that is held out for all lanes alike; or None.
     optimizer: an optax transformation, or a function of hyperparameters by name that returns one.
     loss, metrics, epochs, batch_size, augment, attack, dtype, freeze, patience, min_delta, monitor: as for `fit`, with
-        its defaults; epochs 20, batch_size 64.
+        its defaults, but for metrics with a `summary`; epochs 20, batch_size 64.
     skip_limit: a lane has diverged after so many skipped steps one after another, 10 unless given; it is reported and
         never chosen.
     devices: that share the lanes; all of this process unless given.

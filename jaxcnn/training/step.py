@@ -90,7 +90,7 @@ def make_train_step(
         rematerialize: paths of blocks that are computed again in the backward pass, for memory: see
             `surgery.rematerialize`.
         freeze: paths of layers that stay as they are: see `surgery.freeze`. The state is one of
-            `except_frozen(optimizer, freeze)`, which has no slots for them.
+            `training.optimizer.except_frozen(optimizer, freeze)`, which has no slots for them.
 
     Returns:
         The step. `batch` is a dict of arrays with `["image"]`, uint8 0..255 or floating in [0, 1], (N, H, W, C). The

@@ -54,6 +54,13 @@ def test_one_batch_is_learned_by_heart_and_too_few_steps_do_not_do(tmp_path, mon
     assert not train.main(dataclasses.replace(config, run=str(tmp_path / "broken"))).holds
 
 
+@pytest.mark.parametrize("option", ["find_lr", "overfit_batch"])
+def test_what_is_of_one_seed_takes_no_more(option):
+    config = train.resolve(train.Config(seeds=5, **{option: True}))
+    with pytest.raises(ValueError, match=r"^train: expected --find-lr and --overfit-batch with one seed, got"):
+        train.main(config)
+
+
 @pytest.mark.slow
 def test_find_lr_suggests_a_rate(tmp_path):
     result = train.main(train.resolve(train.Config(run=str(tmp_path), find_lr=True, quick=True)))

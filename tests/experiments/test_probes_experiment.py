@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -61,6 +62,15 @@ def test_a_files_net_is_tested_on_what_its_training_left_out(source):
     for seed in (0, 5):
         found = trained("probes", experiment.Config(source=source, seed=seed, split_seed=3))
         np.testing.assert_array_equal(found.test["image"], test["image"])
+
+
+def test_a_runs_own_file_is_the_run(source, tmp_path):
+    given = train.resolve(train.Config(seed=3, run=str(tmp_path)))
+    write_json(tmp_path / "config.json", {"experiment": "train", "config": dataclasses.asdict(given)})
+    shutil.copy(source, tmp_path / "model.safetensors")
+    _, test = data.load("digits", split_seed=3)
+    found = trained("probes", experiment.Config(source=str(tmp_path / "model.safetensors")))
+    np.testing.assert_array_equal(found.test["image"], test["image"])
 
 
 def test_layers_are_the_first_the_last_and_functions_between_them():
